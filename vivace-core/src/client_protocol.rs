@@ -1,0 +1,164 @@
+//! What a client and its coordinator say to each other.
+//!
+//! One QUIC stream carries one [`ClientRequest`] and its [`ClientReply`], each the
+//! whole of its direction of the stream, encoded by [`crate::codec`].
+
+use bincode::{Decode, Encode};
+
+use crate::blob::Blob;
+use crate::key::KeyName;
+use crate::status::NodeStatus;
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+/// The QUIC protocol name of the client port.
+pub const CLIENT_ALPN: &[u8] = b"vivace-client/1";
+
+/// The longest container name, in bytes.
+pub const CONTAINER_NAME_BYTES_MAX: usize = 64;
+
+/// A line of RMW commands, each of which takes effect at most once.
+///
+/// Made by a node ([`Request::OpenSession`]) and ordered by age. A session has
+/// one command in flight at a time and numbers its commands upward; repeating
+/// a number yields the first execution's result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct SessionId(pub Timestamp);
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ClientRequest {
+    /// When the client gives up, in milliseconds from now. 1 to [`DEADLINE_MS_MAX`].
+    pub deadline_ms: u32,
+    /// The operation.
+    pub request: Request,
+}
+
+/// The longest deadline, in milliseconds: what a node holds for a client is bounded in time.
+pub const DEADLINE_MS_MAX: u32 = 600_000;
+
+/// An operation on one object, or on the node itself.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Request {
+    /// Read an RW object.
+    Read {
+        /// The container's name.
+        container: String,
+        /// The object's name.
+        key: KeyName,
+    },
+    /// Write an RW object; a tombstone deletes it.
+    Write {
+        /// The container's name.
+        container: String,
+        /// The object's name.
+        key: KeyName,
+        /// The new value.
+        value: Value,
+    },
+    /// Apply a command to an RMW object.
+    Execute {
+        /// The container's name.
+        container: String,
+        /// The object's name.
+        key: KeyName,
+        /// The state machine's [`NAME`](crate::machine::StateMachine::NAME).
+        machine: String,
+        /// The session.
+        session: SessionId,
+        /// The command's number in its session, from 1.
+        sequence: u64,
+        /// The encoded command.
+        command: Blob,
+    },
+    /// Read the state of an RMW object.
+    ReadState {
+        /// The container's name.
+        container: String,
+        /// The object's name.
+        key: KeyName,
+        /// The state machine's name.
+        machine: String,
+    },
+    /// Make a new session.
+    OpenSession,
+    /// Describe the node.
+    Status,
+}
+
+/// The answer to a request.
+pub type ClientReply = Result<Success, Failure>;
+
+/// What a request that was carried out yields.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Success {
+    /// The object's value and its timestamp.
+    Value {
+        /// When it was written.
+        ts: Timestamp,
+        /// What was written.
+        value: Blob,
+    },
+    /// The object was never written, or is deleted.
+    NotFound,
+    /// The write took effect at this timestamp.
+    Written {
+        /// Its place in the object's order.
+        ts: Timestamp,
+    },
+    /// The command took effect once; its encoded output.
+    Executed {
+        /// The output.
+        output: Blob,
+    },
+    /// The state of an RMW object; none where no command has run.
+    State {
+        /// The encoded state.
+        state: Option<Blob>,
+    },
+    /// A new session.
+    Session(SessionId),
+    /// The node's view of itself.
+    Status(Box<NodeStatus>),
+}
+
+/// Why a request has no result, and whether it may have taken effect.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+pub enum Failure {
+    /// The command's condition does not hold (a compare-and-swap failed). Not applied.
+    #[error("conflict: {reason}")]
+    Conflict {
+        /// What the command found instead.
+        reason: String,
+    },
+    /// Overload or backlog; try again later. Surely not applied.
+    #[error("busy: {reason}")]
+    Busy {
+        /// Which bound was met.
+        reason: String,
+    },
+    /// No majority by the deadline. Surely not applied.
+    #[error("unavailable: {reason}")]
+    Unavailable {
+        /// Who did not answer.
+        reason: String,
+    },
+    /// No answer in time; may have been applied.
+    #[error("unknown outcome: {reason}")]
+    Unknown {
+        /// What was awaited.
+        reason: String,
+    },
+    /// The session is older than the object remembers. Not executed now; a first try
+    /// may go on under a new session, a repeated one has an unknown outcome.
+    #[error("session is older than this object remembers; open a new one")]
+    SessionForgotten,
+    /// The request can't be carried out by anyone. Surely not applied.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The field at fault.
+        field: String,
+        /// What would be right.
+        reason: String,
+    },
+}
