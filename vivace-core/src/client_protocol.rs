@@ -68,6 +68,10 @@ pub enum Request {
         session: SessionId,
         /// The command's number in its session, from 1.
         sequence: u64,
+        /// Whether the command may have been sent before, to this node or another.
+        /// Its result is then kept even if it changes nothing, or the first try,
+        /// still under way somewhere, could take effect after the client heard this one's.
+        repeated: bool,
         /// The encoded command.
         command: Blob,
     },

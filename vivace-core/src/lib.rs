@@ -1,22 +1,49 @@
 //! The Vivace replication protocols as pure state machines: events and the
 //! current time go in, actions come out. No clock, socket, thread, file or
 //! random number is read here, so one seed replays a whole cluster.
+//!
+//! [`Node`] is the door: [`Node::handle`] takes an [`Event`] and returns [`Action`]s.
 
+mod abd;
+mod batch;
 mod blob;
 mod bounded;
+mod call;
 pub mod client_protocol;
+pub mod clock;
+pub mod cluster;
 pub mod codec;
+mod commit_wait;
+mod coordinator;
+mod data_waiters;
+mod env;
+mod event;
+mod fetch;
 mod identity;
 mod key;
+mod lan_rmw;
+mod local_set;
 pub mod machine;
 pub mod message;
+mod node;
+mod operation;
+mod outbox;
+mod propagation;
+pub mod quorum;
+pub mod record;
+mod round;
 pub mod status;
 mod timestamp;
 mod value;
+mod vivace_rmw;
+mod vivace_rw;
 
 pub use blob::Blob;
 pub use bounded::Bounded;
+pub use event::{Action, Class, Event, RequestId};
 pub use identity::{ContainerId, Epoch, Incarnation, NodeId, SiteId};
 pub use key::{KEY_NAME_BYTES_MAX, Key, KeyError, KeyName};
+pub use node::{Node, ProtocolStatus, UnknownNode};
+pub use outbox::Lsn;
 pub use timestamp::{Timestamp, WriterId};
 pub use value::{VALUE_BYTES_MAX, Value};

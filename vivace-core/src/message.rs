@@ -11,37 +11,25 @@ use crate::key::Key;
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
-/// Names one call of one coordinator: its incarnation in the upper 16 bits, so
-/// that an answer to a call from before a restart matches none; then the
-/// operation's number (40 bits) and the call's number within it (8 bits).
+/// Names one call of one coordinator for ever: an answer to an earlier call, or to
+/// a call from before a restart, matches none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-pub struct RpcId(pub u64);
+pub struct RpcId {
+    /// The coordinator's life.
+    pub incarnation: Incarnation,
+    /// The operation, numbered within the life.
+    pub operation: u64,
+    /// The call, numbered within the operation from 1; 0 where nobody answers.
+    pub call: u32,
+}
 
 impl RpcId {
     /// A message that nobody answers.
-    pub const NONE: Self = Self(0);
-
-    const OPERATION_MASK: u64 = (1 << 40) - 1;
-
-    /// The `call`-th call of `operation`.
-    pub fn new(incarnation: Incarnation, operation: u64, call: u8) -> Self {
-        let operation = operation & Self::OPERATION_MASK;
-        Self(u64::from(incarnation.0) << 48 | operation << 8 | u64::from(call))
-    }
-
-    /// The coordinator's life that made the call.
-    pub fn incarnation(self) -> Incarnation {
-        Incarnation((self.0 >> 48) as u16)
-    }
-
-    /// The number of the operation that made the call.
-    pub fn operation(self) -> u64 {
-        self.0 >> 8 & Self::OPERATION_MASK
-    }
+    pub const NONE: Self = Self { incarnation: Incarnation(0), operation: 0, call: 0 };
 }
 
 impl Bounded for RpcId {
-    const BYTES_MAX: usize = u64::BYTES_MAX;
+    const BYTES_MAX: usize = Incarnation::BYTES_MAX + u64::BYTES_MAX + u32::BYTES_MAX;
 }
 
 /// Names one write of one coordinator before it has a timestamp (query mode).

@@ -56,6 +56,19 @@ impl Timestamp {
         writer: WriterId(u32::MAX),
     };
 
+    /// The next larger timestamp, whoever could have made it: an exclusive upper
+    /// bound for exactly this one. [`Timestamp::MAX`] has none and yields itself.
+    #[must_use]
+    pub fn successor(self) -> Self {
+        match self.writer.0.checked_add(1) {
+            Some(writer) => Self { time: self.time, writer: WriterId(writer) },
+            None => match self.time.checked_add(1) {
+                Some(time) => Self { time, writer: WriterId(0) },
+                None => Self::MAX,
+            },
+        }
+    }
+
     /// The wire form; see the type's layout.
     pub fn to_bytes(self) -> [u8; 12] {
         let mut bytes = [0; 12];

@@ -2,6 +2,8 @@
 
 use bincode::{Decode, Encode};
 
+pub mod builtin;
+pub mod object;
 mod registry;
 
 pub use registry::{Applied, ApplyError, Machines};

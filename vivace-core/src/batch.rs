@@ -1,0 +1,173 @@
+//! Commands waiting for one RMW object at one coordinator. Those that wait when a
+//! round learns the object's value share that round.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::client_protocol::{ClientReply, Failure, Success};
+use crate::env::Env;
+use crate::event::RequestId;
+use crate::machine::object::{Command, Object};
+use crate::operation::{unavailable, unknown};
+
+/// Commands that may wait for one object at one coordinator.
+pub const WAITING_MAX: usize = 4096;
+
+/// What a client waits for.
+#[derive(Debug)]
+pub enum Wish {
+    /// A command's result.
+    Execute(Command),
+    /// The state, as this machine's.
+    ReadState {
+        /// The state machine's name.
+        machine: String,
+    },
+}
+
+/// One waiting client.
+#[derive(Debug)]
+pub struct Pending {
+    /// What the answer will carry.
+    pub request: RequestId,
+    /// When to answer at the latest (monotonic time).
+    pub deadline: Duration,
+    /// What it asks for.
+    pub wish: Wish,
+    /// Whether a version with its effect has left this node.
+    exposed: bool,
+}
+
+impl Pending {
+    /// A client that has just asked.
+    pub fn new(request: RequestId, deadline: Duration, wish: Wish) -> Self {
+        Self { request, deadline, wish, exposed: false }
+    }
+
+    fn give_up(self, env: &mut Env, reason: &str) {
+        let failure = match self.wish {
+            Wish::Execute(_) if self.exposed => unknown(reason),
+            Wish::Execute(_) | Wish::ReadState { .. } => unavailable(reason),
+        };
+        env.reply(self.request, Err(failure));
+    }
+}
+
+/// The clients of one object.
+#[derive(Debug, Default)]
+pub struct Batch {
+    waiting: VecDeque<Pending>,
+    round: Vec<(Pending, ClientReply)>,
+}
+
+impl Batch {
+    /// Adds a client.
+    ///
+    /// # Errors
+    /// Gives it back where [`WAITING_MAX`] wait already.
+    pub fn push(&mut self, pending: Pending) -> Result<(), Pending> {
+        if self.waiting.len() + self.round.len() >= WAITING_MAX {
+            return Err(pending);
+        }
+        self.waiting.push_back(pending);
+        Ok(())
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.round.is_empty()
+    }
+
+    /// Applies all that waits to `base`, in order of arrival. Returns the new object
+    /// where anything changed; the answers are kept until the round's outcome is known.
+    pub fn apply(&mut self, env: &mut Env, base: Option<&Object>) -> Option<Object> {
+        let mut changed: Option<Object> = None;
+        for pending in self.waiting.drain(..) {
+            let current = changed.as_ref().or(base);
+            let reply = match &pending.wish {
+                Wish::ReadState { machine } => match current {
+                    Some(object) => {
+                        object.state(machine).map(|state| Success::State { state })
+                    }
+                    None => Ok(Success::State { state: None }),
+                },
+                Wish::Execute(command) => {
+                    let (next, reply) = Object::apply(current, &env.machines, command);
+                    if reply == Err(Failure::SessionForgotten)
+                        && let Some(horizon) = current.and_then(Object::horizon)
+                    {
+                        env.session_floor = env.session_floor.max(horizon.0.time);
+                    }
+                    match next.map(|next| (next.encode().0.len(), next)) {
+                        Some((bytes, _)) if bytes > env.cluster.spec().value_bytes_max => {
+                            Err(too_large(bytes, env.cluster.spec().value_bytes_max))
+                        }
+                        Some((_, next)) => {
+                            changed = Some(next);
+                            reply
+                        }
+                        None => reply,
+                    }
+                }
+            };
+            self.round.push((pending, reply));
+        }
+        changed
+    }
+
+    /// From now on the round's commands may take effect whatever happens here.
+    pub fn expose(&mut self) {
+        for (pending, _) in &mut self.round {
+            pending.exposed = true;
+        }
+    }
+
+    /// The round's version is chosen, or nothing had to change: its clients are answered.
+    pub fn succeed(&mut self, env: &mut Env) {
+        for (pending, reply) in self.round.drain(..) {
+            env.reply(pending.request, reply);
+        }
+    }
+
+    /// The round is lost: its commands wait for the next, ahead of later ones.
+    pub fn retry(&mut self) {
+        for (pending, _) in self.round.drain(..).rev() {
+            self.waiting.push_front(pending);
+        }
+    }
+
+    /// All clients hear the same failure.
+    pub fn fail(&mut self, env: &mut Env, failure: &Failure) {
+        self.retry();
+        for pending in self.waiting.drain(..) {
+            env.reply(pending.request, Err(failure.clone()));
+        }
+    }
+
+    /// Answers those whose deadline has come.
+    pub fn expire(&mut self, env: &mut Env, reason: &str) {
+        let now = env.now.monotonic;
+        let (late, waiting): (Vec<_>, Vec<_>) =
+            self.waiting.drain(..).partition(|pending| pending.deadline <= now);
+        self.waiting = waiting.into();
+        let (late_round, round): (Vec<_>, Vec<_>) =
+            self.round.drain(..).partition(|(pending, _)| pending.deadline <= now);
+        self.round = round;
+        for pending in late.into_iter().chain(late_round.into_iter().map(|(p, _)| p)) {
+            pending.give_up(env, reason);
+        }
+    }
+
+    /// When [`Batch::expire`] is next due.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let waiting = self.waiting.iter();
+        waiting.chain(self.round.iter().map(|(p, _)| p)).map(|pending| pending.deadline).min()
+    }
+}
+
+fn too_large(bytes: usize, limit: usize) -> Failure {
+    Failure::Invalid {
+        field: "command".into(),
+        reason: format!("the object would have {bytes} bytes; the limit is {limit}"),
+    }
+}

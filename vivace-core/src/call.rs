@@ -1,0 +1,134 @@
+//! Asking several nodes the same thing until each has answered.
+
+use std::time::Duration;
+
+use crate::cluster::Container;
+use crate::env::Env;
+use crate::event::Class;
+use crate::identity::NodeId;
+use crate::message::{BulkBody, BulkMessage, PriorityBody, PriorityMessage, RpcId};
+use crate::outbox::{Lsn, Message};
+
+/// A lost priority message is repeated after this many of its round trips.
+const PRIORITY_RETRY_RTTS: f64 = 1.25;
+
+/// Added to the first repeat, so that a loaded receiver in the same site is not asked twice.
+const PRIORITY_RETRY_MARGIN: Duration = Duration::from_millis(10);
+
+/// Repeats of one priority message are never further apart than this.
+const PRIORITY_RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// Bulk is reliable while its connection stands, and a new connection repeats at
+/// once; this covers what a full queue dropped, and must not add to congestion.
+const BULK_RETRY: Duration = Duration::from_secs(5);
+
+/// One question to several nodes, repeated to each until it answers.
+#[derive(Debug)]
+pub struct Call {
+    /// The call's name; answers carry it.
+    pub rpc: RpcId,
+    message: Message,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    node: NodeId,
+    repeat_at: Duration,
+    pause: Duration,
+}
+
+impl Call {
+    /// Asks `nodes` in the priority class.
+    pub fn priority(
+        env: &mut Env,
+        container: &Container,
+        rpc: RpcId,
+        nodes: &[NodeId],
+        body: PriorityBody,
+    ) -> Self {
+        let message = PriorityMessage { rpc, epoch: container.epoch, body };
+        Self::start(env, rpc, nodes, Message::Priority(message), Lsn::default())
+    }
+
+    /// Asks `nodes` in the bulk class.
+    pub fn bulk(
+        env: &mut Env,
+        container: &Container,
+        rpc: RpcId,
+        nodes: &[NodeId],
+        body: BulkBody,
+    ) -> Self {
+        let message = BulkMessage { rpc, epoch: container.epoch, body };
+        Self::start(env, rpc, nodes, Message::Bulk(message), Lsn::default())
+    }
+
+    /// Asks `nodes` in the class of `message`, not before `lsn` is durable.
+    pub fn start(
+        env: &mut Env,
+        rpc: RpcId,
+        nodes: &[NodeId],
+        message: Message,
+        lsn: Lsn,
+    ) -> Self {
+        let mut call = Self { rpc, message, waiting: Vec::with_capacity(nodes.len()) };
+        for &node in nodes {
+            let pause = call.first_pause(env, node);
+            call.waiting.push(Waiting { node, repeat_at: env.now.monotonic + pause, pause });
+            if env.is_up(node, call.class()) {
+                env.out.send_when_durable(lsn, node, call.message.clone());
+            }
+        }
+        call
+    }
+
+    fn class(&self) -> Class {
+        match self.message {
+            Message::Priority(_) => Class::Priority,
+            Message::Bulk(_) => Class::Bulk,
+        }
+    }
+
+    fn first_pause(&self, env: &Env, node: NodeId) -> Duration {
+        match self.class() {
+            Class::Priority => env.rtt(node).mul_f64(PRIORITY_RETRY_RTTS) + PRIORITY_RETRY_MARGIN,
+            Class::Bulk => BULK_RETRY,
+        }
+    }
+
+    /// Notes that `node` has answered; it is not asked again.
+    pub fn answered(&mut self, node: NodeId) {
+        self.waiting.retain(|waiting| waiting.node != node);
+    }
+
+    /// Repeats what is due.
+    pub fn on_tick(&mut self, env: &mut Env) {
+        let class = self.class();
+        for waiting in &mut self.waiting {
+            if waiting.repeat_at > env.now.monotonic {
+                continue;
+            }
+            waiting.pause = match class {
+                Class::Priority => (waiting.pause * 3 / 2).min(PRIORITY_RETRY_MAX),
+                Class::Bulk => waiting.pause * 2,
+            };
+            waiting.repeat_at = env.now.monotonic + env.jitter.around(waiting.pause);
+            if env.is_up(waiting.node, class) {
+                env.counters.count("repeated: a request without an answer");
+                env.out.send(waiting.node, self.message.clone());
+            }
+        }
+    }
+
+    /// Repeats to a node that has come back, for what was on its way may be lost.
+    pub fn on_peer_up(&mut self, env: &mut Env, node: NodeId, class: Class) {
+        if class == self.class() && self.waiting.iter().any(|waiting| waiting.node == node) {
+            env.out.send(node, self.message.clone());
+        }
+    }
+
+    /// When [`Call::on_tick`] is next due.
+    pub fn next_wakeup(&self) -> Option<Duration> {
+        self.waiting.iter().map(|waiting| waiting.repeat_at).min()
+    }
+}

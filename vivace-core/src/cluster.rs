@@ -1,0 +1,255 @@
+//! The cluster's configuration as the protocol sees it: sites, nodes, containers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::client_protocol::CONTAINER_NAME_BYTES_MAX;
+use crate::identity::{ContainerId, Epoch, NodeId, SiteId};
+use crate::value::VALUE_BYTES_MAX;
+
+/// Which algorithm a container's objects run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Vivace's algorithm for RW objects (Alg. 1, mended).
+    Rw,
+    /// Vivace's algorithm for RMW objects (Alg. 3, mended).
+    Rmw,
+    /// ABD: RW objects with the values in the messages, all in the bulk class.
+    Abd,
+    /// Alg. 2: RMW objects with the values in the messages, all in the bulk class.
+    LanRmw,
+}
+
+impl Kind {
+    /// The name in configuration files and in `status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rw => "rw",
+            Self::Rmw => "rmw",
+            Self::Abd => "abd",
+            Self::LanRmw => "lan-rmw",
+        }
+    }
+
+    /// Whether values go out through local sets.
+    pub fn uses_local_sets(self) -> bool {
+        matches!(self, Self::Rw | Self::Rmw)
+    }
+
+    /// Whether objects are read and written, rather than commanded.
+    pub fn is_read_write(self) -> bool {
+        matches!(self, Self::Rw | Self::Abd)
+    }
+}
+
+/// Where a container's timestamps come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampSource {
+    /// A node's own clock where its error is known and within the cluster's
+    /// bound, else a query; every completing operation waits the error out.
+    Clock,
+    /// A query to a majority, always: one priority round trip more for a write,
+    /// no clock is trusted and nothing waits.
+    Query,
+}
+
+/// Objects that share a kind, a replica set and local sets (Vivace §3.1).
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// Part of every key.
+    pub id: ContainerId,
+    /// What clients call it.
+    pub name: String,
+    /// Its objects' algorithm.
+    pub kind: Kind,
+    /// Version of the sets below.
+    pub epoch: Epoch,
+    /// The nodes that store its objects (n).
+    pub replicas: Vec<NodeId>,
+    /// Per site, the nodes that hold values on their way out (m).
+    pub local_sets: BTreeMap<SiteId, Vec<NodeId>>,
+    /// Where timestamps come from.
+    pub timestamps: TimestampSource,
+    /// Whether reads leave out or overlap the write-back where they may (§3.4.1).
+    pub write_back_skip: bool,
+}
+
+impl Container {
+    /// The local set of `site`; empty where it has none.
+    pub fn local_set(&self, site: SiteId) -> &[NodeId] {
+        self.local_sets.get(&site).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Everything that all nodes of a cluster must agree on.
+#[derive(Clone, Debug)]
+pub struct ClusterSpec {
+    /// The cluster's name; certificates carry it.
+    pub name: String,
+    /// The sites' names; a [`SiteId`] is an index into it.
+    pub sites: Vec<String>,
+    /// Where each node is.
+    pub nodes: BTreeMap<NodeId, SiteId>,
+    /// The containers.
+    pub containers: Vec<Container>,
+    /// E: the bound on every clock-mode node's clock error.
+    pub clock_error_max: Duration,
+    /// How much further ahead than 2 E a timestamp may be before it is refused.
+    pub clock_slack: Duration,
+    /// The longest value, in bytes; at most [`VALUE_BYTES_MAX`].
+    pub value_bytes_max: usize,
+    /// At this many bytes of values on their way out, a node's writes hear `Busy`.
+    pub backlog_bytes_max: u64,
+}
+
+/// A configuration that can't work, by field. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct ClusterError {
+    /// The field at fault.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub reason: String,
+}
+
+fn wrong(field: impl Into<String>, reason: impl Into<String>) -> ClusterError {
+    ClusterError { field: field.into(), reason: reason.into() }
+}
+
+/// A checked [`ClusterSpec`].
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    spec: ClusterSpec,
+    by_id: BTreeMap<ContainerId, usize>,
+    by_name: BTreeMap<String, ContainerId>,
+    warnings: Vec<String>,
+}
+
+impl Cluster {
+    /// Checks the specification.
+    ///
+    /// # Errors
+    /// [`ClusterError`] with the first field that is wrong.
+    pub fn new(spec: ClusterSpec) -> Result<Self, ClusterError> {
+        if spec.nodes.is_empty() {
+            return Err(wrong("nodes", "there are none; a cluster has at least one"));
+        }
+        if spec.value_bytes_max == 0 || spec.value_bytes_max > VALUE_BYTES_MAX {
+            return Err(wrong(
+                "value_bytes_max",
+                format!("is {}; it must be 1 to {VALUE_BYTES_MAX}", spec.value_bytes_max),
+            ));
+        }
+        for (node, site) in &spec.nodes {
+            if usize::from(site.0) >= spec.sites.len() {
+                return Err(wrong("nodes", format!("{node} is in {site}, which is not listed")));
+            }
+        }
+        let mut cluster = Self {
+            by_id: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            warnings: Vec::new(),
+            spec,
+        };
+        for index in 0..cluster.spec.containers.len() {
+            let container = cluster.spec.containers[index].clone();
+            cluster.check_container(&container)?;
+            if cluster.by_id.insert(container.id, index).is_some() {
+                return Err(wrong("containers", format!("id {} is used twice", container.id.0)));
+            }
+            if cluster.by_name.insert(container.name.clone(), container.id).is_some() {
+                return Err(wrong("containers", format!("name {:?} is used twice", container.name)));
+            }
+        }
+        Ok(cluster)
+    }
+
+    fn check_container(&mut self, container: &Container) -> Result<(), ClusterError> {
+        let field = |name: &str| format!("containers.{}.{name}", container.name);
+        if !(1..=CONTAINER_NAME_BYTES_MAX).contains(&container.name.len())
+            || container.name.contains('/')
+        {
+            return Err(wrong(
+                "containers.name",
+                format!(
+                    "{:?} must have 1 to {CONTAINER_NAME_BYTES_MAX} bytes and no '/'",
+                    container.name
+                ),
+            ));
+        }
+        self.check_members(&container.replicas, &field("replicas"))?;
+        if container.replicas.len().is_multiple_of(2) {
+            self.warnings.push(format!(
+                "{}: {} replicas tolerate no more crashes than {}; use an odd number",
+                field("replicas"),
+                container.replicas.len(),
+                container.replicas.len() - 1
+            ));
+        }
+        if !container.kind.uses_local_sets() {
+            return Ok(());
+        }
+        let sites: BTreeSet<SiteId> = self.spec.nodes.values().copied().collect();
+        for site in sites {
+            let set = container.local_set(site);
+            let name = &self.spec.sites[usize::from(site.0)];
+            let field = field(&format!("local_sets.{name}"));
+            self.check_members(set, &field)?;
+            for node in set {
+                if self.spec.nodes[node] != site {
+                    return Err(wrong(
+                        field,
+                        format!("{node} is in another site; a local set's members are in its own"),
+                    ));
+                }
+            }
+            if set.len() == 2 {
+                self.warnings.push(format!(
+                    "{field}: 2 members tolerate no crash; use 3, or 1 if none need be tolerated"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_members(&self, members: &[NodeId], field: &str) -> Result<(), ClusterError> {
+        if members.is_empty() {
+            return Err(wrong(field, "is empty; it needs at least one node"));
+        }
+        let mut seen = BTreeSet::new();
+        for node in members {
+            if !self.spec.nodes.contains_key(node) {
+                return Err(wrong(field, format!("names {node}, which is not in nodes")));
+            }
+            if !seen.insert(node) {
+                return Err(wrong(field, format!("names {node} twice")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What works, but not as its author may think.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The specification that was checked.
+    pub fn spec(&self) -> &ClusterSpec {
+        &self.spec
+    }
+
+    /// The container of this id.
+    pub fn container(&self, id: ContainerId) -> Option<&Container> {
+        self.by_id.get(&id).map(|&index| &self.spec.containers[index])
+    }
+
+    /// The container of this name.
+    pub fn container_named(&self, name: &str) -> Option<&Container> {
+        self.container(*self.by_name.get(name)?)
+    }
+
+    /// Where a node is.
+    pub fn site_of(&self, node: NodeId) -> Option<SiteId> {
+        self.spec.nodes.get(&node).copied()
+    }
+}

@@ -1,0 +1,97 @@
+//! `cwait`: the last step of every RW operation (PROTOCOL, mend 5).
+
+use std::time::Duration;
+
+use crate::call::Call;
+use crate::cluster::{Container, TimestampSource};
+use crate::env::Env;
+use crate::identity::NodeId;
+use crate::key::Key;
+use crate::message::{PriorityBody, RpcId, TrustedTime};
+use crate::timestamp::Timestamp;
+
+/// Waits until a trusted clock has surely passed a timestamp by E, so that a clock
+/// that runs slow can't sign a smaller one for a write that begins afterwards.
+#[derive(Debug)]
+pub struct CommitWait {
+    ts: Timestamp,
+    check_at: Duration,
+    /// Asks clock-mode replicas for their time where this node trusts no clock.
+    call: Option<Call>,
+}
+
+impl CommitWait {
+    /// None where there is nothing to wait for. `remote` is the best lower bound
+    /// that acknowledgments have brought.
+    pub fn start(
+        env: &mut Env,
+        container: &Container,
+        ts: Timestamp,
+        remote: TrustedTime,
+    ) -> Option<Self> {
+        if container.timestamps == TimestampSource::Query || ts == Timestamp::ZERO {
+            return None;
+        }
+        let wait = env.clock.commit_wait(env.now, ts, remote)?;
+        // Without any trusted time yet, ask at once.
+        let known = env.trusted_time().max(remote) > TrustedTime::default();
+        let wait = if known { wait } else { Duration::ZERO };
+        Some(Self { ts, check_at: env.now.monotonic + wait, call: None })
+    }
+
+    /// Whether the wait is over; asks the replicas' clocks where this node has none.
+    pub fn on_tick(&mut self, env: &mut Env, container: &Container, key: &Key, rpc: RpcId) -> bool {
+        if self.check_at <= env.now.monotonic {
+            match env.clock.commit_wait(env.now, self.ts, TrustedTime::default()) {
+                None => return true,
+                Some(wait) if env.trusted_time() > TrustedTime::default() => {
+                    self.check_at = env.now.monotonic + wait;
+                }
+                Some(_) => {
+                    env.counters.count("commit wait judged by a replica's clock");
+                    let body = PriorityBody::ReadTs { key: key.clone() };
+                    self.call =
+                        Some(Call::priority(env, container, rpc, &container.replicas, body));
+                    self.check_at = Duration::MAX;
+                }
+            }
+        }
+        if let Some(call) = &mut self.call {
+            call.on_tick(env);
+        }
+        false
+    }
+
+    /// Judges a replica's clock; whether the wait is over.
+    pub fn on_clock(&mut self, env: &mut Env, node: NodeId, clock: TrustedTime) -> bool {
+        let Some(call) = &mut self.call else { return false };
+        call.answered(node);
+        if clock == TrustedTime::default() {
+            return false;
+        }
+        match env.clock.commit_wait(env.now, self.ts, clock) {
+            None => true,
+            Some(wait) => {
+                // Ask again when that clock should have passed the timestamp.
+                let again = env.now.monotonic + wait;
+                self.check_at = self.check_at.min(again);
+                false
+            }
+        }
+    }
+
+    /// Repeats to a replica that has come back.
+    pub fn on_peer_up(&mut self, env: &mut Env, node: NodeId, class: crate::event::Class) {
+        if let Some(call) = &mut self.call {
+            call.on_peer_up(env, node, class);
+        }
+    }
+
+    /// When [`CommitWait::on_tick`] is next due.
+    pub fn next_wakeup(&self) -> Duration {
+        self.call
+            .as_ref()
+            .and_then(Call::next_wakeup)
+            .map_or(self.check_at, |wakeup| wakeup.min(self.check_at))
+    }
+}

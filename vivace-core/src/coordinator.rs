@@ -1,0 +1,432 @@
+//! The operations that a node coordinates for its clients (§3.4.2, delegation).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::abd;
+use crate::batch::{Pending, Wish};
+use crate::client_protocol::{DEADLINE_MS_MAX, Failure, Request, SessionId, Success};
+use crate::cluster::{Container, Kind};
+use crate::env::Env;
+use crate::event::{Class, RequestId};
+use crate::identity::{ContainerId, NodeId};
+use crate::key::{Key, KeyName};
+use crate::lan_rmw;
+use crate::local_set::LOCAL_SET_OPERATION;
+use crate::machine::object::Command;
+use crate::message::{RpcId, WriteId};
+use crate::operation::{Calls, Input, Step, Ticket};
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+use crate::vivace_rmw::{self, ReadStep};
+use crate::vivace_rw;
+
+/// Operations that one node coordinates at once; more hear `Busy`.
+pub const OPERATIONS_MAX: usize = 16_384;
+
+#[derive(Debug)]
+enum Operation {
+    Read(vivace_rw::Read),
+    Write(vivace_rw::Write),
+    Abd(abd::Operation),
+    ReadState(vivace_rmw::Read),
+    Execute(vivace_rmw::Execute),
+    LanExecute(lan_rmw::Execute),
+}
+
+#[derive(Debug)]
+struct Running {
+    container: ContainerId,
+    /// The object, where the operation is its round.
+    round_of: Option<Key>,
+    operation: Operation,
+    wakeup: Duration,
+}
+
+enum Outcome {
+    Continue,
+    Done,
+    NeedsRound,
+}
+
+impl From<Step> for Outcome {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Continue => Self::Continue,
+            Step::Done => Self::Done,
+        }
+    }
+}
+
+impl Operation {
+    fn step(&mut self, env: &mut Env, container: &Container, input: Input) -> Outcome {
+        match self {
+            Self::Read(read) => read.step(env, container, input).into(),
+            Self::Write(write) => write.step(env, container, input).into(),
+            Self::Abd(operation) => operation.step(env, container, input).into(),
+            Self::Execute(execute) => execute.step(env, container, input).into(),
+            Self::LanExecute(execute) => execute.step(env, container, input).into(),
+            Self::ReadState(read) => match read.step(env, container, input) {
+                ReadStep::Continue => Outcome::Continue,
+                ReadStep::Done => Outcome::Done,
+                ReadStep::NeedsRound => Outcome::NeedsRound,
+            },
+        }
+    }
+
+    fn next_wakeup(&self) -> Duration {
+        match self {
+            Self::Read(read) => read.next_wakeup(),
+            Self::Write(write) => write.next_wakeup(),
+            Self::Abd(operation) => operation.next_wakeup(),
+            Self::ReadState(read) => read.next_wakeup(),
+            Self::Execute(execute) => execute.next_wakeup(),
+            Self::LanExecute(execute) => execute.next_wakeup(),
+        }
+    }
+}
+
+/// All operations under way at this node.
+#[derive(Debug, Default)]
+pub struct Coordinator {
+    running: BTreeMap<u64, Running>,
+    rounds: BTreeMap<Key, u64>,
+    timers: BTreeSet<(Duration, u64)>,
+    last_operation: u64,
+    last_session: u64,
+}
+
+impl Coordinator {
+    /// How many operations are under way.
+    pub fn in_flight(&self) -> u64 {
+        self.running.len() as u64
+    }
+
+    /// Begins what a client asks for, or refuses it.
+    pub fn on_request(
+        &mut self,
+        env: &mut Env,
+        backlog_bytes: u64,
+        id: RequestId,
+        request: Request,
+        deadline: Duration,
+    ) {
+        if let Err(failure) = self.try_request(env, backlog_bytes, id, request, deadline) {
+            env.reply(id, Err(failure));
+        }
+    }
+
+    fn try_request(
+        &mut self,
+        env: &mut Env,
+        backlog_bytes: u64,
+        id: RequestId,
+        request: Request,
+        deadline: Duration,
+    ) -> Result<(), Failure> {
+        let longest = env.now.monotonic + Duration::from_millis(u64::from(DEADLINE_MS_MAX));
+        let deadline = deadline.min(longest);
+        self.admit(env)?;
+        match request {
+            Request::OpenSession => {
+                let session = self.open_session(env);
+                env.reply(id, Ok(Success::Session(session)));
+                Ok(())
+            }
+            Request::Status => Err(invalid("request", "status is answered by the node's owner")),
+            Request::Read { container, key } => {
+                let container = read_write(find(env, &container)?)?;
+                let (ticket, key) = self.ticket(env, &container, id, deadline, key);
+                let operation = match container.kind {
+                    Kind::Abd => Operation::Abd(abd::Operation::read(ticket, key)),
+                    Kind::Rw | Kind::Rmw | Kind::LanRmw => {
+                        Operation::Read(vivace_rw::Read::new(ticket, key))
+                    }
+                };
+                self.start(env, &container, None, operation);
+                Ok(())
+            }
+            Request::Write { container, key, value } => {
+                let container = read_write(find(env, &container)?)?;
+                check_value(env, value.len())?;
+                check_backlog(env, backlog_bytes)?;
+                let (ticket, key) = self.ticket(env, &container, id, deadline, key);
+                self.write(env, &container, ticket, key, value);
+                Ok(())
+            }
+            Request::Execute { container, key, machine, session, sequence, repeated, command } => {
+                let container = read_modify_write(find(env, &container)?)?;
+                check_machine(env, &machine)?;
+                check_value(env, command.0.len())?;
+                check_backlog(env, backlog_bytes)?;
+                if sequence == 0 {
+                    return Err(invalid("sequence", "is 0; a session numbers its commands from 1"));
+                }
+                let key = Key { container: container.id, name: key };
+                let command = Command { machine, session, sequence, repeated, command };
+                let pending = Pending::new(id, deadline, Wish::Execute(command));
+                self.enqueue(env, &container, key, pending)
+            }
+            Request::ReadState { container, key, machine } => {
+                let container = read_modify_write(find(env, &container)?)?;
+                check_machine(env, &machine)?;
+                if container.kind == Kind::LanRmw {
+                    let key = Key { container: container.id, name: key };
+                    let pending = Pending::new(id, deadline, Wish::ReadState { machine });
+                    return self.enqueue(env, &container, key, pending);
+                }
+                let (ticket, key) = self.ticket(env, &container, id, deadline, key);
+                let read = vivace_rmw::Read::new(ticket, key, machine);
+                self.start(env, &container, None, Operation::ReadState(read));
+                Ok(())
+            }
+        }
+    }
+
+    fn admit(&self, env: &Env) -> Result<(), Failure> {
+        if self.running.len() >= OPERATIONS_MAX {
+            return Err(busy(format!("this node coordinates {OPERATIONS_MAX} operations already")));
+        }
+        if env.out.is_behind() {
+            return Err(busy("the disk is behind"));
+        }
+        Ok(())
+    }
+
+    fn open_session(&mut self, env: &Env) -> SessionId {
+        let time = env.now.clock.time_ns.max(env.session_floor).max(self.last_session) + 1;
+        self.last_session = time;
+        let writer = crate::timestamp::WriterId::new(env.me, env.incarnation);
+        SessionId(Timestamp { time, writer })
+    }
+
+    fn next_operation(&mut self) -> u64 {
+        self.last_operation += 1;
+        debug_assert_ne!(self.last_operation, LOCAL_SET_OPERATION);
+        self.last_operation
+    }
+
+    /// A ticket under the number that [`Coordinator::start`] gives next.
+    fn ticket(
+        &mut self,
+        env: &Env,
+        container: &Container,
+        id: RequestId,
+        deadline: Duration,
+        name: KeyName,
+    ) -> (Ticket, Key) {
+        let operation = self.next_operation();
+        let ticket = Ticket::new(id, deadline, Calls::new(env.incarnation, operation));
+        (ticket, Key { container: container.id, name })
+    }
+
+    fn write(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        ticket: Ticket,
+        key: Key,
+        value: Value,
+    ) {
+        let number = self.last_operation;
+        let operation = match container.kind {
+            Kind::Abd => Operation::Abd(abd::Operation::write(ticket, key, value)),
+            Kind::Rw | Kind::Rmw | Kind::LanRmw => {
+                let write = WriteId { node: env.me, incarnation: env.incarnation, number };
+                Operation::Write(vivace_rw::Write::new(ticket, key, value, write))
+            }
+        };
+        self.start(env, container, None, operation);
+    }
+
+    /// Adds a client to its object's round, and begins one where none is under way.
+    fn enqueue(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        key: Key,
+        pending: Pending,
+    ) -> Result<(), Failure> {
+        let full = |_| busy("too many commands wait for this object");
+        if let Some(number) = self.rounds.get(&key)
+            && let Some(running) = self.running.get_mut(number)
+        {
+            let pushed = match &mut running.operation {
+                Operation::Execute(execute) => execute.push(pending),
+                Operation::LanExecute(execute) => execute.push(pending),
+                Operation::Read(_)
+                | Operation::Write(_)
+                | Operation::Abd(_)
+                | Operation::ReadState(_) => Err(pending),
+            };
+            let number = *number;
+            self.rearm(number);
+            return pushed.map_err(full);
+        }
+        let number = self.next_operation();
+        let calls = Calls::new(env.incarnation, number);
+        let operation = match container.kind {
+            Kind::LanRmw => {
+                let mut execute = lan_rmw::Execute::new(calls, key.clone());
+                execute.push(pending).map_err(full)?;
+                Operation::LanExecute(execute)
+            }
+            Kind::Rmw | Kind::Rw | Kind::Abd => {
+                let mut execute = vivace_rmw::Execute::new(calls, key.clone());
+                execute.push(pending).map_err(full)?;
+                Operation::Execute(execute)
+            }
+        };
+        self.rounds.insert(key.clone(), number);
+        self.start(env, container, Some(key), operation);
+        Ok(())
+    }
+
+    /// Starts the operation whose number was taken last.
+    fn start(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        round_of: Option<Key>,
+        operation: Operation,
+    ) {
+        let number = self.last_operation;
+        let wakeup = Duration::MAX;
+        let running = Running { container: container.id, round_of, operation, wakeup };
+        self.running.insert(number, running);
+        self.timers.insert((wakeup, number));
+        self.step(env, number, Input::Start);
+    }
+
+    fn step(&mut self, env: &mut Env, number: u64, input: Input) {
+        let Some(running) = self.running.get_mut(&number) else { return };
+        let cluster = env.cluster.clone();
+        let Some(container) = cluster.container(running.container) else { return };
+        match running.operation.step(env, container, input) {
+            Outcome::Continue => self.rearm(number),
+            Outcome::Done => {
+                self.remove(number);
+            }
+            Outcome::NeedsRound => {
+                if let Some(Operation::ReadState(read)) = self.remove(number) {
+                    env.counters.count("read-only command completed by a round");
+                    let (ticket, key, machine) = read.into_parts();
+                    let wish = Wish::ReadState { machine };
+                    let pending = Pending::new(ticket.request, ticket.deadline, wish);
+                    if let Err(failure) = self.enqueue(env, container, key, pending) {
+                        env.reply(ticket.request, Err(failure));
+                    }
+                }
+            }
+        }
+    }
+
+    fn rearm(&mut self, number: u64) {
+        let Some(running) = self.running.get_mut(&number) else { return };
+        let wakeup = running.operation.next_wakeup();
+        if wakeup != running.wakeup {
+            self.timers.remove(&(running.wakeup, number));
+            self.timers.insert((wakeup, number));
+            running.wakeup = wakeup;
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Operation> {
+        let running = self.running.remove(&number)?;
+        self.timers.remove(&(running.wakeup, number));
+        if let Some(key) = running.round_of {
+            self.rounds.remove(&key);
+        }
+        Some(running.operation)
+    }
+
+    /// An answer to one of this node's calls.
+    pub fn on_answer(&mut self, env: &mut Env, rpc: RpcId, input: Input) {
+        if rpc.incarnation == env.incarnation {
+            self.step(env, rpc.operation, input);
+        }
+    }
+
+    /// A connection came back.
+    pub fn on_peer_up(&mut self, env: &mut Env, node: NodeId, class: Class) {
+        let numbers: Vec<u64> = self.running.keys().copied().collect();
+        for number in numbers {
+            self.step(env, number, Input::PeerUp { node, class });
+        }
+    }
+
+    /// Wakes the operations whose time has come.
+    pub fn on_tick(&mut self, env: &mut Env) {
+        let due: Vec<u64> = self
+            .timers
+            .range(..=(env.now.monotonic, u64::MAX))
+            .map(|&(_, number)| number)
+            .collect();
+        for number in due {
+            self.step(env, number, Input::Tick);
+        }
+    }
+
+    /// When [`Coordinator::on_tick`] is next due.
+    pub fn next_wakeup(&self) -> Option<Duration> {
+        self.timers.first().map(|&(wakeup, _)| wakeup)
+    }
+}
+
+fn find(env: &Env, name: &str) -> Result<Container, Failure> {
+    env.cluster.container_named(name).cloned().ok_or_else(|| {
+        let names: Vec<&str> =
+            env.cluster.spec().containers.iter().map(|c| c.name.as_str()).collect();
+        invalid("container", format!("{name:?} is not configured; there are {}", names.join(", ")))
+    })
+}
+
+fn read_write(container: Container) -> Result<Container, Failure> {
+    if container.kind.is_read_write() {
+        return Ok(container);
+    }
+    let reason =
+        format!("{:?} holds RMW objects: execute commands on them instead", container.name);
+    Err(invalid("container", reason))
+}
+
+fn read_modify_write(container: Container) -> Result<Container, Failure> {
+    if !container.kind.is_read_write() {
+        return Ok(container);
+    }
+    let reason = format!("{:?} holds RW objects: read and write them instead", container.name);
+    Err(invalid("container", reason))
+}
+
+fn check_machine(env: &Env, machine: &str) -> Result<(), Failure> {
+    if env.machines.contains(machine) {
+        return Ok(());
+    }
+    let names: Vec<&str> = env.machines.names().collect();
+    let reason = format!("{machine:?} is not registered here; there are {}", names.join(", "));
+    Err(invalid("machine", reason))
+}
+
+fn check_value(env: &Env, bytes: usize) -> Result<(), Failure> {
+    let limit = env.cluster.spec().value_bytes_max;
+    if bytes <= limit {
+        return Ok(());
+    }
+    Err(invalid("value", format!("has {bytes} bytes; the limit is {limit}")))
+}
+
+fn check_backlog(env: &Env, bytes: u64) -> Result<(), Failure> {
+    let limit = env.cluster.spec().backlog_bytes_max;
+    if bytes < limit {
+        return Ok(());
+    }
+    Err(busy(format!("{bytes} bytes of values wait for their replicas; the limit is {limit}")))
+}
+
+fn invalid(field: &str, reason: impl Into<String>) -> Failure {
+    Failure::Invalid { field: field.into(), reason: reason.into() }
+}
+
+fn busy(reason: impl Into<String>) -> Failure {
+    Failure::Busy { reason: reason.into() }
+}

@@ -1,0 +1,118 @@
+//! What goes into a node and what comes out.
+
+use std::time::Duration;
+
+use crate::client_protocol::{ClientReply, Request};
+use crate::identity::{NodeId};
+use crate::message::{BulkMessage, PriorityMessage};
+use crate::outbox::Lsn;
+use crate::record::Record;
+
+/// Names a client's request within one node; the node's owner chooses it and
+/// never uses one twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Something that happened to a node.
+#[derive(Debug)]
+pub enum Event {
+    /// A client asks for an operation, and gives up at `deadline` (monotonic time).
+    Request {
+        /// What the answer will carry.
+        id: RequestId,
+        /// The operation.
+        request: Request,
+        /// When to answer at the latest.
+        deadline: Duration,
+    },
+    /// The client of a request is gone; no answer is needed any more. Whatever the
+    /// operation has begun may still take effect.
+    Cancel {
+        /// The request.
+        id: RequestId,
+    },
+    /// A priority message arrived.
+    Priority {
+        /// Who sent it.
+        from: NodeId,
+        /// What it says.
+        message: PriorityMessage,
+    },
+    /// A bulk message arrived.
+    Bulk {
+        /// Who sent it.
+        from: NodeId,
+        /// What it says.
+        message: BulkMessage,
+    },
+    /// A connection to a peer stands.
+    PeerUp {
+        /// The peer.
+        node: NodeId,
+        /// Which of the two.
+        class: Class,
+    },
+    /// A connection to a peer broke; what was on its way may be lost.
+    PeerDown {
+        /// The peer.
+        node: NodeId,
+        /// Which of the two.
+        class: Class,
+    },
+    /// A priority round trip to a peer was measured.
+    RoundTrip {
+        /// The peer.
+        node: NodeId,
+        /// The time it took.
+        rtt: Duration,
+    },
+    /// The log is durable up to and including `through`.
+    Durable {
+        /// The last durable position.
+        through: Lsn,
+    },
+    /// The time that [`Node::next_deadline`](crate::Node::next_deadline) named has come.
+    Tick,
+}
+
+/// One of the two classes of messages and connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Timestamps, statuses, acknowledgments.
+    Priority,
+    /// Values.
+    Bulk,
+}
+
+/// Something that a node's owner is to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Send it to another node, ahead of all bulk.
+    SendPriority {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: PriorityMessage,
+    },
+    /// Send it to another node.
+    SendBulk {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: BulkMessage,
+    },
+    /// Append to the log, in order, and report [`Event::Durable`].
+    Persist {
+        /// The record's position.
+        lsn: Lsn,
+        /// The record.
+        record: Record,
+    },
+    /// Answer a client.
+    Reply {
+        /// The request.
+        request: RequestId,
+        /// The answer.
+        reply: ClientReply,
+    },
+}

@@ -1,0 +1,114 @@
+//! What leaves a node, and when: nothing that tells of a change leaves before the
+//! change is durable (DESIGN §6).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::client_protocol::ClientReply;
+use crate::event::{Action, RequestId};
+use crate::identity::NodeId;
+use crate::message::{BulkMessage, PriorityMessage};
+use crate::record::Record;
+
+/// A position in the node's log of durable changes; the first record is 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lsn(pub u64);
+
+/// A message of either class.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// Small, ahead of everything.
+    Priority(PriorityMessage),
+    /// Behind.
+    Bulk(BulkMessage),
+}
+
+/// At this many messages held back by an unfinished disk write, the node takes no
+/// more requests until the disk catches up.
+const HELD_MESSAGES_MAX: usize = 65_536;
+
+/// Collects what a node does in answer to an event.
+#[derive(Debug)]
+pub struct Outbox {
+    me: NodeId,
+    actions: Vec<Action>,
+    loopback: VecDeque<Message>,
+    held: BTreeMap<Lsn, Vec<(NodeId, Message)>>,
+    held_count: usize,
+    last: Lsn,
+    durable: Lsn,
+}
+
+impl Outbox {
+    /// Nothing yet, nothing durable.
+    pub fn new(me: NodeId) -> Self {
+        Self {
+            me,
+            actions: Vec::new(),
+            loopback: VecDeque::new(),
+            held: BTreeMap::new(),
+            held_count: 0,
+            last: Lsn::default(),
+            durable: Lsn::default(),
+        }
+    }
+
+    /// Asks for `record` to be made durable; returns its position.
+    pub fn persist(&mut self, record: Record) -> Lsn {
+        self.last.0 += 1;
+        self.actions.push(Action::Persist { lsn: self.last, record });
+        self.last
+    }
+
+    /// Sends now.
+    pub fn send(&mut self, to: NodeId, message: Message) {
+        if to == self.me {
+            self.loopback.push_back(message);
+            return;
+        }
+        self.actions.push(match message {
+            Message::Priority(message) => Action::SendPriority { to, message },
+            Message::Bulk(message) => Action::SendBulk { to, message },
+        });
+    }
+
+    /// Sends once the log is durable up to `lsn`.
+    pub fn send_when_durable(&mut self, lsn: Lsn, to: NodeId, message: Message) {
+        if lsn <= self.durable {
+            self.send(to, message);
+        } else {
+            self.held.entry(lsn).or_default().push((to, message));
+            self.held_count += 1;
+        }
+    }
+
+    /// Answers a client.
+    pub fn reply(&mut self, request: RequestId, reply: ClientReply) {
+        self.actions.push(Action::Reply { request, reply });
+    }
+
+    /// The log is durable up to `through`: what waited for that leaves.
+    pub fn on_durable(&mut self, through: Lsn) {
+        assert!(through <= self.last, "nothing beyond {:?} was asked to be durable", self.last);
+        self.durable = self.durable.max(through);
+        let waiting = self.held.split_off(&Lsn(self.durable.0 + 1));
+        for (to, message) in std::mem::replace(&mut self.held, waiting).into_values().flatten() {
+            self.held_count -= 1;
+            self.send(to, message);
+        }
+    }
+
+    /// Whether the disk is too far behind to take on more.
+    pub fn is_behind(&self) -> bool {
+        self.held_count >= HELD_MESSAGES_MAX
+    }
+
+    /// The next message of this node to itself.
+    pub fn next_loopback(&mut self) -> Option<Message> {
+        self.loopback.pop_front()
+    }
+
+    /// All that is to be done now.
+    pub fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+}

@@ -1,0 +1,402 @@
+//! Values on their way from the local set to the replicas, in the background.
+//!
+//! Differs from Alg. 1 and 3, where each of m local nodes sends each value to each
+//! replica: one member does, with one copy per remote site that its receiver hands
+//! on there. Every replica acknowledges end to end.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::cluster::{Cluster, Container};
+use crate::env::Env;
+use crate::event::Class;
+use crate::identity::{NodeId, SiteId};
+use crate::key::Key;
+use crate::message::{BulkBody, BulkMessage, PriorityBody, RpcId};
+use crate::outbox::Message;
+use crate::quorum::majority;
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+/// Bytes of values that may be on their way to one site at once; what exceeds it
+/// waits here, where newer values of the same key can take its place.
+const SITE_WINDOW_BYTES: u64 = 4 << 20;
+
+/// A copy that was handed on is sent again, directly, after this long: the hop
+/// between its receiver and the replica may have broken.
+const RELAY_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A copy on a standing connection arrives in the end; this covers what a full
+/// queue dropped.
+const DIRECT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What one waiting value costs beyond its bytes.
+const TRANSFER_OVERHEAD_BYTES: u64 = 256;
+
+/// Keys whose newest stable version is remembered, so that a member that missed
+/// STABLE hears it when it asks.
+const STABLE_REMEMBERED: usize = 4096;
+
+#[derive(Debug)]
+struct InFlight {
+    via: NodeId,
+    bytes: u64,
+    resend_at: Duration,
+}
+
+/// One version on its way.
+#[derive(Debug)]
+struct Transfer {
+    value: Value,
+    /// RW: always. RMW: the version is chosen. Only then may it stand for older ones.
+    settled: bool,
+    stable: bool,
+    acked: BTreeSet<NodeId>,
+    in_flight: BTreeMap<NodeId, InFlight>,
+    started: Duration,
+}
+
+impl Transfer {
+    fn bytes(&self) -> u64 {
+        self.value.len() as u64 + TRANSFER_OVERHEAD_BYTES
+    }
+}
+
+/// All values that this node carries to replicas.
+#[derive(Debug, Default)]
+pub struct Propagator {
+    transfers: BTreeMap<Key, BTreeMap<Timestamp, Transfer>>,
+    bytes: u64,
+    count: u64,
+    in_flight_bytes: BTreeMap<SiteId, u64>,
+    /// Keys that found a site's window full, first come first served.
+    waiting: BTreeMap<SiteId, VecDeque<Key>>,
+    stable: BTreeMap<Key, Timestamp>,
+    stable_order: VecDeque<Key>,
+}
+
+impl Propagator {
+    /// Bytes of values that some replica lacks, with their overhead.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many values some replica lacks.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// When the oldest of them set out.
+    pub fn oldest(&self) -> Option<Duration> {
+        self.transfers.values().flat_map(|versions| versions.values()).map(|t| t.started).min()
+    }
+
+    /// Whether this version, or one that stands for it, is on its way.
+    pub fn carries(&self, key: &Key, ts: Timestamp) -> bool {
+        self.transfers.get(key).is_some_and(|versions| {
+            versions.range(ts..).any(|(&version, t)| version == ts || t.settled)
+        })
+    }
+
+    /// Whether a majority of replicas is known to hold this version or one that
+    /// stands for it. False where it was long ago.
+    pub fn was_stable(&self, key: &Key, ts: Timestamp) -> bool {
+        self.stable.get(key).is_some_and(|&stable| stable >= ts)
+    }
+
+    fn remember_stable(&mut self, key: &Key, ts: Timestamp) {
+        let newest = self.stable.entry(key.clone()).or_insert_with(|| {
+            self.stable_order.push_back(key.clone());
+            ts
+        });
+        *newest = (*newest).max(ts);
+        if self.stable_order.len() > STABLE_REMEMBERED
+            && let Some(oldest) = self.stable_order.pop_front()
+        {
+            self.stable.remove(&oldest);
+        }
+    }
+
+    /// Carries `value` to all replicas. Settled versions take the place of older
+    /// ones that are not yet on their way.
+    pub fn start(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        key: &Key,
+        ts: Timestamp,
+        value: Value,
+        settled: bool,
+    ) {
+        let versions = self.transfers.entry(key.clone()).or_default();
+        match versions.get_mut(&ts) {
+            Some(transfer) => transfer.settled |= settled,
+            None => {
+                let transfer = Transfer {
+                    value,
+                    settled,
+                    stable: false,
+                    acked: BTreeSet::new(),
+                    in_flight: BTreeMap::new(),
+                    started: env.now.monotonic,
+                };
+                self.bytes += transfer.bytes();
+                self.count += 1;
+                versions.insert(ts, transfer);
+            }
+        }
+        self.remove_finished(container, key);
+        self.pump(env, container, key);
+    }
+
+    /// A replica durably holds `ts` or, for RW objects, a newer version.
+    pub fn on_ack(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        from: NodeId,
+        key: &Key,
+        ts: Timestamp,
+    ) {
+        let Some(versions) = self.transfers.get_mut(key) else { return };
+        let all_older = container.kind.is_read_write();
+        let mut newly_stable = None;
+        for (&version, transfer) in versions.range_mut(..=ts) {
+            if version != ts && !all_older {
+                continue;
+            }
+            release(&mut self.in_flight_bytes, &env.cluster, transfer.in_flight.remove(&from));
+            transfer.acked.insert(from);
+            let acked = transfer.acked.len();
+            if !transfer.stable && acked >= majority(container.replicas.len()) {
+                transfer.stable = true;
+                newly_stable = Some((version, transfer.settled));
+            }
+        }
+        if let Some((ts, settled)) = newly_stable {
+            if settled {
+                self.remember_stable(key, ts);
+            }
+            for &node in container.local_set(env.site) {
+                let body = PriorityBody::Stable { key: key.clone(), ts };
+                env.send_priority(node, RpcId::NONE, container.epoch, body);
+            }
+        }
+        self.remove_finished(container, key);
+        self.pump(env, container, key);
+        if let Some(site) = env.cluster.site_of(from) {
+            self.pump_waiting(env, site);
+        }
+    }
+
+    /// A later version is chosen: unsettled older ones need go nowhere any more.
+    pub fn on_chosen(&mut self, env: &Env, key: &Key, chosen: Timestamp) {
+        let Some(versions) = self.transfers.get_mut(key) else { return };
+        let doomed: Vec<Timestamp> = versions
+            .range(..chosen)
+            .filter(|(_, transfer)| !transfer.settled)
+            .map(|(&ts, _)| ts)
+            .collect();
+        for ts in doomed {
+            if let Some(transfer) = versions.remove(&ts) {
+                self.bytes -= transfer.bytes();
+                self.count -= 1;
+                for flight in transfer.in_flight.into_values() {
+                    release(&mut self.in_flight_bytes, &env.cluster, Some(flight));
+                }
+            }
+        }
+        if versions.is_empty() {
+            self.transfers.remove(key);
+        }
+    }
+
+    /// Drops versions that all replicas hold, and superseded ones that are not on
+    /// their way. A transfer under way is never cut: its bytes are half paid for.
+    fn remove_finished(&mut self, container: &Container, key: &Key) {
+        let Some(versions) = self.transfers.get_mut(key) else { return };
+        let newest_settled =
+            versions.iter().rev().find(|(_, t)| t.settled).map_or(Timestamp::ZERO, |(&ts, _)| ts);
+        let (bytes, count) = (&mut self.bytes, &mut self.count);
+        versions.retain(|&ts, transfer| {
+            let superseded = ts < newest_settled && transfer.in_flight.is_empty();
+            let everywhere = transfer.acked.len() == container.replicas.len();
+            let keep = !superseded && !everywhere;
+            if !keep {
+                *bytes -= transfer.bytes();
+                *count -= 1;
+            }
+            keep
+        });
+        if versions.is_empty() {
+            self.transfers.remove(key);
+        }
+    }
+
+    /// Sends what may be sent now of one key.
+    fn pump(&mut self, env: &mut Env, container: &Container, key: &Key) {
+        let Some(versions) = self.transfers.get_mut(key) else { return };
+        let newest_settled =
+            versions.iter().rev().find(|(_, t)| t.settled).map_or(Timestamp::ZERO, |(&ts, _)| ts);
+        let busy: BTreeSet<NodeId> =
+            versions.values().flat_map(|transfer| transfer.in_flight.keys().copied()).collect();
+        for (&ts, transfer) in versions.range_mut(newest_settled..) {
+            for (site, members) in lacking(env, container, transfer, &busy) {
+                let used = self.in_flight_bytes.entry(site).or_default();
+                if *used > 0 && *used + transfer.bytes() > SITE_WINDOW_BYTES {
+                    let queue = self.waiting.entry(site).or_default();
+                    if !queue.contains(key) {
+                        queue.push_back(key.clone());
+                    }
+                    continue;
+                }
+                // Inside this site a copy for each costs nothing that is scarce.
+                let groups: Vec<Vec<NodeId>> = if site == env.site {
+                    members.into_iter().map(|node| vec![node]).collect()
+                } else {
+                    vec![members]
+                };
+                for group in groups {
+                    *used += transfer.bytes();
+                    send_copy(env, container, key, ts, transfer, &group);
+                }
+            }
+        }
+    }
+
+    fn pump_waiting(&mut self, env: &mut Env, site: SiteId) {
+        // Each key is tried once; it queues again where the window is still full.
+        let keys: Vec<Key> = self.waiting.remove(&site).unwrap_or_default().into();
+        for key in keys {
+            let cluster = env.cluster.clone();
+            if let Some(container) = cluster.container(key.container) {
+                self.pump(env, container, &key);
+            }
+        }
+    }
+
+    /// What was on its way to or through `node` may be lost.
+    pub fn on_peer_down(&mut self, env: &mut Env, node: NodeId) {
+        let mut touched = Vec::new();
+        for (key, versions) in &mut self.transfers {
+            for transfer in versions.values_mut() {
+                let lost: Vec<NodeId> = transfer
+                    .in_flight
+                    .iter()
+                    .filter(|(to, flight)| **to == node || flight.via == node)
+                    .map(|(&to, _)| to)
+                    .collect();
+                for to in lost {
+                    let flight = transfer.in_flight.remove(&to);
+                    release(&mut self.in_flight_bytes, &env.cluster, flight);
+                    touched.push(key.clone());
+                }
+            }
+        }
+        self.pump_keys(env, touched);
+    }
+
+    /// A replica can be reached again.
+    pub fn on_peer_up(&mut self, env: &mut Env) {
+        let keys = self.transfers.keys().cloned().collect();
+        self.pump_keys(env, keys);
+    }
+
+    fn pump_keys(&mut self, env: &mut Env, mut keys: Vec<Key>) {
+        keys.dedup();
+        let cluster = env.cluster.clone();
+        for key in keys {
+            if let Some(container) = cluster.container(key.container) {
+                self.remove_finished(container, &key);
+                self.pump(env, container, &key);
+            }
+        }
+    }
+
+    /// Sends again what has waited too long for an acknowledgment.
+    pub fn on_tick(&mut self, env: &mut Env) {
+        let now = env.now.monotonic;
+        let mut overdue = Vec::new();
+        for (key, versions) in &mut self.transfers {
+            for transfer in versions.values_mut() {
+                let late: Vec<NodeId> = transfer
+                    .in_flight
+                    .iter()
+                    .filter(|(_, flight)| flight.resend_at <= now)
+                    .map(|(&to, _)| to)
+                    .collect();
+                for to in late {
+                    env.counters.count("repeated: a value without an acknowledgment");
+                    let flight = transfer.in_flight.remove(&to);
+                    release(&mut self.in_flight_bytes, &env.cluster, flight);
+                    overdue.push(key.clone());
+                }
+            }
+        }
+        self.pump_keys(env, overdue);
+    }
+}
+
+/// The replicas that lack a version and can be reached, by site, nearest first.
+fn lacking(
+    env: &Env,
+    container: &Container,
+    transfer: &Transfer,
+    busy: &BTreeSet<NodeId>,
+) -> BTreeMap<SiteId, Vec<NodeId>> {
+    let mut by_site: BTreeMap<SiteId, Vec<NodeId>> = BTreeMap::new();
+    for &node in &container.replicas {
+        if transfer.acked.contains(&node) || busy.contains(&node) || !env.is_up(node, Class::Bulk)
+        {
+            continue;
+        }
+        if let Some(site) = env.cluster.site_of(node) {
+            by_site.entry(site).or_default().push(node);
+        }
+    }
+    by_site
+}
+
+/// Sends one copy to the first of `group`, which hands it on to the others.
+fn send_copy(
+    env: &mut Env,
+    container: &Container,
+    key: &Key,
+    ts: Timestamp,
+    transfer: &mut Transfer,
+    group: &[NodeId],
+) {
+    let Some((&head, relay)) = group.split_first() else { return };
+    let bytes = transfer.bytes();
+    let now = env.now.monotonic;
+    transfer
+        .in_flight
+        .insert(head, InFlight { via: head, bytes, resend_at: now + DIRECT_PATIENCE });
+    for &node in relay {
+        let flight = InFlight { via: head, bytes: 0, resend_at: now + RELAY_PATIENCE };
+        transfer.in_flight.insert(node, flight);
+    }
+    let body = BulkBody::WriteRemote {
+        key: key.clone(),
+        ts,
+        propagator: env.me,
+        relay: relay.to_vec(),
+        value: transfer.value.clone(),
+    };
+    env.out.send(
+        head,
+        Message::Bulk(BulkMessage { rpc: RpcId::NONE, epoch: container.epoch, body }),
+    );
+}
+
+fn release(
+    in_flight_bytes: &mut BTreeMap<SiteId, u64>,
+    cluster: &Cluster,
+    flight: Option<InFlight>,
+) {
+    let Some(flight) = flight else { return };
+    if let Some(used) = cluster.site_of(flight.via).and_then(|site| in_flight_bytes.get_mut(&site))
+    {
+        *used = used.saturating_sub(flight.bytes);
+    }
+}

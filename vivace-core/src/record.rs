@@ -1,0 +1,112 @@
+//! What must survive a restart (DESIGN §6), in the order in which it happened.
+
+use bincode::{Decode, Encode};
+
+use crate::key::Key;
+use crate::message::{CopyTag, WriteId};
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+/// One durable change of a node's state. Replaying all of them in order restores it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Record {
+    /// No timestamp above `time` was made before this record was durable.
+    ClockHighWater {
+        /// Nanoseconds since the Unix epoch.
+        time: u64,
+    },
+    /// RW: the replica knows this timestamp.
+    Known {
+        /// The object.
+        key: Key,
+        /// The timestamp.
+        ts: Timestamp,
+    },
+    /// RW: the replica's complete version (and known timestamp, if newer).
+    Complete {
+        /// The object.
+        key: Key,
+        /// Its timestamp.
+        ts: Timestamp,
+        /// Its value.
+        value: Value,
+    },
+    /// RMW: the replica refuses smaller timestamps.
+    Promised {
+        /// The object.
+        key: Key,
+        /// The promise.
+        ts: Timestamp,
+    },
+    /// RMW: the replica accepted this version.
+    Accepted {
+        /// The object.
+        key: Key,
+        /// The version.
+        ts: Timestamp,
+    },
+    /// RMW: this version is known to be chosen.
+    Chosen {
+        /// The object.
+        key: Key,
+        /// The version.
+        ts: Timestamp,
+    },
+    /// RMW: the replica holds this version, accepted or not.
+    Version {
+        /// The object.
+        key: Key,
+        /// The version.
+        ts: Timestamp,
+        /// Its value.
+        value: Value,
+    },
+    /// Alg. 2: the replica accepted this value.
+    LanAccepted {
+        /// The object.
+        key: Key,
+        /// Its timestamp.
+        ts: Timestamp,
+        /// The value.
+        value: Value,
+    },
+    /// The local set's copy of a value on its way out.
+    LocalCopy {
+        /// The object.
+        key: Key,
+        /// Its timestamp, or whose it is.
+        tag: CopyTag,
+        /// The value.
+        value: Value,
+    },
+    /// The unbound copy of `write` has this timestamp.
+    LocalBound {
+        /// The object.
+        key: Key,
+        /// The write.
+        write: WriteId,
+        /// Its timestamp.
+        ts: Timestamp,
+    },
+    /// The copy of `write` can't be bound any more.
+    LocalAborted {
+        /// The object.
+        key: Key,
+        /// The write.
+        write: WriteId,
+    },
+    /// The unbound copy of an aborted write is gone.
+    LocalGivenUp {
+        /// The object.
+        key: Key,
+        /// The write.
+        write: WriteId,
+    },
+    /// The copy of this version is no longer needed.
+    LocalDropped {
+        /// The object.
+        key: Key,
+        /// The version.
+        ts: Timestamp,
+    },
+}

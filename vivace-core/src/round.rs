@@ -1,0 +1,124 @@
+//! What the rounds of both RMW algorithms share: ordering timestamps, the grace
+//! after a rejection, and back-off.
+
+use std::time::Duration;
+
+use crate::clock::Mode;
+use crate::cluster::{Container, TimestampSource};
+use crate::env::Env;
+use crate::identity::NodeId;
+use crate::outbox::Lsn;
+use crate::quorum::{Tally, Votes};
+use crate::timestamp::{Timestamp, WriterId};
+
+/// A rejected round waits at least about this long before the next.
+const BACK_OFF_MIN: Duration = Duration::from_millis(5);
+
+/// And never much longer than this.
+const BACK_OFF_MAX: Duration = Duration::from_secs(2);
+
+/// Beyond half a round trip, how long silent replicas may still turn a contested
+/// vote into a majority.
+const GRACE_MARGIN: Duration = Duration::from_millis(5);
+
+/// A vote of the replicas, with the grace that a rejection starts.
+#[derive(Debug)]
+pub struct Ballot<T> {
+    votes: Votes<T>,
+    grace_until: Option<Duration>,
+}
+
+/// What a ballot has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not decided.
+    Open,
+    /// A majority of true: a minority's false does not matter (mend 2).
+    Won,
+    /// No majority of true, as far as can be told in time.
+    Lost,
+}
+
+impl<T> Ballot<T> {
+    /// A vote among `replicas` that nobody has cast.
+    pub fn new(replicas: usize) -> Self {
+        Self { votes: Votes::new(replicas), grace_until: None }
+    }
+
+    /// Counts a true.
+    pub fn yes(&mut self, from: NodeId, answer: T) {
+        self.votes.yes(from, answer);
+    }
+
+    /// Counts a false.
+    pub fn no(&mut self, from: NodeId) {
+        self.votes.no(from);
+    }
+
+    /// The verdict now; a contested ballot gets a grace, for without one a single
+    /// slow replica's false would abort what a majority accepts, and without an end
+    /// to it one crashed replica and one false would hang.
+    pub fn verdict(&mut self, env: &Env, replicas: &[NodeId]) -> Verdict {
+        match self.votes.tally() {
+            Tally::Reached => Verdict::Won,
+            Tally::Unreachable => Verdict::Lost,
+            Tally::Pending if self.votes.is_contested() => {
+                let grace = env.rtt_max(replicas) / 2 + GRACE_MARGIN;
+                let until = *self.grace_until.get_or_insert(env.now.monotonic + grace);
+                if until <= env.now.monotonic { Verdict::Lost } else { Verdict::Open }
+            }
+            Tally::Pending => Verdict::Open,
+        }
+    }
+
+    /// The answers of those that said true.
+    pub fn answers(&self) -> &[(NodeId, T)] {
+        self.votes.answers()
+    }
+
+    /// Whether a majority of all replicas gave an answer that `holds`.
+    pub fn majority_that(&self, holds: impl Fn(&T) -> bool) -> bool {
+        self.votes.majority_that(holds)
+    }
+
+    /// When the grace ends.
+    pub fn next_wakeup(&self) -> Option<Duration> {
+        self.grace_until
+    }
+}
+
+/// What a coordinator remembers of a key from round to round.
+#[derive(Debug, Default)]
+pub struct Contention {
+    /// The newest timestamp that a replica has named.
+    pub seen: Timestamp,
+    lost: u32,
+}
+
+impl Contention {
+    /// A new timestamp for a round, above all that was seen. Rounds are ballots:
+    /// their order needs no clock, only their speed does.
+    pub fn next_ots(&self, env: &mut Env, container: &Container) -> (Timestamp, Lsn) {
+        let mut above = self.seen;
+        let by_clock = container.timestamps == TimestampSource::Clock;
+        if by_clock && env.clock.mode() == Mode::Clock {
+            let now = Timestamp { time: env.now.clock.time_ns, writer: WriterId::default() };
+            above = above.max(now);
+        }
+        env.clock.next_above(above, &mut env.out)
+    }
+
+    /// A round was lost: how long to wait before the next.
+    pub fn back_off(&mut self, env: &mut Env, replicas: &[NodeId]) -> Duration {
+        env.counters.count("lost: an RMW round to another coordinator");
+        let base = (env.rtt_max(replicas) / 4).max(BACK_OFF_MIN);
+        let mean = (base * 2_u32.saturating_pow(self.lost.min(16))).min(BACK_OFF_MAX);
+        self.lost += 1;
+        env.now.monotonic + env.jitter.around(mean)
+    }
+
+    /// A round was won.
+    pub fn won(&mut self) {
+        self.lost = 0;
+    }
+}

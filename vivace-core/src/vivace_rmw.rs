@@ -1,0 +1,22 @@
+//! Vivace's algorithm for RMW objects (Vivace §3.3, Alg. 3), mended as
+//! ARCHITECTURE.md's table of invariants tells: Paxos on one value, with the value
+//! split off.
+//!
+//! ```text
+//! execute(batch)  *OR-TS(ots) to a majority of true -> mts = the largest accepted
+//!                 base = OR-DATA: a version in [mts, ots), from any holder
+//!                 val' = apply(base, batch)
+//!                 nothing changed, base is mts and a majority holds it: return the results
+//!                 W-LOCAL(ots, val') to a majority of the local set
+//!                 *OW-TS(ots) to a majority of true;  COMMIT(ots), GO(ots), not awaited
+//! read            *R-TS to a majority; a timestamp that a majority holds -> its version;
+//!                 else execute(identity)
+//! ```
+
+mod execute;
+mod read;
+mod replica;
+
+pub use execute::Execute;
+pub use read::{Read, ReadStep};
+pub use replica::Replica;

@@ -1,0 +1,415 @@
+//! The coordinator of `execute(key, command)`, one per key.
+
+use std::time::Duration;
+
+use crate::batch::{Batch, Pending};
+use crate::call::Call;
+use crate::client_protocol::Failure;
+use crate::cluster::Container;
+use crate::env::Env;
+use crate::event::Class;
+use crate::fetch::Fetch;
+use crate::identity::NodeId;
+use crate::key::Key;
+use crate::machine::object::Object;
+use crate::message::{
+    BulkBody, BulkMessage, CopyTag, PriorityBody, PriorityMessage, RpcId,
+};
+use crate::operation::{Calls, Input, Step, refusal_text};
+use crate::outbox::Message;
+use crate::round::{Ballot, Contention, Verdict};
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+/// The commands of one object at this coordinator, and the round they are in.
+#[derive(Debug)]
+pub struct Execute {
+    key: Key,
+    calls: Calls,
+    batch: Batch,
+    contention: Contention,
+    refusal: Option<String>,
+    phase: Phase,
+}
+
+/// What a replica promised with.
+#[derive(Clone, Copy, Debug)]
+struct Promise {
+    accepted: Timestamp,
+    chosen: Timestamp,
+    has: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No majority can be reached.
+    AwaitPeers,
+    /// OR-TS: a majority promises to refuse older rounds.
+    Promise { ots: Timestamp, ask: Call, ballot: Ballot<Promise> },
+    /// OR-DATA: the version to build on.
+    FetchBase { ots: Timestamp, mts: Timestamp, held_by_majority: bool, fetch: Fetch },
+    /// W-LOCAL: the new version, safe in this site.
+    StoreLocal { ots: Timestamp, store: Call, ballot: Ballot<()> },
+    /// OW-TS: a majority accepts the new version.
+    Accept { ots: Timestamp, ask: Call, ballot: Ballot<()> },
+    /// The round was lost.
+    BackOff { until: Duration },
+}
+
+impl Execute {
+    /// The coordinator of `key`, without commands yet.
+    pub fn new(calls: Calls, key: Key) -> Self {
+        Self {
+            key,
+            calls,
+            batch: Batch::default(),
+            contention: Contention::default(),
+            refusal: None,
+            phase: Phase::AwaitPeers,
+        }
+    }
+
+    /// Adds a client's wish; it takes part in the next round that learns the value.
+    ///
+    /// # Errors
+    /// Gives it back where too many wait.
+    pub fn push(&mut self, pending: Pending) -> Result<(), Pending> {
+        self.batch.push(pending)
+    }
+
+    /// Moves the round on.
+    pub fn step(&mut self, env: &mut Env, container: &Container, input: Input) -> Step {
+        match input {
+            Input::Start => self.begin(env, container),
+            Input::Priority { from, rpc, body } => self.on_answer(env, container, from, rpc, body),
+            Input::Bulk { rpc, body: BulkBody::Data { ts, value }, .. } => {
+                self.on_base(env, container, rpc, ts, value)
+            }
+            Input::Bulk { from, rpc, body: BulkBody::Refused { why } } => {
+                self.on_answer(env, container, from, rpc, PriorityBody::Refused { why })
+            }
+            Input::Bulk { .. } => Step::Continue,
+            Input::PeerUp { node, class } => self.on_peer_up(env, container, node, class),
+            Input::Tick => self.on_tick(env, container),
+        }
+    }
+
+    fn begin(&mut self, env: &mut Env, container: &Container) -> Step {
+        if self.batch.is_empty() {
+            return Step::Done;
+        }
+        if !env.majority_up(&container.replicas, Class::Priority)
+            || !env.majority_up(container.local_set(env.site), Class::Bulk)
+        {
+            self.phase = Phase::AwaitPeers;
+            return Step::Continue;
+        }
+        let (ots, lsn) = self.contention.next_ots(env, container);
+        let rpc = self.calls.next_rpc();
+        let body = PriorityBody::OrderedReadTs { key: self.key.clone(), ots };
+        let message = Message::Priority(PriorityMessage { rpc, epoch: container.epoch, body });
+        let ask = Call::start(env, rpc, &container.replicas, message, lsn);
+        self.phase = Phase::Promise { ots, ask, ballot: Ballot::new(container.replicas.len()) };
+        Step::Continue
+    }
+
+    fn on_answer(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        from: NodeId,
+        answered: RpcId,
+        body: PriorityBody,
+    ) -> Step {
+        match (&mut self.phase, body) {
+            (
+                Phase::Promise { ask, ballot, .. },
+                PriorityBody::OrderedReadTsAck { granted, promised, accepted, chosen, has },
+            ) if ask.rpc == answered => {
+                ask.answered(from);
+                self.contention.seen = self.contention.seen.max(promised);
+                match granted {
+                    true => ballot.yes(from, Promise { accepted, chosen, has }),
+                    false => ballot.no(from),
+                }
+            }
+            (Phase::FetchBase { fetch, .. }, PriorityBody::Gone { chosen })
+                if fetch.rpc() == answered =>
+            {
+                // A newer round was chosen: this one can't be.
+                self.contention.seen = self.contention.seen.max(chosen);
+                return self.lose(env, container);
+            }
+            (Phase::StoreLocal { store, ballot, .. }, PriorityBody::WriteLocalAck {})
+                if store.rpc == answered =>
+            {
+                store.answered(from);
+                ballot.yes(from, ());
+            }
+            (
+                Phase::Accept { ask, ballot, .. },
+                PriorityBody::OrderedWriteTsAck { accepted, promised },
+            ) if ask.rpc == answered => {
+                ask.answered(from);
+                self.contention.seen = self.contention.seen.max(promised);
+                match accepted {
+                    true => ballot.yes(from, ()),
+                    false => ballot.no(from),
+                }
+            }
+            (phase, PriorityBody::Refused { why }) => {
+                match phase {
+                    Phase::Promise { ask, ballot, .. } if ask.rpc == answered => {
+                        ask.answered(from);
+                        ballot.no(from);
+                    }
+                    Phase::StoreLocal { store: ask, ballot, .. }
+                    | Phase::Accept { ask, ballot, .. }
+                        if ask.rpc == answered =>
+                    {
+                        ask.answered(from);
+                        ballot.no(from);
+                    }
+                    Phase::FetchBase { fetch, .. } if fetch.rpc() == answered => {
+                        fetch.on_refused(env);
+                        return Step::Continue;
+                    }
+                    _ => return Step::Continue,
+                }
+                self.refusal = Some(refusal_text(&why));
+            }
+            _ => return Step::Continue,
+        }
+        self.advance(env, container)
+    }
+
+    /// Goes to the next phase where the present one is decided.
+    fn advance(&mut self, env: &mut Env, container: &Container) -> Step {
+        let replicas = &container.replicas;
+        let verdict = match &mut self.phase {
+            Phase::Promise { ballot, .. } => ballot.verdict(env, replicas),
+            Phase::StoreLocal { ballot, .. } => {
+                ballot.verdict(env, container.local_set(env.site))
+            }
+            Phase::Accept { ballot, .. } => ballot.verdict(env, replicas),
+            Phase::AwaitPeers | Phase::FetchBase { .. } | Phase::BackOff { .. } => Verdict::Open,
+        };
+        match verdict {
+            Verdict::Open => Step::Continue,
+            Verdict::Lost => self.lose(env, container),
+            Verdict::Won => match &self.phase {
+                Phase::Promise { .. } => self.fetch_base(env, container),
+                Phase::StoreLocal { ots, .. } => {
+                    let ots = *ots;
+                    self.ask_to_accept(env, container, ots)
+                }
+                Phase::Accept { ots, .. } => {
+                    let ots = *ots;
+                    self.commit(env, container, ots)
+                }
+                Phase::AwaitPeers | Phase::FetchBase { .. } | Phase::BackOff { .. } => {
+                    Step::Continue
+                }
+            },
+        }
+    }
+
+    fn fetch_base(&mut self, env: &mut Env, container: &Container) -> Step {
+        let Phase::Promise { ots, ballot, .. } = &self.phase else { return Step::Continue };
+        let ots = *ots;
+        let promises = ballot.answers();
+        let mts = promises.iter().map(|(_, promise)| promise.accepted).max().unwrap_or_default();
+        let held_by_majority = ballot.majority_that(|promise| promise.accepted == mts)
+            || promises.iter().any(|(_, promise)| promise.chosen == mts);
+        if mts == Timestamp::ZERO {
+            return self.build(env, container, ots, None, held_by_majority);
+        }
+        let holders: Vec<NodeId> = promises
+            .iter()
+            .filter(|(_, promise)| promise.accepted == mts && promise.has)
+            .map(|(node, _)| *node)
+            .collect();
+        let rpc = self.calls.next_rpc();
+        let body =
+            PriorityBody::OrderedReadData { key: self.key.clone(), at_least: mts, below: ots };
+        let fetch = Fetch::start(env, container, rpc, &holders, mts, body);
+        self.phase = Phase::FetchBase { ots, mts, held_by_majority, fetch };
+        Step::Continue
+    }
+
+    fn on_base(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        answered: RpcId,
+        ts: Timestamp,
+        value: Value,
+    ) -> Step {
+        let Phase::FetchBase { ots, mts, held_by_majority, fetch } = &self.phase else {
+            return Step::Continue;
+        };
+        if fetch.rpc() != answered || ts < *mts || ts >= *ots {
+            return Step::Continue;
+        }
+        let (ots, current) = (*ots, *held_by_majority && ts == *mts);
+        let object = match &value {
+            Value::Bytes(bytes) => Object::decode(bytes),
+            Value::Tombstone => return self.corrupt(env, "a tombstone"),
+        };
+        match object {
+            Ok(object) => self.build(env, container, ots, Some(object), current),
+            Err(error) => self.corrupt(env, &error.to_string()),
+        }
+    }
+
+    fn corrupt(&mut self, env: &mut Env, what: &str) -> Step {
+        let failure = Failure::Invalid {
+            field: "key".into(),
+            reason: format!("the stored value is no RMW object: {what}"),
+        };
+        self.batch.fail(env, &failure);
+        Step::Done
+    }
+
+    /// `current`: the base is the newest accepted version and a majority holds it.
+    fn build(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        ots: Timestamp,
+        base: Option<Object>,
+        current: bool,
+    ) -> Step {
+        let changed = self.batch.apply(env, base.as_ref());
+        let object = match (changed, base) {
+            (None, _) if current => {
+                self.batch.succeed(env);
+                self.contention.won();
+                return self.begin(env, container);
+            }
+            (Some(object), _) | (None, Some(object)) => object,
+            (None, None) => {
+                // Never written, and a majority says so: there is nothing to complete.
+                self.batch.succeed(env);
+                return self.begin(env, container);
+            }
+        };
+        self.batch.expose();
+        let local_set = container.local_set(env.site);
+        let rpc = self.calls.next_rpc();
+        let body = BulkBody::WriteLocal {
+            key: self.key.clone(),
+            tag: CopyTag::Bound(ots),
+            propagator: env.propagator_of(local_set),
+            value: Value::Bytes(object.encode()),
+        };
+        let message = Message::Bulk(BulkMessage { rpc, epoch: container.epoch, body });
+        let store = Call::start(env, rpc, local_set, message, Default::default());
+        self.phase = Phase::StoreLocal { ots, store, ballot: Ballot::new(local_set.len()) };
+        Step::Continue
+    }
+
+    fn ask_to_accept(&mut self, env: &mut Env, container: &Container, ots: Timestamp) -> Step {
+        let rpc = self.calls.next_rpc();
+        let body = PriorityBody::OrderedWriteTs { key: self.key.clone(), ots };
+        let ask = Call::priority(env, container, rpc, &container.replicas, body);
+        self.phase = Phase::Accept { ots, ask, ballot: Ballot::new(container.replicas.len()) };
+        Step::Continue
+    }
+
+    fn commit(&mut self, env: &mut Env, container: &Container, ots: Timestamp) -> Step {
+        let local_set = container.local_set(env.site);
+        let mut all = container.replicas.clone();
+        all.extend(local_set.iter().filter(|node| !container.replicas.contains(node)));
+        for node in all {
+            let body = PriorityBody::Commit { key: self.key.clone(), ts: ots };
+            env.send_priority(node, RpcId::NONE, container.epoch, body);
+        }
+        let go = PriorityBody::Go { key: self.key.clone(), ts: ots };
+        let to = env.propagator_of(local_set);
+        env.send_priority(to, RpcId::NONE, container.epoch, go);
+        self.batch.succeed(env);
+        self.contention.won();
+        self.begin(env, container)
+    }
+
+    fn lose(&mut self, env: &mut Env, container: &Container) -> Step {
+        self.batch.retry();
+        let until = self.contention.back_off(env, &container.replicas);
+        self.phase = Phase::BackOff { until };
+        Step::Continue
+    }
+
+    fn on_peer_up(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        node: NodeId,
+        class: Class,
+    ) -> Step {
+        match &mut self.phase {
+            Phase::AwaitPeers => return self.begin(env, container),
+            Phase::Promise { ask, .. }
+            | Phase::Accept { ask, .. }
+            | Phase::StoreLocal { store: ask, .. } => ask.on_peer_up(env, node, class),
+            Phase::FetchBase { fetch, .. } => fetch.on_peer_up(env, node),
+            Phase::BackOff { .. } => {}
+        }
+        Step::Continue
+    }
+
+    fn on_tick(&mut self, env: &mut Env, container: &Container) -> Step {
+        let reason = self.waiting_for();
+        self.batch.expire(env, &reason);
+        if self.batch.is_empty() {
+            return Step::Done;
+        }
+        match &mut self.phase {
+            Phase::AwaitPeers => return Step::Continue,
+            Phase::Promise { ask, .. }
+            | Phase::Accept { ask, .. }
+            | Phase::StoreLocal { store: ask, .. } => ask.on_tick(env),
+            Phase::FetchBase { fetch, .. } => fetch.on_tick(env),
+            Phase::BackOff { until } if *until <= env.now.monotonic => {
+                return self.begin(env, container);
+            }
+            Phase::BackOff { .. } => {}
+        }
+        self.advance(env, container)
+    }
+
+    fn waiting_for(&self) -> String {
+        let what = match self.phase {
+            Phase::AwaitPeers => "no majority of replicas and local set is connected",
+            Phase::Promise { .. } => "no majority of replicas answered OR-TS in time",
+            Phase::FetchBase { .. } => {
+                "the newest version is known but nobody who holds it answered in time"
+            }
+            Phase::StoreLocal { .. } => "no majority of the local set answered W-LOCAL in time",
+            Phase::Accept { .. } => "no majority of replicas answered OW-TS in time",
+            Phase::BackOff { .. } => "other coordinators won every round in time",
+        };
+        match &self.refusal {
+            Some(refusal) => format!("{what}; last refusal: {refusal}"),
+            None => what.into(),
+        }
+    }
+
+    /// When the round next needs a tick.
+    pub fn next_wakeup(&self) -> Duration {
+        let phase = match &self.phase {
+            Phase::AwaitPeers => None,
+            Phase::Promise { ask, ballot, .. } => earliest(ask, ballot.next_wakeup()),
+            Phase::StoreLocal { store: ask, ballot, .. } | Phase::Accept { ask, ballot, .. } => {
+                earliest(ask, ballot.next_wakeup())
+            }
+            Phase::FetchBase { fetch, .. } => Some(fetch.next_wakeup()),
+            Phase::BackOff { until } => Some(*until),
+        };
+        phase.into_iter().chain(self.batch.next_deadline()).min().unwrap_or(Duration::MAX)
+    }
+}
+
+fn earliest(call: &Call, grace: Option<Duration>) -> Option<Duration> {
+    call.next_wakeup().into_iter().chain(grace).min()
+}

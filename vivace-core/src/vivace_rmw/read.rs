@@ -1,0 +1,242 @@
+//! The coordinator of a read-only command: one round where nothing is in doubt.
+
+use std::time::Duration;
+
+use crate::call::Call;
+use crate::client_protocol::{Failure, Success};
+use crate::cluster::Container;
+use crate::env::Env;
+use crate::event::Class;
+use crate::fetch::Fetch;
+use crate::identity::NodeId;
+use crate::key::Key;
+use crate::machine::object::Object;
+use crate::message::{BulkBody, PriorityBody, RpcId};
+use crate::operation::{Input, Ticket, refusal_text, unavailable};
+use crate::quorum::{Tally, Votes};
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+/// Whether a read goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadStep {
+    /// It waits for more input.
+    Continue,
+    /// It has answered its client.
+    Done,
+    /// The newest timestamp may or may not be chosen: only a round that completes it
+    /// can tell (mend 4). The client has not been answered.
+    NeedsRound,
+}
+
+/// One read-only command under way.
+#[derive(Debug)]
+pub struct Read {
+    ticket: Ticket,
+    key: Key,
+    machine: String,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Report {
+    accepted: Timestamp,
+    chosen: Timestamp,
+    has: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No majority can be reached.
+    AwaitPeers,
+    /// Which timestamp does a majority hold?
+    QueryTs { query: Call, reports: Votes<Report> },
+    /// Its exact version, or a newer chosen one.
+    FetchData { ts: Timestamp, fetch: Fetch },
+}
+
+impl Read {
+    /// A read, not begun.
+    pub fn new(ticket: Ticket, key: Key, machine: String) -> Self {
+        Self { ticket, key, machine, phase: Phase::AwaitPeers }
+    }
+
+    /// The client and what it asked, to hand over to a round.
+    pub fn into_parts(self) -> (Ticket, Key, String) {
+        (self.ticket, self.key, self.machine)
+    }
+
+    /// Moves the read on.
+    pub fn step(&mut self, env: &mut Env, container: &Container, input: Input) -> ReadStep {
+        match input {
+            Input::Start => self.begin(env, container),
+            Input::Priority { from, rpc, body } => self.on_answer(env, container, from, rpc, body),
+            Input::Bulk { rpc, body: BulkBody::Data { ts, value }, .. } => {
+                self.on_data(env, rpc, ts, value)
+            }
+            Input::Bulk { .. } => ReadStep::Continue,
+            Input::PeerUp { node, class } => {
+                match &mut self.phase {
+                    Phase::AwaitPeers => return self.begin(env, container),
+                    Phase::QueryTs { query, .. } => query.on_peer_up(env, node, class),
+                    Phase::FetchData { fetch, .. } => fetch.on_peer_up(env, node),
+                }
+                ReadStep::Continue
+            }
+            Input::Tick => self.on_tick(env),
+        }
+    }
+
+    fn begin(&mut self, env: &mut Env, container: &Container) -> ReadStep {
+        if !env.majority_up(&container.replicas, Class::Priority) {
+            return ReadStep::Continue;
+        }
+        let rpc = self.ticket.next_rpc();
+        let body = PriorityBody::ReadTs { key: self.key.clone() };
+        let query = Call::priority(env, container, rpc, &container.replicas, body);
+        self.phase = Phase::QueryTs { query, reports: Votes::new(container.replicas.len()) };
+        ReadStep::Continue
+    }
+
+    fn on_answer(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        from: NodeId,
+        answered: RpcId,
+        body: PriorityBody,
+    ) -> ReadStep {
+        match (&mut self.phase, body) {
+            (
+                Phase::QueryTs { query, reports },
+                PriorityBody::ReadTsAck { known, chosen, has, .. },
+            ) if query.rpc == answered => {
+                query.answered(from);
+                reports.yes(from, Report { accepted: known, chosen, has });
+                self.on_reports(env, container)
+            }
+            (Phase::QueryTs { query, reports }, PriorityBody::Refused { why })
+                if query.rpc == answered =>
+            {
+                query.answered(from);
+                reports.no(from);
+                if reports.tally() == Tally::Unreachable {
+                    let reason = format!("a majority refused: {}", refusal_text(&why));
+                    return self.fail(env, unavailable(reason));
+                }
+                ReadStep::Continue
+            }
+            (Phase::FetchData { ts, fetch }, PriorityBody::Gone { chosen })
+                if fetch.rpc() == answered && chosen > *ts =>
+            {
+                self.fetch(env, container, &[from], chosen)
+            }
+            (Phase::FetchData { fetch, .. }, PriorityBody::Refused { .. })
+                if fetch.rpc() == answered =>
+            {
+                fetch.on_refused(env);
+                ReadStep::Continue
+            }
+            _ => ReadStep::Continue,
+        }
+    }
+
+    fn on_reports(&mut self, env: &mut Env, container: &Container) -> ReadStep {
+        let Phase::QueryTs { reports, .. } = &self.phase else { return ReadStep::Continue };
+        if reports.tally() != Tally::Reached {
+            return ReadStep::Continue;
+        }
+        let answers = reports.answers();
+        let ts = answers.iter().map(|(_, report)| report.accepted).max().unwrap_or_default();
+        if ts == Timestamp::ZERO {
+            env.reply(self.ticket.request, Ok(Success::State { state: None }));
+            return ReadStep::Done;
+        }
+        let settled = reports.majority_that(|report| report.accepted == ts)
+            || answers.iter().any(|(_, report)| report.chosen == ts);
+        if !settled {
+            return ReadStep::NeedsRound;
+        }
+        let holders: Vec<NodeId> = answers
+            .iter()
+            .filter(|(_, report)| report.accepted == ts && report.has)
+            .map(|(node, _)| *node)
+            .collect();
+        self.fetch(env, container, &holders, ts)
+    }
+
+    fn fetch(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        holders: &[NodeId],
+        ts: Timestamp,
+    ) -> ReadStep {
+        let rpc = self.ticket.next_rpc();
+        let body = PriorityBody::OrderedReadData {
+            key: self.key.clone(),
+            at_least: ts,
+            below: ts.successor(),
+        };
+        let fetch = Fetch::start(env, container, rpc, holders, ts, body);
+        self.phase = Phase::FetchData { ts, fetch };
+        ReadStep::Continue
+    }
+
+    fn on_data(&mut self, env: &mut Env, answered: RpcId, ts: Timestamp, value: Value) -> ReadStep {
+        let Phase::FetchData { ts: asked, fetch } = &self.phase else { return ReadStep::Continue };
+        if fetch.rpc() != answered || ts != *asked {
+            return ReadStep::Continue;
+        }
+        let state = match &value {
+            Value::Bytes(bytes) => match Object::decode(bytes) {
+                Ok(object) => object.state(&self.machine),
+                Err(error) => Err(corrupt(error.to_string())),
+            },
+            Value::Tombstone => Err(corrupt("a tombstone".into())),
+        };
+        env.reply(self.ticket.request, state.map(|state| Success::State { state }));
+        ReadStep::Done
+    }
+
+    fn fail(&self, env: &mut Env, failure: Failure) -> ReadStep {
+        env.reply(self.ticket.request, Err(failure));
+        ReadStep::Done
+    }
+
+    fn on_tick(&mut self, env: &mut Env) -> ReadStep {
+        if self.ticket.is_over(env) {
+            let reason = match self.phase {
+                Phase::AwaitPeers => "no majority of replicas is connected",
+                Phase::QueryTs { .. } => "no majority of replicas answered R-TS in time",
+                Phase::FetchData { .. } => {
+                    "the newest version is known but nobody who holds it answered in time"
+                }
+            };
+            return self.fail(env, unavailable(reason));
+        }
+        match &mut self.phase {
+            Phase::AwaitPeers => {}
+            Phase::QueryTs { query, .. } => query.on_tick(env),
+            Phase::FetchData { fetch, .. } => fetch.on_tick(env),
+        }
+        ReadStep::Continue
+    }
+
+    /// When the read next needs a tick.
+    pub fn next_wakeup(&self) -> Duration {
+        let wakeup = match &self.phase {
+            Phase::AwaitPeers => None,
+            Phase::QueryTs { query, .. } => query.next_wakeup(),
+            Phase::FetchData { fetch, .. } => Some(fetch.next_wakeup()),
+        };
+        wakeup.map_or(self.ticket.deadline, |wakeup| wakeup.min(self.ticket.deadline))
+    }
+}
+
+fn corrupt(what: String) -> Failure {
+    Failure::Invalid {
+        field: "key".into(),
+        reason: format!("the stored value is no RMW object: {what}"),
+    }
+}

@@ -1,0 +1,184 @@
+//! The replica of RMW objects: `promised`, `accepted`, `chosen`, and versions by
+//! their exact timestamps, served whether accepted or not (mend 1).
+
+use std::collections::BTreeMap;
+
+use crate::cluster::Container;
+use crate::env::Env;
+use crate::identity::NodeId;
+use crate::key::Key;
+use crate::message::{PriorityBody, RpcId};
+use crate::outbox::Lsn;
+use crate::record::Record;
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+#[derive(Debug, Default)]
+struct Object {
+    promised: Timestamp,
+    accepted: Timestamp,
+    chosen: Timestamp,
+    versions: BTreeMap<Timestamp, Value>,
+    /// Everything above is durable once the log is durable up to here.
+    lsn: Lsn,
+}
+
+impl Object {
+    fn has_accepted(&self) -> bool {
+        self.versions.contains_key(&self.accepted)
+    }
+
+    fn choose(&mut self, ts: Timestamp) {
+        self.chosen = self.chosen.max(ts);
+        self.accepted = self.accepted.max(ts);
+        self.promised = self.promised.max(ts);
+        self.versions = self.versions.split_off(&self.chosen);
+    }
+}
+
+/// A node's share of all RMW objects.
+#[derive(Debug, Default)]
+pub struct Replica {
+    objects: BTreeMap<Key, Object>,
+}
+
+impl Replica {
+    /// How many objects of `container` are stored.
+    pub fn object_count(&self, container: &Container) -> u64 {
+        self.objects.keys().filter(|key| key.container == container.id).count() as u64
+    }
+
+    /// R-TS, of a read-only command.
+    pub fn on_read_ts(
+        &self,
+        env: &mut Env,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        key: &Key,
+    ) {
+        let clock = env.trusted_time();
+        let (known, chosen, has, lsn) = match self.objects.get(key) {
+            Some(object) => (object.accepted, object.chosen, object.has_accepted(), object.lsn),
+            None => (Timestamp::ZERO, Timestamp::ZERO, false, Lsn::default()),
+        };
+        let body = PriorityBody::ReadTsAck { known, chosen, has, clock };
+        env.answer_when_durable(lsn, from, rpc, container.epoch, body);
+    }
+
+    /// OR-TS: the promise, durable before it is given.
+    pub fn on_ordered_read_ts(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        key: &Key,
+        ots: Timestamp,
+    ) {
+        let object = self.objects.entry(key.clone()).or_default();
+        if ots > object.promised {
+            object.promised = ots;
+            object.lsn = env.out.persist(Record::Promised { key: key.clone(), ts: ots });
+        }
+        let body = PriorityBody::OrderedReadTsAck {
+            granted: ots == object.promised,
+            promised: object.promised,
+            accepted: object.accepted,
+            chosen: object.chosen,
+            has: object.has_accepted(),
+        };
+        env.answer_when_durable(object.lsn, from, rpc, container.epoch, body);
+    }
+
+    /// OW-TS: acceptance, and with it the promise, durable before it is given.
+    pub fn on_ordered_write_ts(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        key: &Key,
+        ots: Timestamp,
+    ) {
+        let object = self.objects.entry(key.clone()).or_default();
+        let again = object.accepted == ots;
+        if ots >= object.promised && !again {
+            object.accepted = ots;
+            object.promised = ots;
+            object.lsn = env.out.persist(Record::Accepted { key: key.clone(), ts: ots });
+        }
+        let body = PriorityBody::OrderedWriteTsAck {
+            accepted: object.accepted == ots,
+            promised: object.promised,
+        };
+        env.answer_when_durable(object.lsn, from, rpc, container.epoch, body);
+    }
+
+    /// W-REMOTE: a version to serve. It never touches `accepted` or `promised`:
+    /// unlike an RW object's, it may never be chosen (mend 5).
+    pub fn on_write_remote(&mut self, env: &mut Env, key: &Key, ts: Timestamp, value: Value) -> Lsn {
+        let object = self.objects.entry(key.clone()).or_default();
+        if ts >= object.chosen && !object.versions.contains_key(&ts) {
+            object.versions.insert(ts, value.clone());
+            object.lsn = env.out.persist(Record::Version { key: key.clone(), ts, value });
+        }
+        object.lsn
+    }
+
+    /// COMMIT: older versions are history (mend 7: not before).
+    pub fn on_commit(&mut self, env: &mut Env, key: &Key, ts: Timestamp) {
+        let object = self.objects.entry(key.clone()).or_default();
+        if ts > object.chosen {
+            object.choose(ts);
+            object.lsn = env.out.persist(Record::Chosen { key: key.clone(), ts });
+        }
+    }
+
+    /// The oldest version in `[at_least, below)`.
+    pub fn find(
+        &self,
+        key: &Key,
+        at_least: Timestamp,
+        below: Timestamp,
+    ) -> Option<(Timestamp, Value, Lsn)> {
+        if at_least >= below {
+            return None;
+        }
+        let object = self.objects.get(key)?;
+        let (&ts, value) = object.versions.range(at_least..below).next()?;
+        Some((ts, value.clone(), object.lsn))
+    }
+
+    /// The chosen timestamp, where every version below `below` is history.
+    pub fn gone(&self, key: &Key, below: Timestamp) -> Option<Timestamp> {
+        let object = self.objects.get(key)?;
+        (object.chosen >= below).then_some(object.chosen)
+    }
+
+    /// Takes over a durable promise.
+    pub fn recover_promised(&mut self, key: Key, ts: Timestamp) {
+        let object = self.objects.entry(key).or_default();
+        object.promised = object.promised.max(ts);
+    }
+
+    /// Takes over a durable acceptance.
+    pub fn recover_accepted(&mut self, key: Key, ts: Timestamp) {
+        let object = self.objects.entry(key).or_default();
+        object.accepted = object.accepted.max(ts);
+        object.promised = object.promised.max(ts);
+    }
+
+    /// Takes over a durable choice.
+    pub fn recover_chosen(&mut self, key: Key, ts: Timestamp) {
+        self.objects.entry(key).or_default().choose(ts);
+    }
+
+    /// Takes over a durable version.
+    pub fn recover_version(&mut self, key: Key, ts: Timestamp, value: Value) {
+        let object = self.objects.entry(key).or_default();
+        if ts >= object.chosen {
+            object.versions.insert(ts, value);
+        }
+    }
+}

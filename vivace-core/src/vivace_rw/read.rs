@@ -1,0 +1,371 @@
+//! The coordinator of `read(key)`.
+
+use crate::call::Call;
+use crate::client_protocol::Success;
+use crate::cluster::Container;
+use crate::commit_wait::CommitWait;
+use crate::env::Env;
+use crate::event::Class;
+use crate::fetch::Fetch;
+use crate::identity::NodeId;
+use crate::key::Key;
+use crate::message::{BulkBody, PriorityBody, RpcId, TrustedTime};
+use crate::operation::{Input, Step, Ticket, refusal_text, unavailable};
+use crate::quorum::{Tally, Votes};
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+/// One read under way. It changes nothing that a later operation could see as a
+/// write, so its failures are always `Unavailable`.
+#[derive(Debug)]
+pub struct Read {
+    ticket: Ticket,
+    key: Key,
+    remote_clock: TrustedTime,
+    phase: Phase,
+}
+
+/// What a replica said of its newest version.
+#[derive(Clone, Copy, Debug)]
+struct Report {
+    known: Timestamp,
+    has: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No majority can be reached; nothing has been sent.
+    AwaitPeers,
+    /// Which timestamp is the newest?
+    QueryTs { query: Call, reports: Votes<Report> },
+    /// The value of `mts`, or a newer one.
+    FetchData { mts: Timestamp, fetch: Fetch, known: Known },
+    /// A majority of replicas learns the timestamp of the value in hand.
+    WriteBack { ts: Timestamp, value: Value, publish: Call, published: Votes<()> },
+    /// A trusted clock passes the timestamp.
+    AwaitClock { ts: Timestamp, value: Value, wait: CommitWait, rpc: RpcId },
+}
+
+/// Whether a majority of replicas knows `mts` (condition C1 of §3.4.1).
+#[derive(Debug)]
+enum Known {
+    /// It does.
+    ByMajority,
+    /// It is being told, in parallel with the fetch.
+    BeingTold { publish: Call, published: Votes<()> },
+    /// It is told after the fetch, as Alg. 1 is printed.
+    Later,
+}
+
+impl Read {
+    /// A read, not begun.
+    pub fn new(ticket: Ticket, key: Key) -> Self {
+        Self { ticket, key, remote_clock: TrustedTime::default(), phase: Phase::AwaitPeers }
+    }
+
+    /// Moves the read on.
+    pub fn step(&mut self, env: &mut Env, container: &Container, input: Input) -> Step {
+        match input {
+            Input::Start => self.begin(env, container),
+            Input::Priority { from, rpc, body } => self.on_answer(env, container, from, rpc, body),
+            Input::Bulk { rpc, body: BulkBody::Data { ts, value }, .. } => {
+                self.on_data(env, container, rpc, ts, value)
+            }
+            Input::Bulk { .. } => Step::Continue,
+            Input::PeerUp { node, class } => self.on_peer_up(env, container, node, class),
+            Input::Tick => self.on_tick(env, container),
+        }
+    }
+
+    fn begin(&mut self, env: &mut Env, container: &Container) -> Step {
+        if !env.majority_up(&container.replicas, Class::Priority) {
+            return Step::Continue;
+        }
+        let rpc = self.ticket.next_rpc();
+        let body = PriorityBody::ReadTs { key: self.key.clone() };
+        let query = Call::priority(env, container, rpc, &container.replicas, body);
+        self.phase = Phase::QueryTs { query, reports: Votes::new(container.replicas.len()) };
+        Step::Continue
+    }
+
+    fn on_answer(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        from: NodeId,
+        answered: RpcId,
+        body: PriorityBody,
+    ) -> Step {
+        if let PriorityBody::WriteTsAck { clock } | PriorityBody::ReadTsAck { clock, .. } = body {
+            self.remote_clock = self.remote_clock.max(clock);
+        }
+        match (&mut self.phase, body) {
+            (Phase::QueryTs { query, reports }, PriorityBody::ReadTsAck { known, has, .. })
+                if answered == query.rpc =>
+            {
+                query.answered(from);
+                reports.yes(from, Report { known, has });
+                self.on_reports(env, container)
+            }
+            (
+                Phase::FetchData {
+                    known: known @ Known::BeingTold { .. }, ..
+                },
+                PriorityBody::WriteTsAck { .. },
+            ) => {
+                if let Known::BeingTold { publish, published } = known
+                    && answered == publish.rpc
+                {
+                    publish.answered(from);
+                    published.yes(from, ());
+                    if published.tally() == Tally::Reached {
+                        *known = Known::ByMajority;
+                    }
+                }
+                Step::Continue
+            }
+            (Phase::WriteBack { publish, published, .. }, PriorityBody::WriteTsAck { .. })
+                if answered == publish.rpc =>
+            {
+                publish.answered(from);
+                published.yes(from, ());
+                self.on_written_back(env, container)
+            }
+            (Phase::AwaitClock { wait, rpc, .. }, PriorityBody::ReadTsAck { clock, .. })
+                if answered == *rpc =>
+            {
+                if wait.on_clock(env, from, clock) { self.finish(env) } else { Step::Continue }
+            }
+            (_, PriorityBody::Refused { why }) => {
+                self.on_refused(env, from, answered, &refusal_text(&why))
+            }
+            _ => Step::Continue,
+        }
+    }
+
+    fn on_reports(&mut self, env: &mut Env, container: &Container) -> Step {
+        let Phase::QueryTs { reports, .. } = &self.phase else { return Step::Continue };
+        if reports.tally() != Tally::Reached {
+            return Step::Continue;
+        }
+        let mts = reports.answers().iter().map(|(_, report)| report.known).max().unwrap_or_default();
+        if mts == Timestamp::ZERO {
+            env.reply(self.ticket.request, Ok(Success::NotFound));
+            return Step::Done;
+        }
+        let known_by_majority = reports.majority_that(|report| report.known == mts);
+        let holders: Vec<NodeId> = reports
+            .answers()
+            .iter()
+            .filter(|(_, report)| report.known == mts && report.has)
+            .map(|(node, _)| *node)
+            .collect();
+
+        let rpc = self.ticket.next_rpc();
+        let body = PriorityBody::ReadData { key: self.key.clone(), at_least: mts };
+        let fetch = Fetch::start(env, container, rpc, &holders, mts, body);
+        let known = match (container.write_back_skip, known_by_majority) {
+            (true, true) => Known::ByMajority,
+            (true, false) => {
+                let (publish, published) = self.publish(env, container, mts);
+                Known::BeingTold { publish, published }
+            }
+            (false, _) => Known::Later,
+        };
+        self.phase = Phase::FetchData { mts, fetch, known };
+        Step::Continue
+    }
+
+    fn publish(&mut self, env: &mut Env, container: &Container, ts: Timestamp) -> (Call, Votes<()>) {
+        let rpc = self.ticket.next_rpc();
+        let body = PriorityBody::WriteTs { key: self.key.clone(), ts };
+        let publish = Call::priority(env, container, rpc, &container.replicas, body);
+        (publish, Votes::new(container.replicas.len()))
+    }
+
+    fn on_data(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        answered: RpcId,
+        ts: Timestamp,
+        value: Value,
+    ) -> Step {
+        let Phase::FetchData { mts, fetch, known } = &mut self.phase else {
+            return Step::Continue;
+        };
+        // An older version than was asked for would be a broken replica's.
+        if fetch.rpc() != answered || ts < *mts {
+            return Step::Continue;
+        }
+        match std::mem::replace(known, Known::Later) {
+            Known::ByMajority if ts == *mts => self.await_clock(env, container, ts, value),
+            Known::BeingTold { publish, published } if ts == *mts => {
+                self.phase = Phase::WriteBack { ts, value, publish, published };
+                Step::Continue
+            }
+            // Differs from §3.4.1 as printed: a newer version is always written back,
+            // or the next read may return the older one (mend 4).
+            Known::ByMajority | Known::BeingTold { .. } | Known::Later => {
+                let (publish, published) = self.publish(env, container, ts);
+                self.phase = Phase::WriteBack { ts, value, publish, published };
+                Step::Continue
+            }
+        }
+    }
+
+    fn on_written_back(&mut self, env: &mut Env, container: &Container) -> Step {
+        match &self.phase {
+            Phase::WriteBack { ts, value, published, .. }
+                if published.tally() == Tally::Reached =>
+            {
+                let (ts, value) = (*ts, value.clone());
+                self.await_clock(env, container, ts, value)
+            }
+            _ => Step::Continue,
+        }
+    }
+
+    fn await_clock(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        ts: Timestamp,
+        value: Value,
+    ) -> Step {
+        match CommitWait::start(env, container, ts, self.remote_clock) {
+            None => self.reply(env, ts, value),
+            Some(wait) => {
+                let rpc = self.ticket.next_rpc();
+                self.phase = Phase::AwaitClock { ts, value, wait, rpc };
+                Step::Continue
+            }
+        }
+    }
+
+    fn finish(&mut self, env: &mut Env) -> Step {
+        match &self.phase {
+            Phase::AwaitClock { ts, value, .. } => {
+                let (ts, value) = (*ts, value.clone());
+                self.reply(env, ts, value)
+            }
+            _ => Step::Continue,
+        }
+    }
+
+    fn reply(&self, env: &mut Env, ts: Timestamp, value: Value) -> Step {
+        let success = match value {
+            Value::Tombstone => Success::NotFound,
+            Value::Bytes(value) => Success::Value { ts, value },
+        };
+        env.reply(self.ticket.request, Ok(success));
+        Step::Done
+    }
+
+    fn fail(&self, env: &mut Env, reason: String) -> Step {
+        env.reply(self.ticket.request, Err(unavailable(reason)));
+        Step::Done
+    }
+
+    fn on_refused(&mut self, env: &mut Env, from: NodeId, answered: RpcId, why: &str) -> Step {
+        let tally = match &mut self.phase {
+            Phase::QueryTs { query, reports } if query.rpc == answered => {
+                query.answered(from);
+                reports.no(from);
+                reports.tally()
+            }
+            Phase::FetchData { fetch, .. } if fetch.rpc() == answered => {
+                fetch.on_refused(env);
+                return Step::Continue;
+            }
+            Phase::FetchData { known: Known::BeingTold { publish, published }, .. }
+            | Phase::WriteBack { publish, published, .. }
+                if publish.rpc == answered =>
+            {
+                publish.answered(from);
+                published.no(from);
+                published.tally()
+            }
+            _ => return Step::Continue,
+        };
+        match tally {
+            Tally::Unreachable => self.fail(env, format!("a majority refused: {why}")),
+            Tally::Pending | Tally::Reached => Step::Continue,
+        }
+    }
+
+    fn on_peer_up(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        node: NodeId,
+        class: Class,
+    ) -> Step {
+        match &mut self.phase {
+            Phase::AwaitPeers => return self.begin(env, container),
+            Phase::QueryTs { query, .. } => query.on_peer_up(env, node, class),
+            Phase::FetchData { fetch, known, .. } => {
+                fetch.on_peer_up(env, node);
+                if let Known::BeingTold { publish, .. } = known {
+                    publish.on_peer_up(env, node, class);
+                }
+            }
+            Phase::WriteBack { publish, .. } => publish.on_peer_up(env, node, class),
+            Phase::AwaitClock { wait, .. } => wait.on_peer_up(env, node, class),
+        }
+        Step::Continue
+    }
+
+    fn on_tick(&mut self, env: &mut Env, container: &Container) -> Step {
+        if self.ticket.is_over(env) {
+            return self.fail(env, self.waiting_for().into());
+        }
+        match &mut self.phase {
+            Phase::AwaitPeers => {}
+            Phase::QueryTs { query, .. } => query.on_tick(env),
+            Phase::FetchData { fetch, known, .. } => {
+                fetch.on_tick(env);
+                if let Known::BeingTold { publish, .. } = known {
+                    publish.on_tick(env);
+                }
+            }
+            Phase::WriteBack { publish, .. } => publish.on_tick(env),
+            Phase::AwaitClock { wait, rpc, .. } => {
+                if wait.on_tick(env, container, &self.key, *rpc) {
+                    return self.finish(env);
+                }
+            }
+        }
+        Step::Continue
+    }
+
+    fn waiting_for(&self) -> &'static str {
+        match self.phase {
+            Phase::AwaitPeers => "no majority of replicas is connected",
+            Phase::QueryTs { .. } => "no majority of replicas answered R-TS in time",
+            Phase::FetchData { .. } => {
+                "the newest value is known but nobody who holds it answered in time"
+            }
+            Phase::WriteBack { .. } => "no majority of replicas answered W-TS in time",
+            Phase::AwaitClock { .. } => {
+                "no trusted clock passed the timestamp in time: are clocks synchronized?"
+            }
+        }
+    }
+
+    /// When the read next needs a tick.
+    pub fn next_wakeup(&self) -> std::time::Duration {
+        let deadline = self.ticket.deadline;
+        let wakeup = match &self.phase {
+            Phase::AwaitPeers => None,
+            Phase::QueryTs { query, .. } => query.next_wakeup(),
+            Phase::FetchData { fetch, known: Known::BeingTold { publish, .. }, .. } => {
+                publish.next_wakeup().into_iter().chain([fetch.next_wakeup()]).min()
+            }
+            Phase::FetchData { fetch, .. } => Some(fetch.next_wakeup()),
+            Phase::WriteBack { publish, .. } => publish.next_wakeup(),
+            Phase::AwaitClock { wait, .. } => Some(wait.next_wakeup()),
+        };
+        wakeup.map_or(deadline, |wakeup| wakeup.min(deadline))
+    }
+}

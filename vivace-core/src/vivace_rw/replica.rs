@@ -1,0 +1,128 @@
+//! The replica: the newest *known* timestamp beside the newest *complete* version.
+//!
+//! Differs from Alg. 1, which erases the value it has when it hears of a newer
+//! timestamp: a hot key would starve readers for ever, and a lost site would take
+//! the previous value along (mend 1).
+
+use std::collections::BTreeMap;
+
+use crate::cluster::Container;
+use crate::env::Env;
+use crate::identity::NodeId;
+use crate::key::Key;
+use crate::message::{PriorityBody, RpcId};
+use crate::outbox::Lsn;
+use crate::record::Record;
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+/// One object at one replica. `known >= complete.ts`, and both only grow.
+#[derive(Debug, Default)]
+struct Object {
+    known: Timestamp,
+    complete: Option<(Timestamp, Value)>,
+    /// Everything above is durable once the log is durable up to here.
+    lsn: Lsn,
+}
+
+impl Object {
+    fn complete_ts(&self) -> Timestamp {
+        self.complete.as_ref().map_or(Timestamp::ZERO, |(ts, _)| *ts)
+    }
+}
+
+/// A node's share of all RW objects.
+#[derive(Debug, Default)]
+pub struct Replica {
+    objects: BTreeMap<Key, Object>,
+}
+
+impl Replica {
+    /// How many objects of `container` are stored.
+    pub fn object_count(&self, container: &Container) -> u64 {
+        self.objects.keys().filter(|key| key.container == container.id).count() as u64
+    }
+
+    /// R-TS: reports what is durable, or will be when the answer leaves (mend 8).
+    pub fn on_read_ts(
+        &self,
+        env: &mut Env,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        key: &Key,
+    ) {
+        let (known, has, lsn) = match self.objects.get(key) {
+            Some(object) => (object.known, object.complete_ts() >= object.known, object.lsn),
+            None => (Timestamp::ZERO, false, Lsn::default()),
+        };
+        let clock = env.trusted_time();
+        let body = PriorityBody::ReadTsAck { known, chosen: Timestamp::ZERO, has, clock };
+        env.answer_when_durable(lsn, from, rpc, container.epoch, body);
+    }
+
+    /// W-TS: knows the timestamp, durably, before it says so.
+    pub fn on_write_ts(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        key: &Key,
+        ts: Timestamp,
+    ) {
+        let lsn = self.learn(env, key, ts);
+        let clock = env.trusted_time();
+        env.answer_when_durable(
+            lsn,
+            from,
+            rpc,
+            container.epoch,
+            PriorityBody::WriteTsAck { clock },
+        );
+    }
+
+    /// Raises `known`. Not only W-TS does: a value or a question for one tells of
+    /// its timestamp too, or value and timestamp may sit on different majorities (mend 2).
+    pub fn learn(&mut self, env: &mut Env, key: &Key, ts: Timestamp) -> Lsn {
+        let object = self.objects.entry(key.clone()).or_default();
+        if ts > object.known {
+            object.known = ts;
+            object.lsn = env.out.persist(Record::Known { key: key.clone(), ts });
+        }
+        object.lsn
+    }
+
+    /// W-REMOTE: keeps the newest complete version.
+    pub fn on_write_remote(&mut self, env: &mut Env, key: &Key, ts: Timestamp, value: Value) -> Lsn {
+        let object = self.objects.entry(key.clone()).or_default();
+        if ts > object.complete_ts() {
+            object.complete = Some((ts, value.clone()));
+            object.known = object.known.max(ts);
+            object.lsn = env.out.persist(Record::Complete { key: key.clone(), ts, value });
+        }
+        object.lsn
+    }
+
+    /// The complete version, where it is at least as new as asked.
+    pub fn find(&self, key: &Key, at_least: Timestamp) -> Option<(Timestamp, Value, Lsn)> {
+        let object = self.objects.get(key)?;
+        let (ts, value) = object.complete.as_ref()?;
+        (*ts >= at_least).then(|| (*ts, value.clone(), object.lsn))
+    }
+
+    /// Takes over a durable record.
+    pub fn recover_known(&mut self, key: Key, ts: Timestamp) {
+        let object = self.objects.entry(key).or_default();
+        object.known = object.known.max(ts);
+    }
+
+    /// Takes over a durable record.
+    pub fn recover_complete(&mut self, key: Key, ts: Timestamp, value: Value) {
+        let object = self.objects.entry(key).or_default();
+        if ts > object.complete_ts() {
+            object.complete = Some((ts, value));
+            object.known = object.known.max(ts);
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The coordinator of `write(key, val)`.
+
+use crate::call::Call;
+use crate::client_protocol::Success;
+use crate::clock::Mode;
+use crate::cluster::Container;
+use crate::commit_wait::CommitWait;
+use crate::env::Env;
+use crate::event::Class;
+use crate::identity::NodeId;
+use crate::key::Key;
+use crate::message::{
+    BulkBody, BulkMessage, CopyTag, PriorityBody, RpcId, TrustedTime, WriteId,
+};
+use crate::operation::{Input, Step, Ticket, refusal_text, unavailable, unknown};
+use crate::outbox::Message;
+use crate::quorum::{Tally, Votes};
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+/// One write under way.
+#[derive(Debug)]
+pub struct Write {
+    ticket: Ticket,
+    key: Key,
+    value: Value,
+    write: WriteId,
+    remote_clock: TrustedTime,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No majority can be reached; nothing has been sent.
+    AwaitPeers,
+    /// Query mode: the timestamp and the local copies at once.
+    QueryAndStore {
+        query: Call,
+        known: Votes<Timestamp>,
+        store: Call,
+        stored: Votes<()>,
+    },
+    /// Query mode: the local copies get their timestamp.
+    Bind { ts: Timestamp, bind: Call, bound: Votes<()> },
+    /// Clock mode: the local copies, under their timestamp.
+    StoreLocal { ts: Timestamp, store: Call, stored: Votes<()> },
+    /// A majority of replicas learns the timestamp.
+    PublishTs { ts: Timestamp, publish: Call, published: Votes<()> },
+    /// A trusted clock passes the timestamp.
+    AwaitClock { ts: Timestamp, wait: CommitWait, rpc: RpcId },
+}
+
+impl Write {
+    /// A write of `value`, not begun.
+    pub fn new(ticket: Ticket, key: Key, value: Value, write: WriteId) -> Self {
+        Self {
+            ticket,
+            key,
+            value,
+            write,
+            remote_clock: TrustedTime::default(),
+            phase: Phase::AwaitPeers,
+        }
+    }
+
+    /// Moves the write on.
+    pub fn step(&mut self, env: &mut Env, container: &Container, input: Input) -> Step {
+        match input {
+            Input::Start => self.begin(env, container),
+            Input::Priority { from, rpc, body } => {
+                self.on_answer(env, container, from, rpc, body)
+            }
+            Input::Bulk { from, rpc, body: BulkBody::Refused { why } } => {
+                self.on_answer(env, container, from, rpc, PriorityBody::Refused { why })
+            }
+            Input::Bulk { .. } => Step::Continue,
+            Input::PeerUp { node, class } => self.on_peer_up(env, container, node, class),
+            Input::Tick => self.on_tick(env, container),
+        }
+    }
+
+    fn begin(&mut self, env: &mut Env, container: &Container) -> Step {
+        let local_set = container.local_set(env.site);
+        // Where no majority can hear of it, the write is not begun: it surely did not happen.
+        if !env.majority_up(&container.replicas, Class::Priority)
+            || !env.majority_up(local_set, Class::Bulk)
+        {
+            return Step::Continue;
+        }
+        match env.clock.mode_for(container.timestamps) {
+            Mode::Clock => {
+                let (ts, lsn) = env.clock.next_from_clock(env.now, &mut env.out);
+                let store = self.store_call(env, container, CopyTag::Bound(ts), lsn);
+                self.phase =
+                    Phase::StoreLocal { ts, store, stored: Votes::new(local_set.len()) };
+            }
+            Mode::Query => {
+                let rpc = self.ticket.next_rpc();
+                let body = PriorityBody::ReadTs { key: self.key.clone() };
+                let query = Call::priority(env, container, rpc, &container.replicas, body);
+                let tag = CopyTag::Unbound(self.write);
+                let store = self.store_call(env, container, tag, Default::default());
+                self.phase = Phase::QueryAndStore {
+                    query,
+                    known: Votes::new(container.replicas.len()),
+                    store,
+                    stored: Votes::new(local_set.len()),
+                };
+            }
+        }
+        Step::Continue
+    }
+
+    fn store_call(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        tag: CopyTag,
+        lsn: crate::outbox::Lsn,
+    ) -> Call {
+        let local_set = container.local_set(env.site);
+        let rpc = self.ticket.next_rpc();
+        let message = Message::Bulk(BulkMessage {
+            rpc,
+            epoch: container.epoch,
+            body: BulkBody::WriteLocal {
+                key: self.key.clone(),
+                tag,
+                propagator: env.propagator_of(local_set),
+                value: self.value.clone(),
+            },
+        });
+        Call::start(env, rpc, local_set, message, lsn)
+    }
+
+    fn on_answer(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        from: NodeId,
+        answered: RpcId,
+        body: PriorityBody,
+    ) -> Step {
+        if let PriorityBody::WriteTsAck { clock } | PriorityBody::ReadTsAck { clock, .. } = body {
+            self.remote_clock = self.remote_clock.max(clock);
+        }
+        match (&mut self.phase, body) {
+            (Phase::QueryAndStore { query, known, .. }, PriorityBody::ReadTsAck { known: ts, .. })
+                if answered == query.rpc =>
+            {
+                query.answered(from);
+                known.yes(from, ts);
+            }
+            (
+                Phase::QueryAndStore { store, stored, .. }
+                | Phase::StoreLocal { store, stored, .. },
+                PriorityBody::WriteLocalAck {},
+            ) if answered == store.rpc => {
+                store.answered(from);
+                stored.yes(from, ());
+            }
+            (Phase::Bind { bind, bound, .. }, PriorityBody::BindAck {}) if answered == bind.rpc => {
+                bind.answered(from);
+                bound.yes(from, ());
+            }
+            (
+                Phase::PublishTs { publish, published, .. },
+                PriorityBody::WriteTsAck { .. },
+            ) if answered == publish.rpc => {
+                publish.answered(from);
+                published.yes(from, ());
+            }
+            (Phase::AwaitClock { wait, rpc, .. }, PriorityBody::ReadTsAck { clock, .. })
+                if answered == *rpc =>
+            {
+                if wait.on_clock(env, from, clock) {
+                    return self.finish(env);
+                }
+            }
+            (_, PriorityBody::Refused { why }) => {
+                return self.on_refused(env, from, answered, &refusal_text(&why));
+            }
+            _ => return Step::Continue,
+        }
+        self.advance(env, container)
+    }
+
+    /// Goes to the next phase where the present one has its majority.
+    fn advance(&mut self, env: &mut Env, container: &Container) -> Step {
+        match &self.phase {
+            Phase::QueryAndStore { known, stored, .. }
+                if known.tally() == Tally::Reached && stored.tally() == Tally::Reached =>
+            {
+                let seen = known.answers().iter().map(|(_, ts)| *ts).max().unwrap_or_default();
+                self.bind(env, container, seen);
+                Step::Continue
+            }
+            Phase::Bind { ts, bound, .. } if bound.tally() == Tally::Reached => {
+                self.publish(env, container, *ts);
+                Step::Continue
+            }
+            Phase::StoreLocal { ts, stored, .. } if stored.tally() == Tally::Reached => {
+                self.publish(env, container, *ts);
+                Step::Continue
+            }
+            Phase::PublishTs { ts, published, .. } if published.tally() == Tally::Reached => {
+                let ts = *ts;
+                match CommitWait::start(env, container, ts, self.remote_clock) {
+                    None => {
+                        env.reply(self.ticket.request, Ok(Success::Written { ts }));
+                        Step::Done
+                    }
+                    Some(wait) => {
+                        let rpc = self.ticket.next_rpc();
+                        self.phase = Phase::AwaitClock { ts, wait, rpc };
+                        Step::Continue
+                    }
+                }
+            }
+            _ => Step::Continue,
+        }
+    }
+
+    fn bind(&mut self, env: &mut Env, container: &Container, seen: Timestamp) {
+        let (ts, lsn) = env.clock.next_above(seen, &mut env.out);
+        let local_set = container.local_set(env.site);
+        let rpc = self.ticket.next_rpc();
+        let message = Message::Priority(crate::message::PriorityMessage {
+            rpc,
+            epoch: container.epoch,
+            body: PriorityBody::Bind { key: self.key.clone(), write: self.write, ts },
+        });
+        let bind = Call::start(env, rpc, local_set, message, lsn);
+        self.phase = Phase::Bind { ts, bind, bound: Votes::new(local_set.len()) };
+    }
+
+    fn publish(&mut self, env: &mut Env, container: &Container, ts: Timestamp) {
+        let to = env.propagator_of(container.local_set(env.site));
+        let go = PriorityBody::Go { key: self.key.clone(), ts };
+        env.send_priority(to, RpcId::NONE, container.epoch, go);
+        let rpc = self.ticket.next_rpc();
+        let body = PriorityBody::WriteTs { key: self.key.clone(), ts };
+        let publish = Call::priority(env, container, rpc, &container.replicas, body);
+        self.phase =
+            Phase::PublishTs { ts, publish, published: Votes::new(container.replicas.len()) };
+    }
+
+    fn finish(&mut self, env: &mut Env) -> Step {
+        if let Phase::AwaitClock { ts, .. } = self.phase {
+            env.reply(self.ticket.request, Ok(Success::Written { ts }));
+        }
+        Step::Done
+    }
+
+    fn on_refused(&mut self, env: &mut Env, from: NodeId, answered: RpcId, why: &str) -> Step {
+        let tally = match &mut self.phase {
+            Phase::QueryAndStore { query, known, .. } if query.rpc == answered => {
+                query.answered(from);
+                known.no(from);
+                known.tally()
+            }
+            Phase::QueryAndStore { store, stored, .. } | Phase::StoreLocal { store, stored, .. }
+                if store.rpc == answered =>
+            {
+                store.answered(from);
+                stored.no(from);
+                stored.tally()
+            }
+            Phase::Bind { bind, bound, .. } if bind.rpc == answered => {
+                bind.answered(from);
+                bound.no(from);
+                bound.tally()
+            }
+            Phase::PublishTs { publish, published, .. } if publish.rpc == answered => {
+                publish.answered(from);
+                published.no(from);
+                published.tally()
+            }
+            _ => return Step::Continue,
+        };
+        if tally != Tally::Unreachable {
+            return Step::Continue;
+        }
+        self.fail(env, &format!("a majority refused: {why}"))
+    }
+
+    fn fail(&mut self, env: &mut Env, reason: &str) -> Step {
+        let failure = match self.phase {
+            // An unbound copy can only be dropped, never read.
+            Phase::AwaitPeers | Phase::QueryAndStore { .. } => unavailable(reason),
+            Phase::Bind { .. }
+            | Phase::StoreLocal { .. }
+            | Phase::PublishTs { .. }
+            | Phase::AwaitClock { .. } => unknown(reason),
+        };
+        env.reply(self.ticket.request, Err(failure));
+        Step::Done
+    }
+
+    fn on_peer_up(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        node: NodeId,
+        class: Class,
+    ) -> Step {
+        match &mut self.phase {
+            Phase::AwaitPeers => return self.begin(env, container),
+            Phase::QueryAndStore { query, store, .. } => {
+                query.on_peer_up(env, node, class);
+                store.on_peer_up(env, node, class);
+            }
+            Phase::StoreLocal { store, .. } => store.on_peer_up(env, node, class),
+            Phase::Bind { bind, .. } => bind.on_peer_up(env, node, class),
+            Phase::PublishTs { publish, .. } => publish.on_peer_up(env, node, class),
+            Phase::AwaitClock { wait, .. } => wait.on_peer_up(env, node, class),
+        }
+        Step::Continue
+    }
+
+    fn on_tick(&mut self, env: &mut Env, container: &Container) -> Step {
+        if self.ticket.is_over(env) {
+            let reason = self.waiting_for();
+            return self.fail(env, reason);
+        }
+        match &mut self.phase {
+            Phase::AwaitPeers => {}
+            Phase::QueryAndStore { query, store, .. } => {
+                query.on_tick(env);
+                store.on_tick(env);
+            }
+            Phase::StoreLocal { store, .. } => store.on_tick(env),
+            Phase::Bind { bind, .. } => bind.on_tick(env),
+            Phase::PublishTs { publish, .. } => publish.on_tick(env),
+            Phase::AwaitClock { wait, rpc, .. } => {
+                if wait.on_tick(env, container, &self.key, *rpc) {
+                    return self.finish(env);
+                }
+            }
+        }
+        Step::Continue
+    }
+
+    fn waiting_for(&self) -> &'static str {
+        match self.phase {
+            Phase::AwaitPeers => "no majority of replicas and local set is connected",
+            Phase::QueryAndStore { .. } => "no majority answered R-TS and W-LOCAL in time",
+            Phase::Bind { .. } => "no majority of the local set answered BIND in time",
+            Phase::StoreLocal { .. } => "no majority of the local set answered W-LOCAL in time",
+            Phase::PublishTs { .. } => "no majority of replicas answered W-TS in time",
+            Phase::AwaitClock { .. } => {
+                "no trusted clock passed the timestamp in time: are clocks synchronized?"
+            }
+        }
+    }
+
+    /// When the write next needs a tick.
+    pub fn next_wakeup(&self) -> std::time::Duration {
+        let deadline = self.ticket.deadline;
+        let wakeup = match &self.phase {
+            Phase::AwaitPeers => None,
+            Phase::QueryAndStore { query, store, .. } => {
+                query.next_wakeup().into_iter().chain(store.next_wakeup()).min()
+            }
+            Phase::StoreLocal { store, .. } => store.next_wakeup(),
+            Phase::Bind { bind, .. } => bind.next_wakeup(),
+            Phase::PublishTs { publish, .. } => publish.next_wakeup(),
+            Phase::AwaitClock { wait, .. } => Some(wait.next_wakeup()),
+        };
+        wakeup.map_or(deadline, |wakeup| wakeup.min(deadline))
+    }
+}
