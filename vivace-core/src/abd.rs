@@ -46,11 +46,24 @@ enum Phase {
     /// No majority can be reached; nothing has been sent.
     AwaitPeers,
     /// Timestamp and value from a majority.
-    Query { query: Call, pairs: Votes<(Timestamp, Option<Value>)> },
+    Query {
+        query: Call,
+        pairs: Votes<(Timestamp, Option<Value>)>,
+    },
     /// Timestamp and value to a majority.
-    Store { ts: Timestamp, value: Value, store: Call, stored: Votes<()> },
+    Store {
+        ts: Timestamp,
+        value: Value,
+        store: Call,
+        stored: Votes<()>,
+    },
     /// A trusted clock passes the timestamp.
-    AwaitClock { ts: Timestamp, value: Value, wait: CommitWait, rpc: RpcId },
+    AwaitClock {
+        ts: Timestamp,
+        value: Value,
+        wait: CommitWait,
+        rpc: RpcId,
+    },
 }
 
 impl Operation {
@@ -67,7 +80,10 @@ impl Operation {
 
     /// A write of `value`, not begun.
     pub fn write(ticket: Ticket, key: Key, value: Value) -> Self {
-        Self { new_value: Some(value), ..Self::read(ticket, key) }
+        Self {
+            new_value: Some(value),
+            ..Self::read(ticket, key)
+        }
     }
 
     /// Moves the operation on.
@@ -76,14 +92,22 @@ impl Operation {
             Input::Start => self.begin(env, container),
             Input::Bulk { from, rpc, body } => self.on_answer(env, container, from, rpc, body),
             // Only the commit wait of a node without a trusted clock asks in this class.
-            Input::Priority { from, rpc, body: PriorityBody::ReadTsAck { clock, .. } } => {
+            Input::Priority {
+                from,
+                rpc,
+                body: PriorityBody::ReadTsAck { clock, .. },
+            } => {
                 let passed = match &mut self.phase {
-                    Phase::AwaitClock { wait, rpc: asked, .. } if *asked == rpc => {
-                        wait.on_clock(env, from, clock)
-                    }
+                    Phase::AwaitClock {
+                        wait, rpc: asked, ..
+                    } if *asked == rpc => wait.on_clock(env, from, clock),
                     _ => false,
                 };
-                if passed { self.reply(env) } else { Step::Continue }
+                if passed {
+                    self.reply(env)
+                } else {
+                    Step::Continue
+                }
             }
             Input::Priority { .. } => Step::Continue,
             Input::PeerUp { node, class } => {
@@ -112,21 +136,46 @@ impl Operation {
             }
             (Some(_), Mode::Query) | (None, _) => {
                 let rpc = self.ticket.next_rpc();
-                let body = BulkBody::AbdRead { key: self.key.clone() };
+                let body = BulkBody::AbdRead {
+                    key: self.key.clone(),
+                };
                 let query = Call::bulk(env, container, rpc, &container.replicas, body);
-                self.phase = Phase::Query { query, pairs: Votes::new(container.replicas.len()) };
+                self.phase = Phase::Query {
+                    query,
+                    pairs: Votes::new(container.replicas.len()),
+                };
             }
         }
         Step::Continue
     }
 
-    fn store(&mut self, env: &mut Env, container: &Container, ts: Timestamp, value: Value, lsn: Lsn) {
+    fn store(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        ts: Timestamp,
+        value: Value,
+        lsn: Lsn,
+    ) {
         let rpc = self.ticket.next_rpc();
-        let body = BulkBody::AbdWrite { key: self.key.clone(), ts, value: value.clone() };
-        let message = Message::Bulk(BulkMessage { rpc, epoch: container.epoch, body });
+        let body = BulkBody::AbdWrite {
+            key: self.key.clone(),
+            ts,
+            value: value.clone(),
+        };
+        let message = Message::Bulk(BulkMessage {
+            rpc,
+            epoch: container.epoch,
+            body,
+        });
         let store = Call::start(env, rpc, &container.replicas, message, lsn);
         let stored = Votes::new(container.replicas.len());
-        self.phase = Phase::Store { ts, value, store, stored };
+        self.phase = Phase::Store {
+            ts,
+            value,
+            store,
+            stored,
+        };
     }
 
     fn on_answer(
@@ -180,8 +229,14 @@ impl Operation {
     }
 
     fn on_pairs(&mut self, env: &mut Env, container: &Container) -> Step {
-        let Phase::Query { pairs, .. } = &self.phase else { return Step::Continue };
-        let newest = pairs.answers().iter().map(|(_, pair)| pair).max_by_key(|(ts, _)| *ts);
+        let Phase::Query { pairs, .. } = &self.phase else {
+            return Step::Continue;
+        };
+        let newest = pairs
+            .answers()
+            .iter()
+            .map(|(_, pair)| pair)
+            .max_by_key(|(ts, _)| *ts);
         let (mts, value) = newest.cloned().unwrap_or((Timestamp::ZERO, None));
         let by_majority = pairs.majority_that(|(ts, _)| *ts == mts);
         if let Some(new_value) = self.new_value.clone() {
@@ -225,7 +280,12 @@ impl Operation {
             None => self.reply_with(env, ts, value),
             Some(wait) => {
                 let rpc = self.ticket.next_rpc();
-                self.phase = Phase::AwaitClock { ts, value, wait, rpc };
+                self.phase = Phase::AwaitClock {
+                    ts,
+                    value,
+                    wait,
+                    rpc,
+                };
                 Step::Continue
             }
         }
@@ -296,6 +356,8 @@ impl Operation {
             }
             Phase::AwaitClock { wait, .. } => Some(wait.next_wakeup()),
         };
-        wakeup.map_or(self.ticket.deadline, |wakeup| wakeup.min(self.ticket.deadline))
+        wakeup.map_or(self.ticket.deadline, |wakeup| {
+            wakeup.min(self.ticket.deadline)
+        })
     }
 }

@@ -41,7 +41,12 @@ pub struct Pending {
 impl Pending {
     /// A client that has just asked.
     pub fn new(request: RequestId, deadline: Duration, wish: Wish) -> Self {
-        Self { request, deadline, wish, exposed: false }
+        Self {
+            request,
+            deadline,
+            wish,
+            exposed: false,
+        }
     }
 
     fn give_up(self, env: &mut Env, reason: &str) {
@@ -86,9 +91,7 @@ impl Batch {
             let current = changed.as_ref().or(base);
             let reply = match &pending.wish {
                 Wish::ReadState { machine } => match current {
-                    Some(object) => {
-                        object.state(machine).map(|state| Success::State { state })
-                    }
+                    Some(object) => object.state(machine).map(|state| Success::State { state }),
                     None => Ok(Success::State { state: None }),
                 },
                 Wish::Execute(command) => {
@@ -147,13 +150,20 @@ impl Batch {
     /// Answers those whose deadline has come.
     pub fn expire(&mut self, env: &mut Env, reason: &str) {
         let now = env.now.monotonic;
-        let (late, waiting): (Vec<_>, Vec<_>) =
-            self.waiting.drain(..).partition(|pending| pending.deadline <= now);
+        let (late, waiting): (Vec<_>, Vec<_>) = self
+            .waiting
+            .drain(..)
+            .partition(|pending| pending.deadline <= now);
         self.waiting = waiting.into();
-        let (late_round, round): (Vec<_>, Vec<_>) =
-            self.round.drain(..).partition(|(pending, _)| pending.deadline <= now);
+        let (late_round, round): (Vec<_>, Vec<_>) = self
+            .round
+            .drain(..)
+            .partition(|(pending, _)| pending.deadline <= now);
         self.round = round;
-        for pending in late.into_iter().chain(late_round.into_iter().map(|(p, _)| p)) {
+        for pending in late
+            .into_iter()
+            .chain(late_round.into_iter().map(|(p, _)| p))
+        {
             pending.give_up(env, reason);
         }
     }
@@ -161,7 +171,10 @@ impl Batch {
     /// When [`Batch::expire`] is next due.
     pub fn next_deadline(&self) -> Option<Duration> {
         let waiting = self.waiting.iter();
-        waiting.chain(self.round.iter().map(|(p, _)| p)).map(|pending| pending.deadline).min()
+        waiting
+            .chain(self.round.iter().map(|(p, _)| p))
+            .map(|pending| pending.deadline)
+            .min()
     }
 }
 

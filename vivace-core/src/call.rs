@@ -47,7 +47,11 @@ impl Call {
         nodes: &[NodeId],
         body: PriorityBody,
     ) -> Self {
-        let message = PriorityMessage { rpc, epoch: container.epoch, body };
+        let message = PriorityMessage {
+            rpc,
+            epoch: container.epoch,
+            body,
+        };
         Self::start(env, rpc, nodes, Message::Priority(message), Lsn::default())
     }
 
@@ -59,22 +63,28 @@ impl Call {
         nodes: &[NodeId],
         body: BulkBody,
     ) -> Self {
-        let message = BulkMessage { rpc, epoch: container.epoch, body };
+        let message = BulkMessage {
+            rpc,
+            epoch: container.epoch,
+            body,
+        };
         Self::start(env, rpc, nodes, Message::Bulk(message), Lsn::default())
     }
 
     /// Asks `nodes` in the class of `message`, not before `lsn` is durable.
-    pub fn start(
-        env: &mut Env,
-        rpc: RpcId,
-        nodes: &[NodeId],
-        message: Message,
-        lsn: Lsn,
-    ) -> Self {
-        let mut call = Self { rpc, message, waiting: Vec::with_capacity(nodes.len()) };
+    pub fn start(env: &mut Env, rpc: RpcId, nodes: &[NodeId], message: Message, lsn: Lsn) -> Self {
+        let mut call = Self {
+            rpc,
+            message,
+            waiting: Vec::with_capacity(nodes.len()),
+        };
         for &node in nodes {
             let pause = call.first_pause(env, node);
-            call.waiting.push(Waiting { node, repeat_at: env.now.monotonic + pause, pause });
+            call.waiting.push(Waiting {
+                node,
+                repeat_at: env.now.monotonic + pause,
+                pause,
+            });
             if env.is_up(node, call.class()) {
                 env.out.send_when_durable(lsn, node, call.message.clone());
             }

@@ -23,7 +23,10 @@ pub struct ClockReading {
 impl ClockReading {
     /// C - ε: a time that has surely passed. Zero where the clock is not trusted.
     pub fn trusted(self) -> TrustedTime {
-        TrustedTime(self.error_ns.map_or(0, |error| self.time_ns.saturating_sub(error)))
+        TrustedTime(
+            self.error_ns
+                .map_or(0, |error| self.time_ns.saturating_sub(error)),
+        )
     }
 }
 
@@ -93,11 +96,18 @@ impl Clock {
 
     /// Re-judges the clock; a change of mode is counted.
     pub fn observe(&mut self, now: Now) {
-        let trusted = now.clock.error_ns.is_some_and(|error| error <= self.error_max_ns);
+        let trusted = now
+            .clock
+            .error_ns
+            .is_some_and(|error| error <= self.error_max_ns);
         // A clock that a restart (or a step) put behind its own mark could sign
         // timestamps below acknowledged ones.
         let behind = now.clock.time_ns <= self.recovered_high_water;
-        let mode = if trusted && !behind { Mode::Clock } else { Mode::Query };
+        let mode = if trusted && !behind {
+            Mode::Clock
+        } else {
+            Mode::Query
+        };
         if mode != self.mode {
             self.mode = mode;
             self.mode_changes += 1;
@@ -137,9 +147,17 @@ impl Clock {
         self.last = time;
         if time > self.high_water {
             self.high_water = time + nanoseconds(HIGH_WATER_STEP);
-            self.high_water_lsn = out.persist(Record::ClockHighWater { time: self.high_water });
+            self.high_water_lsn = out.persist(Record::ClockHighWater {
+                time: self.high_water,
+            });
         }
-        (Timestamp { time, writer: self.writer }, self.high_water_lsn)
+        (
+            Timestamp {
+                time,
+                writer: self.writer,
+            },
+            self.high_water_lsn,
+        )
     }
 
     /// `cwait` (PROTOCOL, mend 5): how much longer an operation must wait before it
@@ -154,8 +172,11 @@ impl Clock {
     /// The largest `time` that this node believes possible now; none where its own
     /// clock can't judge.
     pub fn future_limit(&self, now: Now) -> Option<u64> {
-        (self.mode == Mode::Clock)
-            .then(|| now.clock.time_ns.saturating_add(2 * self.error_max_ns + self.slack_ns))
+        (self.mode == Mode::Clock).then(|| {
+            now.clock
+                .time_ns
+                .saturating_add(2 * self.error_max_ns + self.slack_ns)
+        })
     }
 }
 

@@ -113,7 +113,10 @@ pub struct ClusterError {
 }
 
 fn wrong(field: impl Into<String>, reason: impl Into<String>) -> ClusterError {
-    ClusterError { field: field.into(), reason: reason.into() }
+    ClusterError {
+        field: field.into(),
+        reason: reason.into(),
+    }
 }
 
 /// A checked [`ClusterSpec`].
@@ -137,12 +140,18 @@ impl Cluster {
         if spec.value_bytes_max == 0 || spec.value_bytes_max > VALUE_BYTES_MAX {
             return Err(wrong(
                 "value_bytes_max",
-                format!("is {}; it must be 1 to {VALUE_BYTES_MAX}", spec.value_bytes_max),
+                format!(
+                    "is {}; it must be 1 to {VALUE_BYTES_MAX}",
+                    spec.value_bytes_max
+                ),
             ));
         }
         for (node, site) in &spec.nodes {
             if usize::from(site.0) >= spec.sites.len() {
-                return Err(wrong("nodes", format!("{node} is in {site}, which is not listed")));
+                return Err(wrong(
+                    "nodes",
+                    format!("{node} is in {site}, which is not listed"),
+                ));
             }
         }
         let mut cluster = Self {
@@ -155,10 +164,20 @@ impl Cluster {
             let container = cluster.spec.containers[index].clone();
             cluster.check_container(&container)?;
             if cluster.by_id.insert(container.id, index).is_some() {
-                return Err(wrong("containers", format!("id {} is used twice", container.id.0)));
+                return Err(wrong(
+                    "containers",
+                    format!("id {} is used twice", container.id.0),
+                ));
             }
-            if cluster.by_name.insert(container.name.clone(), container.id).is_some() {
-                return Err(wrong("containers", format!("name {:?} is used twice", container.name)));
+            if cluster
+                .by_name
+                .insert(container.name.clone(), container.id)
+                .is_some()
+            {
+                return Err(wrong(
+                    "containers",
+                    format!("name {:?} is used twice", container.name),
+                ));
             }
         }
         Ok(cluster)
@@ -240,7 +259,9 @@ impl Cluster {
 
     /// The container of this id.
     pub fn container(&self, id: ContainerId) -> Option<&Container> {
-        self.by_id.get(&id).map(|&index| &self.spec.containers[index])
+        self.by_id
+            .get(&id)
+            .map(|&index| &self.spec.containers[index])
     }
 
     /// The container of this name.

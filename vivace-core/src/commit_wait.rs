@@ -36,22 +36,35 @@ impl CommitWait {
         // Without any trusted time yet, ask at once.
         let known = env.trusted_time().max(remote) > TrustedTime::default();
         let wait = if known { wait } else { Duration::ZERO };
-        Some(Self { ts, check_at: env.now.monotonic + wait, call: None })
+        Some(Self {
+            ts,
+            check_at: env.now.monotonic + wait,
+            call: None,
+        })
     }
 
     /// Whether the wait is over; asks the replicas' clocks where this node has none.
     pub fn on_tick(&mut self, env: &mut Env, container: &Container, key: &Key, rpc: RpcId) -> bool {
         if self.check_at <= env.now.monotonic {
-            match env.clock.commit_wait(env.now, self.ts, TrustedTime::default()) {
+            match env
+                .clock
+                .commit_wait(env.now, self.ts, TrustedTime::default())
+            {
                 None => return true,
                 Some(wait) if env.trusted_time() > TrustedTime::default() => {
                     self.check_at = env.now.monotonic + wait;
                 }
                 Some(_) => {
-                    env.counters.count("commit wait judged by a replica's clock");
+                    env.counters
+                        .count("commit wait judged by a replica's clock");
                     let body = PriorityBody::ReadTs { key: key.clone() };
-                    self.call =
-                        Some(Call::priority(env, container, rpc, &container.replicas, body));
+                    self.call = Some(Call::priority(
+                        env,
+                        container,
+                        rpc,
+                        &container.replicas,
+                        body,
+                    ));
                     self.check_at = Duration::MAX;
                 }
             }
@@ -64,7 +77,9 @@ impl CommitWait {
 
     /// Judges a replica's clock; whether the wait is over.
     pub fn on_clock(&mut self, env: &mut Env, node: NodeId, clock: TrustedTime) -> bool {
-        let Some(call) = &mut self.call else { return false };
+        let Some(call) = &mut self.call else {
+            return false;
+        };
         call.answered(node);
         if clock == TrustedTime::default() {
             return false;

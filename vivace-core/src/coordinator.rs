@@ -146,7 +146,11 @@ impl Coordinator {
                 self.start(env, &container, None, operation);
                 Ok(())
             }
-            Request::Write { container, key, value } => {
+            Request::Write {
+                container,
+                key,
+                value,
+            } => {
                 let container = read_write(find(env, &container)?)?;
                 check_value(env, value.len())?;
                 check_backlog(env, backlog_bytes)?;
@@ -154,24 +158,51 @@ impl Coordinator {
                 self.write(env, &container, ticket, key, value);
                 Ok(())
             }
-            Request::Execute { container, key, machine, session, sequence, repeated, command } => {
+            Request::Execute {
+                container,
+                key,
+                machine,
+                session,
+                sequence,
+                repeated,
+                command,
+            } => {
                 let container = read_modify_write(find(env, &container)?)?;
                 check_machine(env, &machine)?;
                 check_value(env, command.0.len())?;
                 check_backlog(env, backlog_bytes)?;
                 if sequence == 0 {
-                    return Err(invalid("sequence", "is 0; a session numbers its commands from 1"));
+                    return Err(invalid(
+                        "sequence",
+                        "is 0; a session numbers its commands from 1",
+                    ));
                 }
-                let key = Key { container: container.id, name: key };
-                let command = Command { machine, session, sequence, repeated, command };
+                let key = Key {
+                    container: container.id,
+                    name: key,
+                };
+                let command = Command {
+                    machine,
+                    session,
+                    sequence,
+                    repeated,
+                    command,
+                };
                 let pending = Pending::new(id, deadline, Wish::Execute(command));
                 self.enqueue(env, &container, key, pending)
             }
-            Request::ReadState { container, key, machine } => {
+            Request::ReadState {
+                container,
+                key,
+                machine,
+            } => {
                 let container = read_modify_write(find(env, &container)?)?;
                 check_machine(env, &machine)?;
                 if container.kind == Kind::LanRmw {
-                    let key = Key { container: container.id, name: key };
+                    let key = Key {
+                        container: container.id,
+                        name: key,
+                    };
                     let pending = Pending::new(id, deadline, Wish::ReadState { machine });
                     return self.enqueue(env, &container, key, pending);
                 }
@@ -185,7 +216,9 @@ impl Coordinator {
 
     fn admit(&self, env: &Env) -> Result<(), Failure> {
         if self.running.len() >= OPERATIONS_MAX {
-            return Err(busy(format!("this node coordinates {OPERATIONS_MAX} operations already")));
+            return Err(busy(format!(
+                "this node coordinates {OPERATIONS_MAX} operations already"
+            )));
         }
         if env.out.is_behind() {
             return Err(busy("the disk is behind"));
@@ -194,7 +227,13 @@ impl Coordinator {
     }
 
     fn open_session(&mut self, env: &Env) -> SessionId {
-        let time = env.now.clock.time_ns.max(env.session_floor).max(self.last_session) + 1;
+        let time = env
+            .now
+            .clock
+            .time_ns
+            .max(env.session_floor)
+            .max(self.last_session)
+            + 1;
         self.last_session = time;
         let writer = crate::timestamp::WriterId::new(env.me, env.incarnation);
         SessionId(Timestamp { time, writer })
@@ -217,7 +256,13 @@ impl Coordinator {
     ) -> (Ticket, Key) {
         let operation = self.next_operation();
         let ticket = Ticket::new(id, deadline, Calls::new(env.incarnation, operation));
-        (ticket, Key { container: container.id, name })
+        (
+            ticket,
+            Key {
+                container: container.id,
+                name,
+            },
+        )
     }
 
     fn write(
@@ -232,7 +277,11 @@ impl Coordinator {
         let operation = match container.kind {
             Kind::Abd => Operation::Abd(abd::Operation::write(ticket, key, value)),
             Kind::Rw | Kind::Rmw | Kind::LanRmw => {
-                let write = WriteId { node: env.me, incarnation: env.incarnation, number };
+                let write = WriteId {
+                    node: env.me,
+                    incarnation: env.incarnation,
+                    number,
+                };
                 Operation::Write(vivace_rw::Write::new(ticket, key, value, write))
             }
         };
@@ -292,16 +341,25 @@ impl Coordinator {
     ) {
         let number = self.last_operation;
         let wakeup = Duration::MAX;
-        let running = Running { container: container.id, round_of, operation, wakeup };
+        let running = Running {
+            container: container.id,
+            round_of,
+            operation,
+            wakeup,
+        };
         self.running.insert(number, running);
         self.timers.insert((wakeup, number));
         self.step(env, number, Input::Start);
     }
 
     fn step(&mut self, env: &mut Env, number: u64, input: Input) {
-        let Some(running) = self.running.get_mut(&number) else { return };
+        let Some(running) = self.running.get_mut(&number) else {
+            return;
+        };
         let cluster = env.cluster.clone();
-        let Some(container) = cluster.container(running.container) else { return };
+        let Some(container) = cluster.container(running.container) else {
+            return;
+        };
         match running.operation.step(env, container, input) {
             Outcome::Continue => self.rearm(number),
             Outcome::Done => {
@@ -322,7 +380,9 @@ impl Coordinator {
     }
 
     fn rearm(&mut self, number: u64) {
-        let Some(running) = self.running.get_mut(&number) else { return };
+        let Some(running) = self.running.get_mut(&number) else {
+            return;
+        };
         let wakeup = running.operation.next_wakeup();
         if wakeup != running.wakeup {
             self.timers.remove(&(running.wakeup, number));
@@ -375,9 +435,17 @@ impl Coordinator {
 
 fn find(env: &Env, name: &str) -> Result<Container, Failure> {
     env.cluster.container_named(name).cloned().ok_or_else(|| {
-        let names: Vec<&str> =
-            env.cluster.spec().containers.iter().map(|c| c.name.as_str()).collect();
-        invalid("container", format!("{name:?} is not configured; there are {}", names.join(", ")))
+        let names: Vec<&str> = env
+            .cluster
+            .spec()
+            .containers
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect();
+        invalid(
+            "container",
+            format!("{name:?} is not configured; there are {}", names.join(", ")),
+        )
     })
 }
 
@@ -385,8 +453,10 @@ fn read_write(container: Container) -> Result<Container, Failure> {
     if container.kind.is_read_write() {
         return Ok(container);
     }
-    let reason =
-        format!("{:?} holds RMW objects: execute commands on them instead", container.name);
+    let reason = format!(
+        "{:?} holds RMW objects: execute commands on them instead",
+        container.name
+    );
     Err(invalid("container", reason))
 }
 
@@ -394,7 +464,10 @@ fn read_modify_write(container: Container) -> Result<Container, Failure> {
     if !container.kind.is_read_write() {
         return Ok(container);
     }
-    let reason = format!("{:?} holds RW objects: read and write them instead", container.name);
+    let reason = format!(
+        "{:?} holds RW objects: read and write them instead",
+        container.name
+    );
     Err(invalid("container", reason))
 }
 
@@ -403,7 +476,10 @@ fn check_machine(env: &Env, machine: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let names: Vec<&str> = env.machines.names().collect();
-    let reason = format!("{machine:?} is not registered here; there are {}", names.join(", "));
+    let reason = format!(
+        "{machine:?} is not registered here; there are {}",
+        names.join(", ")
+    );
     Err(invalid("machine", reason))
 }
 
@@ -412,7 +488,10 @@ fn check_value(env: &Env, bytes: usize) -> Result<(), Failure> {
     if bytes <= limit {
         return Ok(());
     }
-    Err(invalid("value", format!("has {bytes} bytes; the limit is {limit}")))
+    Err(invalid(
+        "value",
+        format!("has {bytes} bytes; the limit is {limit}"),
+    ))
 }
 
 fn check_backlog(env: &Env, bytes: u64) -> Result<(), Failure> {
@@ -420,13 +499,20 @@ fn check_backlog(env: &Env, bytes: u64) -> Result<(), Failure> {
     if bytes < limit {
         return Ok(());
     }
-    Err(busy(format!("{bytes} bytes of values wait for their replicas; the limit is {limit}")))
+    Err(busy(format!(
+        "{bytes} bytes of values wait for their replicas; the limit is {limit}"
+    )))
 }
 
 fn invalid(field: &str, reason: impl Into<String>) -> Failure {
-    Failure::Invalid { field: field.into(), reason: reason.into() }
+    Failure::Invalid {
+        field: field.into(),
+        reason: reason.into(),
+    }
 }
 
 fn busy(reason: impl Into<String>) -> Failure {
-    Failure::Busy { reason: reason.into() }
+    Failure::Busy {
+        reason: reason.into(),
+    }
 }

@@ -53,10 +53,14 @@ impl DataWaiters {
         let expires = now + WAITER_LIFE;
         let waiters = self.by_key.entry(key.clone()).or_default();
         self.count -= waiters.len();
-        waiters.retain(|waiter| {
-            (waiter.from, waiter.rpc) != (from, rpc) && waiter.expires > now
+        waiters.retain(|waiter| (waiter.from, waiter.rpc) != (from, rpc) && waiter.expires > now);
+        waiters.push(DataWaiter {
+            from,
+            rpc,
+            at_least,
+            below,
+            expires,
         });
-        waiters.push(DataWaiter { from, rpc, at_least, below, expires });
         self.count += waiters.len();
         if self.count <= WAITERS_MAX {
             return true;

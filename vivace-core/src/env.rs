@@ -152,7 +152,10 @@ impl Env {
 
     /// Whether a majority of `members` can be reached in `class` now.
     pub fn majority_up(&self, members: &[NodeId], class: Class) -> bool {
-        let up = members.iter().filter(|&&node| self.is_up(node, class)).count();
+        let up = members
+            .iter()
+            .filter(|&&node| self.is_up(node, class))
+            .count();
         up >= majority(members.len())
     }
 
@@ -161,9 +164,16 @@ impl Env {
         if node == self.me {
             return Duration::ZERO;
         }
-        self.peers.get(&node).and_then(|peer| peer.rtt).unwrap_or_else(|| {
-            if self.is_local(node) { RTT_UNKNOWN_LOCAL } else { RTT_UNKNOWN_REMOTE }
-        })
+        self.peers
+            .get(&node)
+            .and_then(|peer| peer.rtt)
+            .unwrap_or_else(|| {
+                if self.is_local(node) {
+                    RTT_UNKNOWN_LOCAL
+                } else {
+                    RTT_UNKNOWN_REMOTE
+                }
+            })
     }
 
     /// The longest expected round trip to those of `members` that are up.
@@ -201,7 +211,8 @@ impl Env {
 
     /// Sends a priority message that belongs to no call of this node's own.
     pub fn send_priority(&mut self, to: NodeId, rpc: RpcId, epoch: Epoch, body: PriorityBody) {
-        self.out.send(to, Message::Priority(PriorityMessage { rpc, epoch, body }));
+        self.out
+            .send(to, Message::Priority(PriorityMessage { rpc, epoch, body }));
     }
 
     /// Answers once the log is durable up to `lsn`.
@@ -226,7 +237,8 @@ impl Env {
         epoch: Epoch,
         body: BulkBody,
     ) {
-        self.out.send_when_durable(lsn, to, Message::Bulk(BulkMessage { rpc, epoch, body }));
+        self.out
+            .send_when_durable(lsn, to, Message::Bulk(BulkMessage { rpc, epoch, body }));
     }
 
     /// Refuses a timestamp that runs ahead of what the clocks allow, so that one

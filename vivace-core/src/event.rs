@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::client_protocol::{ClientReply, Request};
-use crate::identity::{NodeId};
+use crate::identity::NodeId;
 use crate::message::{BulkMessage, PriorityMessage};
 use crate::outbox::Lsn;
 use crate::record::Record;

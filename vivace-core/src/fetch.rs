@@ -39,8 +39,11 @@ impl Fetch {
         ts: Timestamp,
         body: PriorityBody,
     ) -> Self {
-        let message =
-            Message::Priority(PriorityMessage { rpc, epoch: container.epoch, body });
+        let message = Message::Priority(PriorityMessage {
+            rpc,
+            epoch: container.epoch,
+            body,
+        });
         let candidates = candidates(env, container, holders, ts);
         let mut fetch = Self {
             rpc,
@@ -107,12 +110,7 @@ impl Fetch {
     }
 }
 
-fn candidates(
-    env: &Env,
-    container: &Container,
-    holders: &[NodeId],
-    ts: Timestamp,
-) -> Vec<NodeId> {
+fn candidates(env: &Env, container: &Container, holders: &[NodeId], ts: Timestamp) -> Vec<NodeId> {
     let by_distance = |nodes: &mut Vec<NodeId>| nodes.sort_by_key(|&node| (env.rtt(node), node));
     let mut holders = holders.to_vec();
     by_distance(&mut holders);
@@ -120,8 +118,10 @@ fn candidates(
     by_distance(&mut replicas);
     let local_holders = holders.iter().filter(|&&node| env.is_local(node));
     let local_replicas = replicas.iter().filter(|&&node| env.is_local(node));
-    let writer_site =
-        env.cluster.site_of(ts.writer.node()).map_or(&[][..], |site| container.local_set(site));
+    let writer_site = env
+        .cluster
+        .site_of(ts.writer.node())
+        .map_or(&[][..], |site| container.local_set(site));
 
     let mut ordered = Vec::new();
     for &node in local_holders

@@ -45,7 +45,11 @@ enum Phase {
     /// No majority can be reached.
     AwaitPeers,
     /// OR: a majority promises, with its timestamps and values.
-    Read { ots: Timestamp, ask: Call, ballot: Ballot<(Timestamp, Option<Value>)> },
+    Read {
+        ots: Timestamp,
+        ask: Call,
+        ballot: Ballot<(Timestamp, Option<Value>)>,
+    },
     /// OW: a majority accepts the new value.
     Write { ask: Call, ballot: Ballot<()> },
     /// The round was lost.
@@ -103,10 +107,21 @@ impl Execute {
         }
         let (ots, lsn) = self.contention.next_ots(env, container);
         let rpc = self.calls.next_rpc();
-        let body = BulkBody::LanRead { key: self.key.clone(), ots };
-        let message = Message::Bulk(BulkMessage { rpc, epoch: container.epoch, body });
+        let body = BulkBody::LanRead {
+            key: self.key.clone(),
+            ots,
+        };
+        let message = Message::Bulk(BulkMessage {
+            rpc,
+            epoch: container.epoch,
+            body,
+        });
         let ask = Call::start(env, rpc, &container.replicas, message, lsn);
-        self.phase = Phase::Read { ots, ask, ballot: Ballot::new(container.replicas.len()) };
+        self.phase = Phase::Read {
+            ots,
+            ask,
+            ballot: Ballot::new(container.replicas.len()),
+        };
         Step::Continue
     }
 
@@ -121,7 +136,12 @@ impl Execute {
         match (&mut self.phase, body) {
             (
                 Phase::Read { ask, ballot, .. },
-                BulkBody::LanReadAck { granted, promised, ts, value },
+                BulkBody::LanReadAck {
+                    granted,
+                    promised,
+                    ts,
+                    value,
+                },
             ) if ask.rpc == answered => {
                 ask.answered(from);
                 self.contention.seen = self.contention.seen.max(promised);
@@ -180,9 +200,15 @@ impl Execute {
     }
 
     fn build(&mut self, env: &mut Env, container: &Container) -> Step {
-        let Phase::Read { ots, ballot, .. } = &self.phase else { return Step::Continue };
+        let Phase::Read { ots, ballot, .. } = &self.phase else {
+            return Step::Continue;
+        };
         let ots = *ots;
-        let newest = ballot.answers().iter().map(|(_, pair)| pair).max_by_key(|(ts, _)| *ts);
+        let newest = ballot
+            .answers()
+            .iter()
+            .map(|(_, pair)| pair)
+            .max_by_key(|(ts, _)| *ts);
         let (mts, value) = newest.cloned().unwrap_or((Timestamp::ZERO, None));
         let current = ballot.majority_that(|(ts, _)| *ts == mts);
         let base = match &value {
@@ -206,9 +232,16 @@ impl Execute {
         self.batch.expose();
         let rpc = self.calls.next_rpc();
         let value = Value::Bytes(object.encode());
-        let body = BulkBody::LanWrite { key: self.key.clone(), ots, value };
+        let body = BulkBody::LanWrite {
+            key: self.key.clone(),
+            ots,
+            value,
+        };
         let ask = Call::bulk(env, container, rpc, &container.replicas, body);
-        self.phase = Phase::Write { ask, ballot: Ballot::new(container.replicas.len()) };
+        self.phase = Phase::Write {
+            ask,
+            ballot: Ballot::new(container.replicas.len()),
+        };
         Step::Continue
     }
 
@@ -251,15 +284,23 @@ impl Execute {
     pub fn next_wakeup(&self) -> Duration {
         let phase = match &self.phase {
             Phase::AwaitPeers => None,
-            Phase::Read { ask, ballot, .. } => {
-                ask.next_wakeup().into_iter().chain(ballot.next_wakeup()).min()
-            }
-            Phase::Write { ask, ballot, .. } => {
-                ask.next_wakeup().into_iter().chain(ballot.next_wakeup()).min()
-            }
+            Phase::Read { ask, ballot, .. } => ask
+                .next_wakeup()
+                .into_iter()
+                .chain(ballot.next_wakeup())
+                .min(),
+            Phase::Write { ask, ballot, .. } => ask
+                .next_wakeup()
+                .into_iter()
+                .chain(ballot.next_wakeup())
+                .min(),
             Phase::BackOff { until } => Some(*until),
         };
-        phase.into_iter().chain(self.batch.next_deadline()).min().unwrap_or(Duration::MAX)
+        phase
+            .into_iter()
+            .chain(self.batch.next_deadline())
+            .min()
+            .unwrap_or(Duration::MAX)
     }
 }
 
@@ -281,7 +322,10 @@ pub struct Replica {
 impl Replica {
     /// How many objects of `container` are stored.
     pub fn object_count(&self, container: &Container) -> u64 {
-        self.objects.keys().filter(|key| key.container == container.id).count() as u64
+        self.objects
+            .keys()
+            .filter(|key| key.container == container.id)
+            .count() as u64
     }
 
     /// OR.
@@ -297,7 +341,10 @@ impl Replica {
         let object = self.objects.entry(key.clone()).or_default();
         if ots > object.promised {
             object.promised = ots;
-            object.lsn = env.out.persist(Record::Promised { key: key.clone(), ts: ots });
+            object.lsn = env.out.persist(Record::Promised {
+                key: key.clone(),
+                ts: ots,
+            });
         }
         let granted = ots == object.promised;
         let body = BulkBody::LanReadAck {
@@ -324,7 +371,11 @@ impl Replica {
             object.accepted = ots;
             object.promised = ots;
             object.value = Some(value.clone());
-            object.lsn = env.out.persist(Record::LanAccepted { key: key.clone(), ts: ots, value });
+            object.lsn = env.out.persist(Record::LanAccepted {
+                key: key.clone(),
+                ts: ots,
+                value,
+            });
         }
         let body = BulkBody::LanWriteAck {
             accepted: object.accepted == ots,

@@ -14,9 +14,7 @@ use crate::env::Env;
 use crate::event::Class;
 use crate::identity::{Incarnation, NodeId};
 use crate::key::Key;
-use crate::message::{
-    BulkBody, CopyTag, PriorityBody, Propagation, Refusal, RpcId, WriteId,
-};
+use crate::message::{BulkBody, CopyTag, PriorityBody, Propagation, Refusal, RpcId, WriteId};
 use crate::outbox::Lsn;
 use crate::propagation::Propagator;
 use crate::quorum::{Tally, Votes};
@@ -134,7 +132,11 @@ impl LocalSet {
             CopyTag::Bound(ts) => self.copies.get(key).and_then(|c| c.get(&ts)).map(|c| c.lsn),
             CopyTag::Unbound(write) => {
                 let coordinator = (write.node, write.incarnation);
-                if self.aborted.get(&coordinator).is_some_and(|a| a.contains(write.number)) {
+                if self
+                    .aborted
+                    .get(&coordinator)
+                    .is_some_and(|a| a.contains(write.number))
+                {
                     return Err(Refusal::NotBindable {});
                 }
                 self.unbound
@@ -149,13 +151,24 @@ impl LocalSet {
         if self.backlog_bytes() >= env.cluster.spec().backlog_bytes_max {
             return Err(Refusal::Overloaded {});
         }
-        let record = Record::LocalCopy { key: key.clone(), tag, value: value.clone() };
+        let record = Record::LocalCopy {
+            key: key.clone(),
+            tag,
+            value: value.clone(),
+        };
         let lsn = env.out.persist(record);
         let patience = match tag {
             CopyTag::Bound(_) => PATIENCE,
             CopyTag::Unbound(_) => UNBOUND_PATIENCE,
         };
-        self.insert(key, tag, propagator, value, lsn, env.now.monotonic + patience);
+        self.insert(
+            key,
+            tag,
+            propagator,
+            value,
+            lsn,
+            env.now.monotonic + patience,
+        );
         Ok(lsn)
     }
 
@@ -184,7 +197,13 @@ impl LocalSet {
                 self.copies.entry(key.clone()).or_default().insert(ts, copy);
             }
             CopyTag::Unbound(write) => {
-                let copy = UnboundCopy { value, propagator, lsn, check_at, abort: None };
+                let copy = UnboundCopy {
+                    value,
+                    propagator,
+                    lsn,
+                    check_at,
+                    abort: None,
+                };
                 self.unbound.insert((key.clone(), write), copy);
             }
         }
@@ -192,7 +211,10 @@ impl LocalSet {
 
     fn bound_to(&self, key: &Key, write: WriteId) -> Option<(Timestamp, Lsn)> {
         let versions = self.copies.get(key)?;
-        versions.iter().find(|(_, c)| c.write == Some(write)).map(|(&ts, c)| (ts, c.lsn))
+        versions
+            .iter()
+            .find(|(_, c)| c.write == Some(write))
+            .map(|(&ts, c)| (ts, c.lsn))
     }
 
     /// BIND: the unbound copy gets its timestamp, durably (mend 6). None where the
@@ -208,10 +230,18 @@ impl LocalSet {
         ts: Timestamp,
     ) -> Result<Option<Lsn>, Refusal> {
         if let Some((bound, lsn)) = self.bound_to(key, write) {
-            return if bound == ts { Ok(Some(lsn)) } else { Err(Refusal::NotBindable {}) };
+            return if bound == ts {
+                Ok(Some(lsn))
+            } else {
+                Err(Refusal::NotBindable {})
+            };
         }
         let coordinator = (write.node, write.incarnation);
-        if self.aborted.get(&coordinator).is_some_and(|a| a.contains(write.number)) {
+        if self
+            .aborted
+            .get(&coordinator)
+            .is_some_and(|a| a.contains(write.number))
+        {
             return Err(Refusal::NotBindable {});
         }
         Ok(self.bind(env, key, write, ts))
@@ -219,7 +249,11 @@ impl LocalSet {
 
     fn bind(&mut self, env: &mut Env, key: &Key, write: WriteId, ts: Timestamp) -> Option<Lsn> {
         let unbound = self.unbound.remove(&(key.clone(), write))?;
-        let lsn = env.out.persist(Record::LocalBound { key: key.clone(), write, ts });
+        let lsn = env.out.persist(Record::LocalBound {
+            key: key.clone(),
+            write,
+            ts,
+        });
         let check_at = env.now.monotonic + PATIENCE;
         let copy = LocalCopy {
             value: unbound.value,
@@ -246,14 +280,24 @@ impl LocalSet {
         if let Some((ts, lsn)) = self.bound_to(key, write) {
             return (Some(ts), lsn);
         }
-        let lsn = env.out.persist(Record::LocalAborted { key: key.clone(), write });
-        self.aborted.entry((write.node, write.incarnation)).or_default().insert(write.number);
+        let lsn = env.out.persist(Record::LocalAborted {
+            key: key.clone(),
+            write,
+        });
+        self.aborted
+            .entry((write.node, write.incarnation))
+            .or_default()
+            .insert(write.number);
         (None, lsn)
     }
 
     /// GO: the copy is safe; this node carries it.
     pub fn on_go(&mut self, env: &mut Env, container: &Container, key: &Key, ts: Timestamp) {
-        let Some(copy) = self.copies.get_mut(key).and_then(|versions| versions.get_mut(&ts)) else {
+        let Some(copy) = self
+            .copies
+            .get_mut(key)
+            .and_then(|versions| versions.get_mut(&ts))
+        else {
             return;
         };
         copy.safe = true;
@@ -279,13 +323,18 @@ impl LocalSet {
     }
 
     fn drop_copies(&mut self, env: &mut Env, key: &Key, drops: impl Fn(Timestamp) -> bool) {
-        let Some(versions) = self.copies.get_mut(key) else { return };
+        let Some(versions) = self.copies.get_mut(key) else {
+            return;
+        };
         let bytes = &mut self.copy_bytes;
         versions.retain(|&ts, copy| {
             let keep = !drops(ts);
             if !keep {
                 *bytes -= copy.value.len() as u64;
-                env.out.persist(Record::LocalDropped { key: key.clone(), ts });
+                env.out.persist(Record::LocalDropped {
+                    key: key.clone(),
+                    ts,
+                });
             }
             keep
         });
@@ -355,13 +404,18 @@ impl LocalSet {
     /// Copies the value to the siblings; a majority of them makes it safe.
     fn take_over(&mut self, env: &mut Env, container: &Container, key: &Key, ts: Timestamp) {
         let rpc = self.next_rpc(env);
-        let Some(copy) = self.copies.get_mut(key).and_then(|versions| versions.get_mut(&ts)) else {
+        let Some(copy) = self
+            .copies
+            .get_mut(key)
+            .and_then(|versions| versions.get_mut(&ts))
+        else {
             return;
         };
         if copy.takeover.is_some() {
             return;
         }
-        env.counters.count("taken over: a value that nobody carried");
+        env.counters
+            .count("taken over: a value that nobody carried");
         let members = container.local_set(env.site);
         let body = BulkBody::WriteLocal {
             key: key.clone(),
@@ -377,13 +431,18 @@ impl LocalSet {
     /// Gives an unbound copy up, with a majority of the local set.
     fn abort(&mut self, env: &mut Env, container: &Container, key: &Key, write: WriteId) {
         let rpc = self.next_rpc(env);
-        let Some(copy) = self.unbound.get_mut(&(key.clone(), write)) else { return };
+        let Some(copy) = self.unbound.get_mut(&(key.clone(), write)) else {
+            return;
+        };
         if copy.abort.is_some() {
             return;
         }
         env.counters.count("aborted: a value without a timestamp");
         let members = container.local_set(env.site);
-        let body = PriorityBody::Abort { key: key.clone(), write };
+        let body = PriorityBody::Abort {
+            key: key.clone(),
+            write,
+        };
         let call = Call::priority(env, container, rpc, members, body);
         copy.abort = Some((call, Votes::new(members.len())));
     }
@@ -396,7 +455,9 @@ impl LocalSet {
                 let mut safe = None;
                 for (key, versions) in &mut self.copies {
                     for (&ts, copy) in versions.iter_mut() {
-                        let Some((call, votes)) = &mut copy.takeover else { continue };
+                        let Some((call, votes)) = &mut copy.takeover else {
+                            continue;
+                        };
                         if call.rpc == rpc {
                             call.answered(from);
                             votes.yes(from, ());
@@ -412,7 +473,8 @@ impl LocalSet {
                     && let Some(container) = cluster.container(key.container)
                 {
                     let settled = container.kind == Kind::Rw;
-                    self.propagator.start(env, container, &key, ts, value, settled);
+                    self.propagator
+                        .start(env, container, &key, ts, value, settled);
                 }
             }
             PriorityBody::AbortAck { bound } => self.on_abort_ack(env, from, rpc, *bound),
@@ -420,16 +482,12 @@ impl LocalSet {
         }
     }
 
-    fn on_abort_ack(
-        &mut self,
-        env: &mut Env,
-        from: NodeId,
-        rpc: RpcId,
-        bound: Option<Timestamp>,
-    ) {
-        let Some((id, copy)) = self.unbound.iter_mut().find(|(_, copy)| {
-            copy.abort.as_ref().is_some_and(|(call, _)| call.rpc == rpc)
-        }) else {
+    fn on_abort_ack(&mut self, env: &mut Env, from: NodeId, rpc: RpcId, bound: Option<Timestamp>) {
+        let Some((id, copy)) = self
+            .unbound
+            .iter_mut()
+            .find(|(_, copy)| copy.abort.as_ref().is_some_and(|(call, _)| call.rpc == rpc))
+        else {
             return;
         };
         let id = id.clone();
@@ -464,7 +522,9 @@ impl LocalSet {
             .map(|(key, ts, copy)| (key.clone(), *ts, copy.propagator))
             .collect();
         for (key, ts, propagator) in due {
-            let Some(container) = cluster.container(key.container) else { continue };
+            let Some(container) = cluster.container(key.container) else {
+                continue;
+            };
             self.look_after(env, container, &key, ts, propagator);
         }
         let unbound: Vec<(Key, WriteId)> = self
@@ -501,14 +561,21 @@ impl LocalSet {
         ts: Timestamp,
         propagator: NodeId,
     ) {
-        if let Some(copy) = self.copies.get_mut(key).and_then(|versions| versions.get_mut(&ts)) {
+        if let Some(copy) = self
+            .copies
+            .get_mut(key)
+            .and_then(|versions| versions.get_mut(&ts))
+        {
             copy.check_at = env.now.monotonic + PATIENCE;
         }
         if self.propagator.carries(key, ts) {
             return;
         }
         if propagator != env.me && env.is_up(propagator, Class::Priority) {
-            let body = PriorityBody::AskPropagation { key: key.clone(), ts };
+            let body = PriorityBody::AskPropagation {
+                key: key.clone(),
+                ts,
+            };
             env.send_priority(propagator, RpcId::NONE, container.epoch, body);
         } else {
             self.take_over(env, container, key, ts);
@@ -539,7 +606,14 @@ impl LocalSet {
 
     /// Takes over a durable copy; it is looked after soon.
     pub fn recover_copy(&mut self, env: &Env, key: &Key, tag: CopyTag, value: Value) {
-        self.insert(key, tag, env.me, value, Lsn::default(), env.now.monotonic + PATIENCE);
+        self.insert(
+            key,
+            tag,
+            env.me,
+            value,
+            Lsn::default(),
+            env.now.monotonic + PATIENCE,
+        );
     }
 
     /// Takes over a durable binding.
@@ -555,7 +629,10 @@ impl LocalSet {
 
     /// Takes over a durable abort.
     pub fn recover_aborted(&mut self, write: WriteId) {
-        self.aborted.entry((write.node, write.incarnation)).or_default().insert(write.number);
+        self.aborted
+            .entry((write.node, write.incarnation))
+            .or_default()
+            .insert(write.number);
     }
 
     /// Takes over the end of an aborted write.

@@ -25,7 +25,11 @@ pub struct RpcId {
 
 impl RpcId {
     /// A message that nobody answers.
-    pub const NONE: Self = Self { incarnation: Incarnation(0), operation: 0, call: 0 };
+    pub const NONE: Self = Self {
+        incarnation: Incarnation(0),
+        operation: 0,
+        call: 0,
+    };
 }
 
 impl Bounded for RpcId {

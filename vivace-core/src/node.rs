@@ -116,17 +116,27 @@ impl Node {
     }
 
     fn kind_of(&self, key: &Key) -> Option<Kind> {
-        self.env.cluster.container(key.container).map(|container| container.kind)
+        self.env
+            .cluster
+            .container(key.container)
+            .map(|container| container.kind)
     }
 
     /// Handles one event and all that it causes inside this node; returns what is to
     /// be done outside, in order.
     pub fn handle(&mut self, now: Now, event: Event) -> Vec<Action> {
-        debug_assert!(now.monotonic >= self.env.now.monotonic, "monotonic time runs back");
+        debug_assert!(
+            now.monotonic >= self.env.now.monotonic,
+            "monotonic time runs back"
+        );
         self.env.now = now;
         self.env.clock.observe(now);
         match event {
-            Event::Request { id, request, deadline } => self.on_request(id, request, deadline),
+            Event::Request {
+                id,
+                request,
+                deadline,
+            } => self.on_request(id, request, deadline),
             // The operation goes on: what it began may be visible to others by now.
             Event::Cancel { .. } => {}
             Event::Priority { from, message } => self.on_priority(from, message),
@@ -165,12 +175,17 @@ impl Node {
 
     /// When [`Event::Tick`] is next needed (monotonic time).
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.coordinator.next_wakeup().into_iter().chain(self.local.next_wakeup()).min()
+        self.coordinator
+            .next_wakeup()
+            .into_iter()
+            .chain(self.local.next_wakeup())
+            .min()
     }
 
     fn on_request(&mut self, id: RequestId, request: Request, deadline: Duration) {
         let backlog = self.local.backlog_bytes();
-        self.coordinator.on_request(&mut self.env, backlog, id, request, deadline);
+        self.coordinator
+            .on_request(&mut self.env, backlog, id, request, deadline);
     }
 
     fn on_peer_up(&mut self, node: NodeId, class: Class) {
@@ -199,7 +214,9 @@ impl Node {
 
     fn as_replica(&mut self, container: &Container, kinds: &[Kind]) -> Result<(), Refusal> {
         if !kinds.contains(&container.kind) {
-            self.env.counters.count("refused: message of another algorithm");
+            self.env
+                .counters
+                .count("refused: message of another algorithm");
             return Err(Refusal::WrongKind {});
         }
         if !container.replicas.contains(&self.env.me) {
@@ -211,7 +228,9 @@ impl Node {
 
     fn as_local(&mut self, container: &Container, from: NodeId) -> Result<(), Refusal> {
         if !container.kind.uses_local_sets() {
-            self.env.counters.count("refused: message of another algorithm");
+            self.env
+                .counters
+                .count("refused: message of another algorithm");
             return Err(Refusal::WrongKind {});
         }
         if !container.local_set(self.env.site).contains(&self.env.me) || !self.env.is_local(from) {
@@ -239,7 +258,8 @@ impl Node {
                     .container_for(&key, epoch)
                     .and_then(|container| self.serve_priority(&container, from, rpc, body));
                 if let Err(why) = served {
-                    self.env.send_priority(from, rpc, epoch, PriorityBody::Refused { why });
+                    self.env
+                        .send_priority(from, rpc, epoch, PriorityBody::Refused { why });
                 }
             }
         }
@@ -260,17 +280,20 @@ impl Node {
                 self.as_replica(container, &[Kind::Rw, Kind::Rmw, Kind::Abd])?;
                 match container.kind {
                     Kind::Rw | Kind::Abd => {
-                        self.rw.on_read_ts(&mut self.env, container, from, rpc, &key);
+                        self.rw
+                            .on_read_ts(&mut self.env, container, from, rpc, &key);
                     }
                     Kind::Rmw | Kind::LanRmw => {
-                        self.rmw.on_read_ts(&mut self.env, container, from, rpc, &key);
+                        self.rmw
+                            .on_read_ts(&mut self.env, container, from, rpc, &key);
                     }
                 }
             }
             PriorityBody::WriteTs { key, ts } => {
                 self.as_replica(container, &[Kind::Rw])?;
                 self.refuse_future(container, ts)?;
-                self.rw.on_write_ts(&mut self.env, container, from, rpc, &key, ts);
+                self.rw
+                    .on_write_ts(&mut self.env, container, from, rpc, &key, ts);
             }
             PriorityBody::ReadData { key, at_least } => {
                 self.refuse_future(container, at_least)?;
@@ -282,15 +305,21 @@ impl Node {
             PriorityBody::OrderedReadTs { key, ots } => {
                 self.as_replica(container, &[Kind::Rmw])?;
                 self.refuse_future(container, ots)?;
-                self.rmw.on_ordered_read_ts(&mut self.env, container, from, rpc, &key, ots);
+                self.rmw
+                    .on_ordered_read_ts(&mut self.env, container, from, rpc, &key, ots);
             }
-            PriorityBody::OrderedReadData { key, at_least, below } => {
+            PriorityBody::OrderedReadData {
+                key,
+                at_least,
+                below,
+            } => {
                 self.answer_data(container, from, rpc, &key, at_least, below);
             }
             PriorityBody::OrderedWriteTs { key, ots } => {
                 self.as_replica(container, &[Kind::Rmw])?;
                 self.refuse_future(container, ots)?;
-                self.rmw.on_ordered_write_ts(&mut self.env, container, from, rpc, &key, ots);
+                self.rmw
+                    .on_ordered_write_ts(&mut self.env, container, from, rpc, &key, ots);
                 self.serve_waiters(container, &key);
             }
             PriorityBody::Commit { key, ts } => {
@@ -334,11 +363,14 @@ impl Node {
             }
             PriorityBody::PropagationIs { key, ts, state } => {
                 self.as_local(container, from)?;
-                self.local.on_propagation_is(&mut self.env, container, &key, ts, &state);
+                self.local
+                    .on_propagation_is(&mut self.env, container, &key, ts, &state);
             }
             PriorityBody::WriteRemoteAck { key, ts } => {
                 if VIVACE.contains(&container.kind) && container.replicas.contains(&from) {
-                    self.local.propagator.on_ack(&mut self.env, container, from, &key, ts);
+                    self.local
+                        .propagator
+                        .on_ack(&mut self.env, container, from, &key, ts);
                 }
             }
             PriorityBody::ReadTsAck { .. }
@@ -374,7 +406,8 @@ impl Node {
                     .and_then(|container| self.serve_bulk(&container, from, rpc, body));
                 if let Err(why) = served {
                     let body = BulkBody::Refused { why };
-                    self.env.answer_bulk_when_durable(Lsn::default(), from, rpc, epoch, body);
+                    self.env
+                        .answer_bulk_when_durable(Lsn::default(), from, rpc, epoch, body);
                 }
             }
         }
@@ -389,31 +422,45 @@ impl Node {
     ) -> Result<(), Refusal> {
         let epoch = container.epoch;
         match body {
-            BulkBody::WriteLocal { key, tag, propagator, value } => {
+            BulkBody::WriteLocal {
+                key,
+                tag,
+                propagator,
+                value,
+            } => {
                 self.as_local(container, from)?;
                 if let CopyTag::Bound(ts) = tag {
                     self.refuse_future(container, ts)?;
                 }
-                let lsn =
-                    self.local.on_write_local(&mut self.env, &key, tag, propagator, value)?;
+                let lsn = self
+                    .local
+                    .on_write_local(&mut self.env, &key, tag, propagator, value)?;
                 let body = PriorityBody::WriteLocalAck {};
                 self.env.answer_when_durable(lsn, from, rpc, epoch, body);
                 self.serve_waiters(container, &key);
             }
-            BulkBody::WriteRemote { key, ts, propagator, relay, value } => {
+            BulkBody::WriteRemote {
+                key,
+                ts,
+                propagator,
+                relay,
+                value,
+            } => {
                 self.as_replica(container, &[Kind::Rw, Kind::Rmw])?;
                 self.refuse_future(container, ts)?;
                 self.relay(container, &key, ts, propagator, &relay, &value);
                 let lsn = match container.kind {
-                    Kind::Rw | Kind::Abd => {
-                        self.rw.on_write_remote(&mut self.env, &key, ts, value)
-                    }
+                    Kind::Rw | Kind::Abd => self.rw.on_write_remote(&mut self.env, &key, ts, value),
                     Kind::Rmw | Kind::LanRmw => {
                         self.rmw.on_write_remote(&mut self.env, &key, ts, value)
                     }
                 };
-                let body = PriorityBody::WriteRemoteAck { key: key.clone(), ts };
-                self.env.answer_when_durable(lsn, propagator, RpcId::NONE, epoch, body);
+                let body = PriorityBody::WriteRemoteAck {
+                    key: key.clone(),
+                    ts,
+                };
+                self.env
+                    .answer_when_durable(lsn, propagator, RpcId::NONE, epoch, body);
                 self.serve_waiters(container, &key);
             }
             BulkBody::AbdRead { key } => {
@@ -424,7 +471,8 @@ impl Node {
                 };
                 let clock = self.env.trusted_time();
                 let body = BulkBody::AbdReadAck { ts, value, clock };
-                self.env.answer_bulk_when_durable(lsn, from, rpc, epoch, body);
+                self.env
+                    .answer_bulk_when_durable(lsn, from, rpc, epoch, body);
             }
             BulkBody::AbdWrite { key, ts, value } => {
                 self.as_replica(container, &[Kind::Abd])?;
@@ -432,17 +480,20 @@ impl Node {
                 let lsn = self.rw.on_write_remote(&mut self.env, &key, ts, value);
                 let clock = self.env.trusted_time();
                 let body = BulkBody::AbdWriteAck { clock };
-                self.env.answer_bulk_when_durable(lsn, from, rpc, epoch, body);
+                self.env
+                    .answer_bulk_when_durable(lsn, from, rpc, epoch, body);
             }
             BulkBody::LanRead { key, ots } => {
                 self.as_replica(container, &[Kind::LanRmw])?;
                 self.refuse_future(container, ots)?;
-                self.lan.on_read(&mut self.env, container, from, rpc, &key, ots);
+                self.lan
+                    .on_read(&mut self.env, container, from, rpc, &key, ots);
             }
             BulkBody::LanWrite { key, ots, value } => {
                 self.as_replica(container, &[Kind::LanRmw])?;
                 self.refuse_future(container, ots)?;
-                self.lan.on_write(&mut self.env, container, from, rpc, &key, (ots, value));
+                self.lan
+                    .on_write(&mut self.env, container, from, rpc, &key, (ots, value));
             }
             BulkBody::Data { .. }
             | BulkBody::AbdReadAck { .. }
@@ -467,7 +518,9 @@ impl Node {
         for &node in relay {
             let mine = node == self.env.me || !self.env.is_local(node);
             if mine || !container.replicas.contains(&node) {
-                self.env.counters.count("refused: relay to a node that is no replica here");
+                self.env
+                    .counters
+                    .count("refused: relay to a node that is no replica here");
                 continue;
             }
             let body = BulkBody::WriteRemote {
@@ -478,7 +531,11 @@ impl Node {
                 value: value.clone(),
             };
             let epoch = container.epoch;
-            let message = BulkMessage { rpc: RpcId::NONE, epoch, body };
+            let message = BulkMessage {
+                rpc: RpcId::NONE,
+                epoch,
+                body,
+            };
             self.env.out.send(node, Message::Bulk(message));
         }
     }
@@ -491,9 +548,10 @@ impl Node {
         below: Timestamp,
     ) -> Option<(Timestamp, Value, Lsn)> {
         match container.kind {
-            Kind::Rw | Kind::Abd => {
-                self.rw.find(key, at_least).or_else(|| self.local.find_rw(key, at_least))
-            }
+            Kind::Rw | Kind::Abd => self
+                .rw
+                .find(key, at_least)
+                .or_else(|| self.local.find_rw(key, at_least)),
             Kind::Rmw | Kind::LanRmw => self
                 .rmw
                 .find(key, at_least, below)
@@ -514,7 +572,9 @@ impl Node {
         if !self.try_answer_data(container, from, rpc, key, at_least, below) {
             let now = self.env.now.monotonic;
             if !self.waiters.add(now, key, (from, rpc), (at_least, below)) {
-                self.env.counters.count("dropped: a question for a value, for room");
+                self.env
+                    .counters
+                    .count("dropped: a question for a value, for room");
             }
         }
     }
@@ -531,12 +591,16 @@ impl Node {
         let epoch = container.epoch;
         if let Some((ts, value, lsn)) = self.find_data(container, key, at_least, below) {
             let body = BulkBody::Data { ts, value };
-            self.env.answer_bulk_when_durable(lsn, from, rpc, epoch, body);
+            self.env
+                .answer_bulk_when_durable(lsn, from, rpc, epoch, body);
             return true;
         }
         if let Some(chosen) = self.rmw.gone(key, below) {
-            self.env.counters.count("gone: a version asked for after a newer one was chosen");
-            self.env.send_priority(from, rpc, epoch, PriorityBody::Gone { chosen });
+            self.env
+                .counters
+                .count("gone: a version asked for after a newer one was chosen");
+            self.env
+                .send_priority(from, rpc, epoch, PriorityBody::Gone { chosen });
             return true;
         }
         false
@@ -545,9 +609,8 @@ impl Node {
     /// Answers the questions that a change of `key` made answerable.
     fn serve_waiters(&mut self, container: &Container, key: &Key) {
         let mut waiters = self.waiters.take(key);
-        waiters.retain(|w| {
-            !self.try_answer_data(container, w.from, w.rpc, key, w.at_least, w.below)
-        });
+        waiters
+            .retain(|w| !self.try_answer_data(container, w.from, w.rpc, key, w.at_least, w.below));
         self.waiters.put_back(key.clone(), waiters);
     }
 
@@ -556,13 +619,19 @@ impl Node {
         let env = &self.env;
         let spec = env.cluster.spec();
         let propagator = &self.local.propagator;
-        let oldest = propagator.oldest().map_or(Duration::ZERO, |at| env.now.monotonic - at);
+        let oldest = propagator
+            .oldest()
+            .map_or(Duration::ZERO, |at| env.now.monotonic - at);
         let containers = spec.containers.iter().map(|container| ContainerStatus {
             name: container.name.clone(),
             kind: container.kind.name().into(),
             epoch: container.epoch.0,
             replicas: container.replicas.iter().map(|node| node.0).collect(),
-            local_set: container.local_set(env.site).iter().map(|node| node.0).collect(),
+            local_set: container
+                .local_set(env.site)
+                .iter()
+                .map(|node| node.0)
+                .collect(),
             objects: match container.kind {
                 Kind::Rw | Kind::Abd => self.rw.object_count(container),
                 Kind::Rmw => self.rmw.object_count(container),

@@ -64,7 +64,11 @@ pub struct Ticket {
 impl Ticket {
     /// The ticket of the node's `operation`-th operation.
     pub fn new(request: RequestId, deadline: Duration, calls: Calls) -> Self {
-        Self { request, deadline, calls }
+        Self {
+            request,
+            deadline,
+            calls,
+        }
     }
 
     /// The name of the operation's next call.
@@ -89,13 +93,21 @@ pub struct Calls {
 impl Calls {
     /// The names of the calls of a node's `operation`-th operation in this life.
     pub fn new(incarnation: Incarnation, operation: u64) -> Self {
-        Self { incarnation, operation, made: 0 }
+        Self {
+            incarnation,
+            operation,
+            made: 0,
+        }
     }
 
     /// The name of the next call.
     pub fn next_rpc(&mut self) -> RpcId {
         self.made += 1;
-        RpcId { incarnation: self.incarnation, operation: self.operation, call: self.made }
+        RpcId {
+            incarnation: self.incarnation,
+            operation: self.operation,
+            call: self.made,
+        }
     }
 }
 
@@ -103,7 +115,10 @@ impl Calls {
 pub fn refusal_text(why: &Refusal) -> String {
     match why {
         Refusal::WrongEpoch { current } => {
-            format!("replicas are in epoch {}; this node's configuration differs", current.0)
+            format!(
+                "replicas are in epoch {}; this node's configuration differs",
+                current.0
+            )
         }
         Refusal::UnknownContainer {} => "replicas do not know the container".into(),
         Refusal::NotAMember {} => "replicas do not serve this container".into(),
@@ -119,10 +134,14 @@ pub fn refusal_text(why: &Refusal) -> String {
 
 /// The failure of an operation that surely did not happen.
 pub fn unavailable(reason: impl Into<String>) -> Failure {
-    Failure::Unavailable { reason: reason.into() }
+    Failure::Unavailable {
+        reason: reason.into(),
+    }
 }
 
 /// The failure of an operation that may have happened.
 pub fn unknown(reason: impl Into<String>) -> Failure {
-    Failure::Unknown { reason: reason.into() }
+    Failure::Unknown {
+        reason: reason.into(),
+    }
 }

@@ -55,7 +55,10 @@ impl Outbox {
     /// Asks for `record` to be made durable; returns its position.
     pub fn persist(&mut self, record: Record) -> Lsn {
         self.last.0 += 1;
-        self.actions.push(Action::Persist { lsn: self.last, record });
+        self.actions.push(Action::Persist {
+            lsn: self.last,
+            record,
+        });
         self.last
     }
 
@@ -88,10 +91,17 @@ impl Outbox {
 
     /// The log is durable up to `through`: what waited for that leaves.
     pub fn on_durable(&mut self, through: Lsn) {
-        assert!(through <= self.last, "nothing beyond {:?} was asked to be durable", self.last);
+        assert!(
+            through <= self.last,
+            "nothing beyond {:?} was asked to be durable",
+            self.last
+        );
         self.durable = self.durable.max(through);
         let waiting = self.held.split_off(&Lsn(self.durable.0 + 1));
-        for (to, message) in std::mem::replace(&mut self.held, waiting).into_values().flatten() {
+        for (to, message) in std::mem::replace(&mut self.held, waiting)
+            .into_values()
+            .flatten()
+        {
             self.held_count -= 1;
             self.send(to, message);
         }

@@ -88,13 +88,19 @@ impl Propagator {
 
     /// When the oldest of them set out.
     pub fn oldest(&self) -> Option<Duration> {
-        self.transfers.values().flat_map(|versions| versions.values()).map(|t| t.started).min()
+        self.transfers
+            .values()
+            .flat_map(|versions| versions.values())
+            .map(|t| t.started)
+            .min()
     }
 
     /// Whether this version, or one that stands for it, is on its way.
     pub fn carries(&self, key: &Key, ts: Timestamp) -> bool {
         self.transfers.get(key).is_some_and(|versions| {
-            versions.range(ts..).any(|(&version, t)| version == ts || t.settled)
+            versions
+                .range(ts..)
+                .any(|(&version, t)| version == ts || t.settled)
         })
     }
 
@@ -158,14 +164,20 @@ impl Propagator {
         key: &Key,
         ts: Timestamp,
     ) {
-        let Some(versions) = self.transfers.get_mut(key) else { return };
+        let Some(versions) = self.transfers.get_mut(key) else {
+            return;
+        };
         let all_older = container.kind.is_read_write();
         let mut newly_stable = None;
         for (&version, transfer) in versions.range_mut(..=ts) {
             if version != ts && !all_older {
                 continue;
             }
-            release(&mut self.in_flight_bytes, &env.cluster, transfer.in_flight.remove(&from));
+            release(
+                &mut self.in_flight_bytes,
+                &env.cluster,
+                transfer.in_flight.remove(&from),
+            );
             transfer.acked.insert(from);
             let acked = transfer.acked.len();
             if !transfer.stable && acked >= majority(container.replicas.len()) {
@@ -178,7 +190,10 @@ impl Propagator {
                 self.remember_stable(key, ts);
             }
             for &node in container.local_set(env.site) {
-                let body = PriorityBody::Stable { key: key.clone(), ts };
+                let body = PriorityBody::Stable {
+                    key: key.clone(),
+                    ts,
+                };
                 env.send_priority(node, RpcId::NONE, container.epoch, body);
             }
         }
@@ -191,7 +206,9 @@ impl Propagator {
 
     /// A later version is chosen: unsettled older ones need go nowhere any more.
     pub fn on_chosen(&mut self, env: &Env, key: &Key, chosen: Timestamp) {
-        let Some(versions) = self.transfers.get_mut(key) else { return };
+        let Some(versions) = self.transfers.get_mut(key) else {
+            return;
+        };
         let doomed: Vec<Timestamp> = versions
             .range(..chosen)
             .filter(|(_, transfer)| !transfer.settled)
@@ -214,9 +231,14 @@ impl Propagator {
     /// Drops versions that all replicas hold, and superseded ones that are not on
     /// their way. A transfer under way is never cut: its bytes are half paid for.
     fn remove_finished(&mut self, container: &Container, key: &Key) {
-        let Some(versions) = self.transfers.get_mut(key) else { return };
-        let newest_settled =
-            versions.iter().rev().find(|(_, t)| t.settled).map_or(Timestamp::ZERO, |(&ts, _)| ts);
+        let Some(versions) = self.transfers.get_mut(key) else {
+            return;
+        };
+        let newest_settled = versions
+            .iter()
+            .rev()
+            .find(|(_, t)| t.settled)
+            .map_or(Timestamp::ZERO, |(&ts, _)| ts);
         let (bytes, count) = (&mut self.bytes, &mut self.count);
         versions.retain(|&ts, transfer| {
             let superseded = ts < newest_settled && transfer.in_flight.is_empty();
@@ -235,11 +257,18 @@ impl Propagator {
 
     /// Sends what may be sent now of one key.
     fn pump(&mut self, env: &mut Env, container: &Container, key: &Key) {
-        let Some(versions) = self.transfers.get_mut(key) else { return };
-        let newest_settled =
-            versions.iter().rev().find(|(_, t)| t.settled).map_or(Timestamp::ZERO, |(&ts, _)| ts);
-        let busy: BTreeSet<NodeId> =
-            versions.values().flat_map(|transfer| transfer.in_flight.keys().copied()).collect();
+        let Some(versions) = self.transfers.get_mut(key) else {
+            return;
+        };
+        let newest_settled = versions
+            .iter()
+            .rev()
+            .find(|(_, t)| t.settled)
+            .map_or(Timestamp::ZERO, |(&ts, _)| ts);
+        let busy: BTreeSet<NodeId> = versions
+            .values()
+            .flat_map(|transfer| transfer.in_flight.keys().copied())
+            .collect();
         for (&ts, transfer) in versions.range_mut(newest_settled..) {
             for (site, members) in lacking(env, container, transfer, &busy) {
                 let used = self.in_flight_bytes.entry(site).or_default();
@@ -326,7 +355,8 @@ impl Propagator {
                     .map(|(&to, _)| to)
                     .collect();
                 for to in late {
-                    env.counters.count("repeated: a value without an acknowledgment");
+                    env.counters
+                        .count("repeated: a value without an acknowledgment");
                     let flight = transfer.in_flight.remove(&to);
                     release(&mut self.in_flight_bytes, &env.cluster, flight);
                     overdue.push(key.clone());
@@ -346,8 +376,7 @@ fn lacking(
 ) -> BTreeMap<SiteId, Vec<NodeId>> {
     let mut by_site: BTreeMap<SiteId, Vec<NodeId>> = BTreeMap::new();
     for &node in &container.replicas {
-        if transfer.acked.contains(&node) || busy.contains(&node) || !env.is_up(node, Class::Bulk)
-        {
+        if transfer.acked.contains(&node) || busy.contains(&node) || !env.is_up(node, Class::Bulk) {
             continue;
         }
         if let Some(site) = env.cluster.site_of(node) {
@@ -366,14 +395,25 @@ fn send_copy(
     transfer: &mut Transfer,
     group: &[NodeId],
 ) {
-    let Some((&head, relay)) = group.split_first() else { return };
+    let Some((&head, relay)) = group.split_first() else {
+        return;
+    };
     let bytes = transfer.bytes();
     let now = env.now.monotonic;
-    transfer
-        .in_flight
-        .insert(head, InFlight { via: head, bytes, resend_at: now + DIRECT_PATIENCE });
+    transfer.in_flight.insert(
+        head,
+        InFlight {
+            via: head,
+            bytes,
+            resend_at: now + DIRECT_PATIENCE,
+        },
+    );
     for &node in relay {
-        let flight = InFlight { via: head, bytes: 0, resend_at: now + RELAY_PATIENCE };
+        let flight = InFlight {
+            via: head,
+            bytes: 0,
+            resend_at: now + RELAY_PATIENCE,
+        };
         transfer.in_flight.insert(node, flight);
     }
     let body = BulkBody::WriteRemote {
@@ -385,7 +425,11 @@ fn send_copy(
     };
     env.out.send(
         head,
-        Message::Bulk(BulkMessage { rpc: RpcId::NONE, epoch: container.epoch, body }),
+        Message::Bulk(BulkMessage {
+            rpc: RpcId::NONE,
+            epoch: container.epoch,
+            body,
+        }),
     );
 }
 
@@ -395,7 +439,9 @@ fn release(
     flight: Option<InFlight>,
 ) {
     let Some(flight) = flight else { return };
-    if let Some(used) = cluster.site_of(flight.via).and_then(|site| in_flight_bytes.get_mut(&site))
+    if let Some(used) = cluster
+        .site_of(flight.via)
+        .and_then(|site| in_flight_bytes.get_mut(&site))
     {
         *used = used.saturating_sub(flight.bytes);
     }

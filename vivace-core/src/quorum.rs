@@ -29,7 +29,11 @@ pub struct Votes<T> {
 impl<T> Votes<T> {
     /// No answer yet, of `members` nodes.
     pub fn new(members: usize) -> Self {
-        Self { members, yes: Vec::new(), no: Vec::new() }
+        Self {
+            members,
+            yes: Vec::new(),
+            no: Vec::new(),
+        }
     }
 
     /// Counts a yes. A node's second answer is ignored.

@@ -42,7 +42,10 @@ pub enum Verdict {
 impl<T> Ballot<T> {
     /// A vote among `replicas` that nobody has cast.
     pub fn new(replicas: usize) -> Self {
-        Self { votes: Votes::new(replicas), grace_until: None }
+        Self {
+            votes: Votes::new(replicas),
+            grace_until: None,
+        }
     }
 
     /// Counts a true.
@@ -65,7 +68,11 @@ impl<T> Ballot<T> {
             Tally::Pending if self.votes.is_contested() => {
                 let grace = env.rtt_max(replicas) / 2 + GRACE_MARGIN;
                 let until = *self.grace_until.get_or_insert(env.now.monotonic + grace);
-                if until <= env.now.monotonic { Verdict::Lost } else { Verdict::Open }
+                if until <= env.now.monotonic {
+                    Verdict::Lost
+                } else {
+                    Verdict::Open
+                }
             }
             Tally::Pending => Verdict::Open,
         }
@@ -102,7 +109,10 @@ impl Contention {
         let mut above = self.seen;
         let by_clock = container.timestamps == TimestampSource::Clock;
         if by_clock && env.clock.mode() == Mode::Clock {
-            let now = Timestamp { time: env.now.clock.time_ns, writer: WriterId::default() };
+            let now = Timestamp {
+                time: env.now.clock.time_ns,
+                writer: WriterId::default(),
+            };
             above = above.max(now);
         }
         env.clock.next_above(above, &mut env.out)
@@ -110,7 +120,8 @@ impl Contention {
 
     /// A round was lost: how long to wait before the next.
     pub fn back_off(&mut self, env: &mut Env, replicas: &[NodeId]) -> Duration {
-        env.counters.count("lost: an RMW round to another coordinator");
+        env.counters
+            .count("lost: an RMW round to another coordinator");
         let base = (env.rtt_max(replicas) / 4).max(BACK_OFF_MIN);
         let mean = (base * 2_u32.saturating_pow(self.lost.min(16))).min(BACK_OFF_MAX);
         self.lost += 1;

@@ -61,9 +61,15 @@ impl Timestamp {
     #[must_use]
     pub fn successor(self) -> Self {
         match self.writer.0.checked_add(1) {
-            Some(writer) => Self { time: self.time, writer: WriterId(writer) },
+            Some(writer) => Self {
+                time: self.time,
+                writer: WriterId(writer),
+            },
             None => match self.time.checked_add(1) {
-                Some(time) => Self { time, writer: WriterId(0) },
+                Some(time) => Self {
+                    time,
+                    writer: WriterId(0),
+                },
                 None => Self::MAX,
             },
         }

@@ -144,7 +144,11 @@ impl Object {
 
     /// The result of this very command, where it has run before.
     fn earlier_result(&self, command: &Command) -> Result<Option<Result<Blob, String>>, Failure> {
-        match self.sessions.iter().find(|session| session.id == command.session) {
+        match self
+            .sessions
+            .iter()
+            .find(|session| session.id == command.session)
+        {
             Some(session) if session.sequence == command.sequence => {
                 Ok(Some(session.result.clone()))
             }
@@ -156,7 +160,10 @@ impl Object {
                 ),
             )),
             Some(_) => Ok(None),
-            None if self.horizon.is_some_and(|horizon| command.session <= horizon) => {
+            None if self
+                .horizon
+                .is_some_and(|horizon| command.session <= horizon) =>
+            {
                 Err(Failure::SessionForgotten)
             }
             None => Ok(None),
@@ -164,15 +171,23 @@ impl Object {
     }
 
     fn remember(&mut self, command: &Command, result: Result<Blob, String>) {
-        self.sessions.retain(|session| session.id != command.session);
+        self.sessions
+            .retain(|session| session.id != command.session);
         if self.sessions.len() == SESSIONS_MAX {
             let forgotten = self.sessions.remove(0);
             self.horizon = self.horizon.max(Some(forgotten.id));
         }
-        self.sessions.push(Session { id: command.session, sequence: command.sequence, result });
+        self.sessions.push(Session {
+            id: command.session,
+            sequence: command.sequence,
+            result,
+        });
     }
 }
 
 fn invalid(field: &str, reason: impl ToString) -> Failure {
-    Failure::Invalid { field: field.into(), reason: reason.to_string() }
+    Failure::Invalid {
+        field: field.into(),
+        reason: reason.to_string(),
+    }
 }

@@ -12,9 +12,7 @@ use crate::fetch::Fetch;
 use crate::identity::NodeId;
 use crate::key::Key;
 use crate::machine::object::Object;
-use crate::message::{
-    BulkBody, BulkMessage, CopyTag, PriorityBody, PriorityMessage, RpcId,
-};
+use crate::message::{BulkBody, BulkMessage, CopyTag, PriorityBody, PriorityMessage, RpcId};
 use crate::operation::{Calls, Input, Step, refusal_text};
 use crate::outbox::Message;
 use crate::round::{Ballot, Contention, Verdict};
@@ -45,13 +43,30 @@ enum Phase {
     /// No majority can be reached.
     AwaitPeers,
     /// OR-TS: a majority promises to refuse older rounds.
-    Promise { ots: Timestamp, ask: Call, ballot: Ballot<Promise> },
+    Promise {
+        ots: Timestamp,
+        ask: Call,
+        ballot: Ballot<Promise>,
+    },
     /// OR-DATA: the version to build on.
-    FetchBase { ots: Timestamp, mts: Timestamp, held_by_majority: bool, fetch: Fetch },
+    FetchBase {
+        ots: Timestamp,
+        mts: Timestamp,
+        held_by_majority: bool,
+        fetch: Fetch,
+    },
     /// W-LOCAL: the new version, safe in this site.
-    StoreLocal { ots: Timestamp, store: Call, ballot: Ballot<()> },
+    StoreLocal {
+        ots: Timestamp,
+        store: Call,
+        ballot: Ballot<()>,
+    },
     /// OW-TS: a majority accepts the new version.
-    Accept { ots: Timestamp, ask: Call, ballot: Ballot<()> },
+    Accept {
+        ots: Timestamp,
+        ask: Call,
+        ballot: Ballot<()>,
+    },
     /// The round was lost.
     BackOff { until: Duration },
 }
@@ -82,12 +97,16 @@ impl Execute {
         match input {
             Input::Start => self.begin(env, container),
             Input::Priority { from, rpc, body } => self.on_answer(env, container, from, rpc, body),
-            Input::Bulk { rpc, body: BulkBody::Data { ts, value }, .. } => {
-                self.on_base(env, container, rpc, ts, value)
-            }
-            Input::Bulk { from, rpc, body: BulkBody::Refused { why } } => {
-                self.on_answer(env, container, from, rpc, PriorityBody::Refused { why })
-            }
+            Input::Bulk {
+                rpc,
+                body: BulkBody::Data { ts, value },
+                ..
+            } => self.on_base(env, container, rpc, ts, value),
+            Input::Bulk {
+                from,
+                rpc,
+                body: BulkBody::Refused { why },
+            } => self.on_answer(env, container, from, rpc, PriorityBody::Refused { why }),
             Input::Bulk { .. } => Step::Continue,
             Input::PeerUp { node, class } => self.on_peer_up(env, container, node, class),
             Input::Tick => self.on_tick(env, container),
@@ -106,10 +125,21 @@ impl Execute {
         }
         let (ots, lsn) = self.contention.next_ots(env, container);
         let rpc = self.calls.next_rpc();
-        let body = PriorityBody::OrderedReadTs { key: self.key.clone(), ots };
-        let message = Message::Priority(PriorityMessage { rpc, epoch: container.epoch, body });
+        let body = PriorityBody::OrderedReadTs {
+            key: self.key.clone(),
+            ots,
+        };
+        let message = Message::Priority(PriorityMessage {
+            rpc,
+            epoch: container.epoch,
+            body,
+        });
         let ask = Call::start(env, rpc, &container.replicas, message, lsn);
-        self.phase = Phase::Promise { ots, ask, ballot: Ballot::new(container.replicas.len()) };
+        self.phase = Phase::Promise {
+            ots,
+            ask,
+            ballot: Ballot::new(container.replicas.len()),
+        };
         Step::Continue
     }
 
@@ -124,12 +154,25 @@ impl Execute {
         match (&mut self.phase, body) {
             (
                 Phase::Promise { ask, ballot, .. },
-                PriorityBody::OrderedReadTsAck { granted, promised, accepted, chosen, has },
+                PriorityBody::OrderedReadTsAck {
+                    granted,
+                    promised,
+                    accepted,
+                    chosen,
+                    has,
+                },
             ) if ask.rpc == answered => {
                 ask.answered(from);
                 self.contention.seen = self.contention.seen.max(promised);
                 match granted {
-                    true => ballot.yes(from, Promise { accepted, chosen, has }),
+                    true => ballot.yes(
+                        from,
+                        Promise {
+                            accepted,
+                            chosen,
+                            has,
+                        },
+                    ),
                     false => ballot.no(from),
                 }
             }
@@ -163,7 +206,9 @@ impl Execute {
                         ask.answered(from);
                         ballot.no(from);
                     }
-                    Phase::StoreLocal { store: ask, ballot, .. }
+                    Phase::StoreLocal {
+                        store: ask, ballot, ..
+                    }
                     | Phase::Accept { ask, ballot, .. }
                         if ask.rpc == answered =>
                     {
@@ -188,9 +233,7 @@ impl Execute {
         let replicas = &container.replicas;
         let verdict = match &mut self.phase {
             Phase::Promise { ballot, .. } => ballot.verdict(env, replicas),
-            Phase::StoreLocal { ballot, .. } => {
-                ballot.verdict(env, container.local_set(env.site))
-            }
+            Phase::StoreLocal { ballot, .. } => ballot.verdict(env, container.local_set(env.site)),
             Phase::Accept { ballot, .. } => ballot.verdict(env, replicas),
             Phase::AwaitPeers | Phase::FetchBase { .. } | Phase::BackOff { .. } => Verdict::Open,
         };
@@ -215,10 +258,16 @@ impl Execute {
     }
 
     fn fetch_base(&mut self, env: &mut Env, container: &Container) -> Step {
-        let Phase::Promise { ots, ballot, .. } = &self.phase else { return Step::Continue };
+        let Phase::Promise { ots, ballot, .. } = &self.phase else {
+            return Step::Continue;
+        };
         let ots = *ots;
         let promises = ballot.answers();
-        let mts = promises.iter().map(|(_, promise)| promise.accepted).max().unwrap_or_default();
+        let mts = promises
+            .iter()
+            .map(|(_, promise)| promise.accepted)
+            .max()
+            .unwrap_or_default();
         let held_by_majority = ballot.majority_that(|promise| promise.accepted == mts)
             || promises.iter().any(|(_, promise)| promise.chosen == mts);
         if mts == Timestamp::ZERO {
@@ -230,10 +279,18 @@ impl Execute {
             .map(|(node, _)| *node)
             .collect();
         let rpc = self.calls.next_rpc();
-        let body =
-            PriorityBody::OrderedReadData { key: self.key.clone(), at_least: mts, below: ots };
+        let body = PriorityBody::OrderedReadData {
+            key: self.key.clone(),
+            at_least: mts,
+            below: ots,
+        };
         let fetch = Fetch::start(env, container, rpc, &holders, mts, body);
-        self.phase = Phase::FetchBase { ots, mts, held_by_majority, fetch };
+        self.phase = Phase::FetchBase {
+            ots,
+            mts,
+            held_by_majority,
+            fetch,
+        };
         Step::Continue
     }
 
@@ -245,7 +302,13 @@ impl Execute {
         ts: Timestamp,
         value: Value,
     ) -> Step {
-        let Phase::FetchBase { ots, mts, held_by_majority, fetch } = &self.phase else {
+        let Phase::FetchBase {
+            ots,
+            mts,
+            held_by_majority,
+            fetch,
+        } = &self.phase
+        else {
             return Step::Continue;
         };
         if fetch.rpc() != answered || ts < *mts || ts >= *ots {
@@ -303,29 +366,54 @@ impl Execute {
             propagator: env.propagator_of(local_set),
             value: Value::Bytes(object.encode()),
         };
-        let message = Message::Bulk(BulkMessage { rpc, epoch: container.epoch, body });
+        let message = Message::Bulk(BulkMessage {
+            rpc,
+            epoch: container.epoch,
+            body,
+        });
         let store = Call::start(env, rpc, local_set, message, Default::default());
-        self.phase = Phase::StoreLocal { ots, store, ballot: Ballot::new(local_set.len()) };
+        self.phase = Phase::StoreLocal {
+            ots,
+            store,
+            ballot: Ballot::new(local_set.len()),
+        };
         Step::Continue
     }
 
     fn ask_to_accept(&mut self, env: &mut Env, container: &Container, ots: Timestamp) -> Step {
         let rpc = self.calls.next_rpc();
-        let body = PriorityBody::OrderedWriteTs { key: self.key.clone(), ots };
+        let body = PriorityBody::OrderedWriteTs {
+            key: self.key.clone(),
+            ots,
+        };
         let ask = Call::priority(env, container, rpc, &container.replicas, body);
-        self.phase = Phase::Accept { ots, ask, ballot: Ballot::new(container.replicas.len()) };
+        self.phase = Phase::Accept {
+            ots,
+            ask,
+            ballot: Ballot::new(container.replicas.len()),
+        };
         Step::Continue
     }
 
     fn commit(&mut self, env: &mut Env, container: &Container, ots: Timestamp) -> Step {
         let local_set = container.local_set(env.site);
         let mut all = container.replicas.clone();
-        all.extend(local_set.iter().filter(|node| !container.replicas.contains(node)));
+        all.extend(
+            local_set
+                .iter()
+                .filter(|node| !container.replicas.contains(node)),
+        );
         for node in all {
-            let body = PriorityBody::Commit { key: self.key.clone(), ts: ots };
+            let body = PriorityBody::Commit {
+                key: self.key.clone(),
+                ts: ots,
+            };
             env.send_priority(node, RpcId::NONE, container.epoch, body);
         }
-        let go = PriorityBody::Go { key: self.key.clone(), ts: ots };
+        let go = PriorityBody::Go {
+            key: self.key.clone(),
+            ts: ots,
+        };
         let to = env.propagator_of(local_set);
         env.send_priority(to, RpcId::NONE, container.epoch, go);
         self.batch.succeed(env);
@@ -400,13 +488,18 @@ impl Execute {
         let phase = match &self.phase {
             Phase::AwaitPeers => None,
             Phase::Promise { ask, ballot, .. } => earliest(ask, ballot.next_wakeup()),
-            Phase::StoreLocal { store: ask, ballot, .. } | Phase::Accept { ask, ballot, .. } => {
-                earliest(ask, ballot.next_wakeup())
+            Phase::StoreLocal {
+                store: ask, ballot, ..
             }
+            | Phase::Accept { ask, ballot, .. } => earliest(ask, ballot.next_wakeup()),
             Phase::FetchBase { fetch, .. } => Some(fetch.next_wakeup()),
             Phase::BackOff { until } => Some(*until),
         };
-        phase.into_iter().chain(self.batch.next_deadline()).min().unwrap_or(Duration::MAX)
+        phase
+            .into_iter()
+            .chain(self.batch.next_deadline())
+            .min()
+            .unwrap_or(Duration::MAX)
     }
 }
 

@@ -58,7 +58,12 @@ enum Phase {
 impl Read {
     /// A read, not begun.
     pub fn new(ticket: Ticket, key: Key, machine: String) -> Self {
-        Self { ticket, key, machine, phase: Phase::AwaitPeers }
+        Self {
+            ticket,
+            key,
+            machine,
+            phase: Phase::AwaitPeers,
+        }
     }
 
     /// The client and what it asked, to hand over to a round.
@@ -71,9 +76,11 @@ impl Read {
         match input {
             Input::Start => self.begin(env, container),
             Input::Priority { from, rpc, body } => self.on_answer(env, container, from, rpc, body),
-            Input::Bulk { rpc, body: BulkBody::Data { ts, value }, .. } => {
-                self.on_data(env, rpc, ts, value)
-            }
+            Input::Bulk {
+                rpc,
+                body: BulkBody::Data { ts, value },
+                ..
+            } => self.on_data(env, rpc, ts, value),
             Input::Bulk { .. } => ReadStep::Continue,
             Input::PeerUp { node, class } => {
                 match &mut self.phase {
@@ -92,9 +99,14 @@ impl Read {
             return ReadStep::Continue;
         }
         let rpc = self.ticket.next_rpc();
-        let body = PriorityBody::ReadTs { key: self.key.clone() };
+        let body = PriorityBody::ReadTs {
+            key: self.key.clone(),
+        };
         let query = Call::priority(env, container, rpc, &container.replicas, body);
-        self.phase = Phase::QueryTs { query, reports: Votes::new(container.replicas.len()) };
+        self.phase = Phase::QueryTs {
+            query,
+            reports: Votes::new(container.replicas.len()),
+        };
         ReadStep::Continue
     }
 
@@ -109,10 +121,19 @@ impl Read {
         match (&mut self.phase, body) {
             (
                 Phase::QueryTs { query, reports },
-                PriorityBody::ReadTsAck { known, chosen, has, .. },
+                PriorityBody::ReadTsAck {
+                    known, chosen, has, ..
+                },
             ) if query.rpc == answered => {
                 query.answered(from);
-                reports.yes(from, Report { accepted: known, chosen, has });
+                reports.yes(
+                    from,
+                    Report {
+                        accepted: known,
+                        chosen,
+                        has,
+                    },
+                );
                 self.on_reports(env, container)
             }
             (Phase::QueryTs { query, reports }, PriorityBody::Refused { why })
@@ -142,12 +163,18 @@ impl Read {
     }
 
     fn on_reports(&mut self, env: &mut Env, container: &Container) -> ReadStep {
-        let Phase::QueryTs { reports, .. } = &self.phase else { return ReadStep::Continue };
+        let Phase::QueryTs { reports, .. } = &self.phase else {
+            return ReadStep::Continue;
+        };
         if reports.tally() != Tally::Reached {
             return ReadStep::Continue;
         }
         let answers = reports.answers();
-        let ts = answers.iter().map(|(_, report)| report.accepted).max().unwrap_or_default();
+        let ts = answers
+            .iter()
+            .map(|(_, report)| report.accepted)
+            .max()
+            .unwrap_or_default();
         if ts == Timestamp::ZERO {
             env.reply(self.ticket.request, Ok(Success::State { state: None }));
             return ReadStep::Done;
@@ -184,7 +211,9 @@ impl Read {
     }
 
     fn on_data(&mut self, env: &mut Env, answered: RpcId, ts: Timestamp, value: Value) -> ReadStep {
-        let Phase::FetchData { ts: asked, fetch } = &self.phase else { return ReadStep::Continue };
+        let Phase::FetchData { ts: asked, fetch } = &self.phase else {
+            return ReadStep::Continue;
+        };
         if fetch.rpc() != answered || ts != *asked {
             return ReadStep::Continue;
         }
@@ -195,7 +224,10 @@ impl Read {
             },
             Value::Tombstone => Err(corrupt("a tombstone".into())),
         };
-        env.reply(self.ticket.request, state.map(|state| Success::State { state }));
+        env.reply(
+            self.ticket.request,
+            state.map(|state| Success::State { state }),
+        );
         ReadStep::Done
     }
 
@@ -230,7 +262,9 @@ impl Read {
             Phase::QueryTs { query, .. } => query.next_wakeup(),
             Phase::FetchData { fetch, .. } => Some(fetch.next_wakeup()),
         };
-        wakeup.map_or(self.ticket.deadline, |wakeup| wakeup.min(self.ticket.deadline))
+        wakeup.map_or(self.ticket.deadline, |wakeup| {
+            wakeup.min(self.ticket.deadline)
+        })
     }
 }
 

@@ -45,7 +45,10 @@ pub struct Replica {
 impl Replica {
     /// How many objects of `container` are stored.
     pub fn object_count(&self, container: &Container) -> u64 {
-        self.objects.keys().filter(|key| key.container == container.id).count() as u64
+        self.objects
+            .keys()
+            .filter(|key| key.container == container.id)
+            .count() as u64
     }
 
     /// R-TS, of a read-only command.
@@ -59,10 +62,20 @@ impl Replica {
     ) {
         let clock = env.trusted_time();
         let (known, chosen, has, lsn) = match self.objects.get(key) {
-            Some(object) => (object.accepted, object.chosen, object.has_accepted(), object.lsn),
+            Some(object) => (
+                object.accepted,
+                object.chosen,
+                object.has_accepted(),
+                object.lsn,
+            ),
             None => (Timestamp::ZERO, Timestamp::ZERO, false, Lsn::default()),
         };
-        let body = PriorityBody::ReadTsAck { known, chosen, has, clock };
+        let body = PriorityBody::ReadTsAck {
+            known,
+            chosen,
+            has,
+            clock,
+        };
         env.answer_when_durable(lsn, from, rpc, container.epoch, body);
     }
 
@@ -79,7 +92,10 @@ impl Replica {
         let object = self.objects.entry(key.clone()).or_default();
         if ots > object.promised {
             object.promised = ots;
-            object.lsn = env.out.persist(Record::Promised { key: key.clone(), ts: ots });
+            object.lsn = env.out.persist(Record::Promised {
+                key: key.clone(),
+                ts: ots,
+            });
         }
         let body = PriorityBody::OrderedReadTsAck {
             granted: ots == object.promised,
@@ -106,7 +122,10 @@ impl Replica {
         if ots >= object.promised && !again {
             object.accepted = ots;
             object.promised = ots;
-            object.lsn = env.out.persist(Record::Accepted { key: key.clone(), ts: ots });
+            object.lsn = env.out.persist(Record::Accepted {
+                key: key.clone(),
+                ts: ots,
+            });
         }
         let body = PriorityBody::OrderedWriteTsAck {
             accepted: object.accepted == ots,
@@ -117,11 +136,21 @@ impl Replica {
 
     /// W-REMOTE: a version to serve. It never touches `accepted` or `promised`:
     /// unlike an RW object's, it may never be chosen (mend 5).
-    pub fn on_write_remote(&mut self, env: &mut Env, key: &Key, ts: Timestamp, value: Value) -> Lsn {
+    pub fn on_write_remote(
+        &mut self,
+        env: &mut Env,
+        key: &Key,
+        ts: Timestamp,
+        value: Value,
+    ) -> Lsn {
         let object = self.objects.entry(key.clone()).or_default();
         if ts >= object.chosen && !object.versions.contains_key(&ts) {
             object.versions.insert(ts, value.clone());
-            object.lsn = env.out.persist(Record::Version { key: key.clone(), ts, value });
+            object.lsn = env.out.persist(Record::Version {
+                key: key.clone(),
+                ts,
+                value,
+            });
         }
         object.lsn
     }
@@ -131,7 +160,10 @@ impl Replica {
         let object = self.objects.entry(key.clone()).or_default();
         if ts > object.chosen {
             object.choose(ts);
-            object.lsn = env.out.persist(Record::Chosen { key: key.clone(), ts });
+            object.lsn = env.out.persist(Record::Chosen {
+                key: key.clone(),
+                ts,
+            });
         }
     }
 

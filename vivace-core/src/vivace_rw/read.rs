@@ -39,15 +39,33 @@ enum Phase {
     /// Which timestamp is the newest?
     QueryTs { query: Call, reports: Votes<Report> },
     /// The value of `mts`, or a newer one.
-    FetchData { mts: Timestamp, fetch: Fetch, known: Known },
+    FetchData {
+        mts: Timestamp,
+        fetch: Fetch,
+        known: Known,
+    },
     /// A majority of replicas learns the timestamp of the value in hand.
-    WriteBack { ts: Timestamp, value: Value, publish: Call, published: Votes<()> },
+    WriteBack {
+        ts: Timestamp,
+        value: Value,
+        publish: Call,
+        published: Votes<()>,
+    },
     /// A trusted clock passes the timestamp.
-    AwaitClock { ts: Timestamp, value: Value, wait: CommitWait, rpc: RpcId },
+    AwaitClock {
+        ts: Timestamp,
+        value: Value,
+        wait: CommitWait,
+        rpc: RpcId,
+    },
 }
 
 /// Whether a majority of replicas knows `mts` (condition C1 of §3.4.1).
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per operation: a box would save nothing"
+)]
 enum Known {
     /// It does.
     ByMajority,
@@ -60,7 +78,12 @@ enum Known {
 impl Read {
     /// A read, not begun.
     pub fn new(ticket: Ticket, key: Key) -> Self {
-        Self { ticket, key, remote_clock: TrustedTime::default(), phase: Phase::AwaitPeers }
+        Self {
+            ticket,
+            key,
+            remote_clock: TrustedTime::default(),
+            phase: Phase::AwaitPeers,
+        }
     }
 
     /// Moves the read on.
@@ -68,9 +91,11 @@ impl Read {
         match input {
             Input::Start => self.begin(env, container),
             Input::Priority { from, rpc, body } => self.on_answer(env, container, from, rpc, body),
-            Input::Bulk { rpc, body: BulkBody::Data { ts, value }, .. } => {
-                self.on_data(env, container, rpc, ts, value)
-            }
+            Input::Bulk {
+                rpc,
+                body: BulkBody::Data { ts, value },
+                ..
+            } => self.on_data(env, container, rpc, ts, value),
             Input::Bulk { .. } => Step::Continue,
             Input::PeerUp { node, class } => self.on_peer_up(env, container, node, class),
             Input::Tick => self.on_tick(env, container),
@@ -82,9 +107,14 @@ impl Read {
             return Step::Continue;
         }
         let rpc = self.ticket.next_rpc();
-        let body = PriorityBody::ReadTs { key: self.key.clone() };
+        let body = PriorityBody::ReadTs {
+            key: self.key.clone(),
+        };
         let query = Call::priority(env, container, rpc, &container.replicas, body);
-        self.phase = Phase::QueryTs { query, reports: Votes::new(container.replicas.len()) };
+        self.phase = Phase::QueryTs {
+            query,
+            reports: Votes::new(container.replicas.len()),
+        };
         Step::Continue
     }
 
@@ -109,7 +139,8 @@ impl Read {
             }
             (
                 Phase::FetchData {
-                    known: known @ Known::BeingTold { .. }, ..
+                    known: known @ Known::BeingTold { .. },
+                    ..
                 },
                 PriorityBody::WriteTsAck { .. },
             ) => {
@@ -124,9 +155,12 @@ impl Read {
                 }
                 Step::Continue
             }
-            (Phase::WriteBack { publish, published, .. }, PriorityBody::WriteTsAck { .. })
-                if answered == publish.rpc =>
-            {
+            (
+                Phase::WriteBack {
+                    publish, published, ..
+                },
+                PriorityBody::WriteTsAck { .. },
+            ) if answered == publish.rpc => {
                 publish.answered(from);
                 published.yes(from, ());
                 self.on_written_back(env, container)
@@ -134,7 +168,11 @@ impl Read {
             (Phase::AwaitClock { wait, rpc, .. }, PriorityBody::ReadTsAck { clock, .. })
                 if answered == *rpc =>
             {
-                if wait.on_clock(env, from, clock) { self.finish(env) } else { Step::Continue }
+                if wait.on_clock(env, from, clock) {
+                    self.finish(env)
+                } else {
+                    Step::Continue
+                }
             }
             (_, PriorityBody::Refused { why }) => {
                 self.on_refused(env, from, answered, &refusal_text(&why))
@@ -144,11 +182,18 @@ impl Read {
     }
 
     fn on_reports(&mut self, env: &mut Env, container: &Container) -> Step {
-        let Phase::QueryTs { reports, .. } = &self.phase else { return Step::Continue };
+        let Phase::QueryTs { reports, .. } = &self.phase else {
+            return Step::Continue;
+        };
         if reports.tally() != Tally::Reached {
             return Step::Continue;
         }
-        let mts = reports.answers().iter().map(|(_, report)| report.known).max().unwrap_or_default();
+        let mts = reports
+            .answers()
+            .iter()
+            .map(|(_, report)| report.known)
+            .max()
+            .unwrap_or_default();
         if mts == Timestamp::ZERO {
             env.reply(self.ticket.request, Ok(Success::NotFound));
             return Step::Done;
@@ -162,7 +207,10 @@ impl Read {
             .collect();
 
         let rpc = self.ticket.next_rpc();
-        let body = PriorityBody::ReadData { key: self.key.clone(), at_least: mts };
+        let body = PriorityBody::ReadData {
+            key: self.key.clone(),
+            at_least: mts,
+        };
         let fetch = Fetch::start(env, container, rpc, &holders, mts, body);
         let known = match (container.write_back_skip, known_by_majority) {
             (true, true) => Known::ByMajority,
@@ -176,9 +224,17 @@ impl Read {
         Step::Continue
     }
 
-    fn publish(&mut self, env: &mut Env, container: &Container, ts: Timestamp) -> (Call, Votes<()>) {
+    fn publish(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        ts: Timestamp,
+    ) -> (Call, Votes<()>) {
         let rpc = self.ticket.next_rpc();
-        let body = PriorityBody::WriteTs { key: self.key.clone(), ts };
+        let body = PriorityBody::WriteTs {
+            key: self.key.clone(),
+            ts,
+        };
         let publish = Call::priority(env, container, rpc, &container.replicas, body);
         (publish, Votes::new(container.replicas.len()))
     }
@@ -201,14 +257,24 @@ impl Read {
         match std::mem::replace(known, Known::Later) {
             Known::ByMajority if ts == *mts => self.await_clock(env, container, ts, value),
             Known::BeingTold { publish, published } if ts == *mts => {
-                self.phase = Phase::WriteBack { ts, value, publish, published };
+                self.phase = Phase::WriteBack {
+                    ts,
+                    value,
+                    publish,
+                    published,
+                };
                 Step::Continue
             }
             // Differs from §3.4.1 as printed: a newer version is always written back,
             // or the next read may return the older one (mend 4).
             Known::ByMajority | Known::BeingTold { .. } | Known::Later => {
                 let (publish, published) = self.publish(env, container, ts);
-                self.phase = Phase::WriteBack { ts, value, publish, published };
+                self.phase = Phase::WriteBack {
+                    ts,
+                    value,
+                    publish,
+                    published,
+                };
                 Step::Continue
             }
         }
@@ -216,9 +282,12 @@ impl Read {
 
     fn on_written_back(&mut self, env: &mut Env, container: &Container) -> Step {
         match &self.phase {
-            Phase::WriteBack { ts, value, published, .. }
-                if published.tally() == Tally::Reached =>
-            {
+            Phase::WriteBack {
+                ts,
+                value,
+                published,
+                ..
+            } if published.tally() == Tally::Reached => {
                 let (ts, value) = (*ts, value.clone());
                 self.await_clock(env, container, ts, value)
             }
@@ -237,7 +306,12 @@ impl Read {
             None => self.reply(env, ts, value),
             Some(wait) => {
                 let rpc = self.ticket.next_rpc();
-                self.phase = Phase::AwaitClock { ts, value, wait, rpc };
+                self.phase = Phase::AwaitClock {
+                    ts,
+                    value,
+                    wait,
+                    rpc,
+                };
                 Step::Continue
             }
         }
@@ -278,10 +352,13 @@ impl Read {
                 fetch.on_refused(env);
                 return Step::Continue;
             }
-            Phase::FetchData { known: Known::BeingTold { publish, published }, .. }
-            | Phase::WriteBack { publish, published, .. }
-                if publish.rpc == answered =>
-            {
+            Phase::FetchData {
+                known: Known::BeingTold { publish, published },
+                ..
+            }
+            | Phase::WriteBack {
+                publish, published, ..
+            } if publish.rpc == answered => {
                 publish.answered(from);
                 published.no(from);
                 published.tally()
@@ -359,9 +436,15 @@ impl Read {
         let wakeup = match &self.phase {
             Phase::AwaitPeers => None,
             Phase::QueryTs { query, .. } => query.next_wakeup(),
-            Phase::FetchData { fetch, known: Known::BeingTold { publish, .. }, .. } => {
-                publish.next_wakeup().into_iter().chain([fetch.next_wakeup()]).min()
-            }
+            Phase::FetchData {
+                fetch,
+                known: Known::BeingTold { publish, .. },
+                ..
+            } => publish
+                .next_wakeup()
+                .into_iter()
+                .chain([fetch.next_wakeup()])
+                .min(),
             Phase::FetchData { fetch, .. } => Some(fetch.next_wakeup()),
             Phase::WriteBack { publish, .. } => publish.next_wakeup(),
             Phase::AwaitClock { wait, .. } => Some(wait.next_wakeup()),

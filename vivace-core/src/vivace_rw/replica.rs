@@ -27,7 +27,9 @@ struct Object {
 
 impl Object {
     fn complete_ts(&self) -> Timestamp {
-        self.complete.as_ref().map_or(Timestamp::ZERO, |(ts, _)| *ts)
+        self.complete
+            .as_ref()
+            .map_or(Timestamp::ZERO, |(ts, _)| *ts)
     }
 }
 
@@ -40,7 +42,10 @@ pub struct Replica {
 impl Replica {
     /// How many objects of `container` are stored.
     pub fn object_count(&self, container: &Container) -> u64 {
-        self.objects.keys().filter(|key| key.container == container.id).count() as u64
+        self.objects
+            .keys()
+            .filter(|key| key.container == container.id)
+            .count() as u64
     }
 
     /// R-TS: reports what is durable, or will be when the answer leaves (mend 8).
@@ -53,11 +58,20 @@ impl Replica {
         key: &Key,
     ) {
         let (known, has, lsn) = match self.objects.get(key) {
-            Some(object) => (object.known, object.complete_ts() >= object.known, object.lsn),
+            Some(object) => (
+                object.known,
+                object.complete_ts() >= object.known,
+                object.lsn,
+            ),
             None => (Timestamp::ZERO, false, Lsn::default()),
         };
         let clock = env.trusted_time();
-        let body = PriorityBody::ReadTsAck { known, chosen: Timestamp::ZERO, has, clock };
+        let body = PriorityBody::ReadTsAck {
+            known,
+            chosen: Timestamp::ZERO,
+            has,
+            clock,
+        };
         env.answer_when_durable(lsn, from, rpc, container.epoch, body);
     }
 
@@ -88,18 +102,31 @@ impl Replica {
         let object = self.objects.entry(key.clone()).or_default();
         if ts > object.known {
             object.known = ts;
-            object.lsn = env.out.persist(Record::Known { key: key.clone(), ts });
+            object.lsn = env.out.persist(Record::Known {
+                key: key.clone(),
+                ts,
+            });
         }
         object.lsn
     }
 
     /// W-REMOTE: keeps the newest complete version.
-    pub fn on_write_remote(&mut self, env: &mut Env, key: &Key, ts: Timestamp, value: Value) -> Lsn {
+    pub fn on_write_remote(
+        &mut self,
+        env: &mut Env,
+        key: &Key,
+        ts: Timestamp,
+        value: Value,
+    ) -> Lsn {
         let object = self.objects.entry(key.clone()).or_default();
         if ts > object.complete_ts() {
             object.complete = Some((ts, value.clone()));
             object.known = object.known.max(ts);
-            object.lsn = env.out.persist(Record::Complete { key: key.clone(), ts, value });
+            object.lsn = env.out.persist(Record::Complete {
+                key: key.clone(),
+                ts,
+                value,
+            });
         }
         object.lsn
     }

@@ -9,9 +9,7 @@ use crate::env::Env;
 use crate::event::Class;
 use crate::identity::NodeId;
 use crate::key::Key;
-use crate::message::{
-    BulkBody, BulkMessage, CopyTag, PriorityBody, RpcId, TrustedTime, WriteId,
-};
+use crate::message::{BulkBody, BulkMessage, CopyTag, PriorityBody, RpcId, TrustedTime, WriteId};
 use crate::operation::{Input, Step, Ticket, refusal_text, unavailable, unknown};
 use crate::outbox::Message;
 use crate::quorum::{Tally, Votes};
@@ -30,6 +28,10 @@ pub struct Write {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per operation: a box would save nothing"
+)]
 enum Phase {
     /// No majority can be reached; nothing has been sent.
     AwaitPeers,
@@ -41,13 +43,29 @@ enum Phase {
         stored: Votes<()>,
     },
     /// Query mode: the local copies get their timestamp.
-    Bind { ts: Timestamp, bind: Call, bound: Votes<()> },
+    Bind {
+        ts: Timestamp,
+        bind: Call,
+        bound: Votes<()>,
+    },
     /// Clock mode: the local copies, under their timestamp.
-    StoreLocal { ts: Timestamp, store: Call, stored: Votes<()> },
+    StoreLocal {
+        ts: Timestamp,
+        store: Call,
+        stored: Votes<()>,
+    },
     /// A majority of replicas learns the timestamp.
-    PublishTs { ts: Timestamp, publish: Call, published: Votes<()> },
+    PublishTs {
+        ts: Timestamp,
+        publish: Call,
+        published: Votes<()>,
+    },
     /// A trusted clock passes the timestamp.
-    AwaitClock { ts: Timestamp, wait: CommitWait, rpc: RpcId },
+    AwaitClock {
+        ts: Timestamp,
+        wait: CommitWait,
+        rpc: RpcId,
+    },
 }
 
 impl Write {
@@ -67,12 +85,12 @@ impl Write {
     pub fn step(&mut self, env: &mut Env, container: &Container, input: Input) -> Step {
         match input {
             Input::Start => self.begin(env, container),
-            Input::Priority { from, rpc, body } => {
-                self.on_answer(env, container, from, rpc, body)
-            }
-            Input::Bulk { from, rpc, body: BulkBody::Refused { why } } => {
-                self.on_answer(env, container, from, rpc, PriorityBody::Refused { why })
-            }
+            Input::Priority { from, rpc, body } => self.on_answer(env, container, from, rpc, body),
+            Input::Bulk {
+                from,
+                rpc,
+                body: BulkBody::Refused { why },
+            } => self.on_answer(env, container, from, rpc, PriorityBody::Refused { why }),
             Input::Bulk { .. } => Step::Continue,
             Input::PeerUp { node, class } => self.on_peer_up(env, container, node, class),
             Input::Tick => self.on_tick(env, container),
@@ -91,12 +109,17 @@ impl Write {
             Mode::Clock => {
                 let (ts, lsn) = env.clock.next_from_clock(env.now, &mut env.out);
                 let store = self.store_call(env, container, CopyTag::Bound(ts), lsn);
-                self.phase =
-                    Phase::StoreLocal { ts, store, stored: Votes::new(local_set.len()) };
+                self.phase = Phase::StoreLocal {
+                    ts,
+                    store,
+                    stored: Votes::new(local_set.len()),
+                };
             }
             Mode::Query => {
                 let rpc = self.ticket.next_rpc();
-                let body = PriorityBody::ReadTs { key: self.key.clone() };
+                let body = PriorityBody::ReadTs {
+                    key: self.key.clone(),
+                };
                 let query = Call::priority(env, container, rpc, &container.replicas, body);
                 let tag = CopyTag::Unbound(self.write);
                 let store = self.store_call(env, container, tag, Default::default());
@@ -145,9 +168,10 @@ impl Write {
             self.remote_clock = self.remote_clock.max(clock);
         }
         match (&mut self.phase, body) {
-            (Phase::QueryAndStore { query, known, .. }, PriorityBody::ReadTsAck { known: ts, .. })
-                if answered == query.rpc =>
-            {
+            (
+                Phase::QueryAndStore { query, known, .. },
+                PriorityBody::ReadTsAck { known: ts, .. },
+            ) if answered == query.rpc => {
                 query.answered(from);
                 known.yes(from, ts);
             }
@@ -164,7 +188,9 @@ impl Write {
                 bound.yes(from, ());
             }
             (
-                Phase::PublishTs { publish, published, .. },
+                Phase::PublishTs {
+                    publish, published, ..
+                },
                 PriorityBody::WriteTsAck { .. },
             ) if answered == publish.rpc => {
                 publish.answered(from);
@@ -191,7 +217,12 @@ impl Write {
             Phase::QueryAndStore { known, stored, .. }
                 if known.tally() == Tally::Reached && stored.tally() == Tally::Reached =>
             {
-                let seen = known.answers().iter().map(|(_, ts)| *ts).max().unwrap_or_default();
+                let seen = known
+                    .answers()
+                    .iter()
+                    .map(|(_, ts)| *ts)
+                    .max()
+                    .unwrap_or_default();
                 self.bind(env, container, seen);
                 Step::Continue
             }
@@ -228,21 +259,38 @@ impl Write {
         let message = Message::Priority(crate::message::PriorityMessage {
             rpc,
             epoch: container.epoch,
-            body: PriorityBody::Bind { key: self.key.clone(), write: self.write, ts },
+            body: PriorityBody::Bind {
+                key: self.key.clone(),
+                write: self.write,
+                ts,
+            },
         });
         let bind = Call::start(env, rpc, local_set, message, lsn);
-        self.phase = Phase::Bind { ts, bind, bound: Votes::new(local_set.len()) };
+        self.phase = Phase::Bind {
+            ts,
+            bind,
+            bound: Votes::new(local_set.len()),
+        };
     }
 
     fn publish(&mut self, env: &mut Env, container: &Container, ts: Timestamp) {
         let to = env.propagator_of(container.local_set(env.site));
-        let go = PriorityBody::Go { key: self.key.clone(), ts };
+        let go = PriorityBody::Go {
+            key: self.key.clone(),
+            ts,
+        };
         env.send_priority(to, RpcId::NONE, container.epoch, go);
         let rpc = self.ticket.next_rpc();
-        let body = PriorityBody::WriteTs { key: self.key.clone(), ts };
+        let body = PriorityBody::WriteTs {
+            key: self.key.clone(),
+            ts,
+        };
         let publish = Call::priority(env, container, rpc, &container.replicas, body);
-        self.phase =
-            Phase::PublishTs { ts, publish, published: Votes::new(container.replicas.len()) };
+        self.phase = Phase::PublishTs {
+            ts,
+            publish,
+            published: Votes::new(container.replicas.len()),
+        };
     }
 
     fn finish(&mut self, env: &mut Env) -> Step {
@@ -259,7 +307,8 @@ impl Write {
                 known.no(from);
                 known.tally()
             }
-            Phase::QueryAndStore { store, stored, .. } | Phase::StoreLocal { store, stored, .. }
+            Phase::QueryAndStore { store, stored, .. }
+            | Phase::StoreLocal { store, stored, .. }
                 if store.rpc == answered =>
             {
                 store.answered(from);
@@ -271,7 +320,9 @@ impl Write {
                 bound.no(from);
                 bound.tally()
             }
-            Phase::PublishTs { publish, published, .. } if publish.rpc == answered => {
+            Phase::PublishTs {
+                publish, published, ..
+            } if publish.rpc == answered => {
                 publish.answered(from);
                 published.no(from);
                 published.tally()
@@ -359,9 +410,11 @@ impl Write {
         let deadline = self.ticket.deadline;
         let wakeup = match &self.phase {
             Phase::AwaitPeers => None,
-            Phase::QueryAndStore { query, store, .. } => {
-                query.next_wakeup().into_iter().chain(store.next_wakeup()).min()
-            }
+            Phase::QueryAndStore { query, store, .. } => query
+                .next_wakeup()
+                .into_iter()
+                .chain(store.next_wakeup())
+                .min(),
             Phase::StoreLocal { store, .. } => store.next_wakeup(),
             Phase::Bind { bind, .. } => bind.next_wakeup(),
             Phase::PublishTs { publish, .. } => publish.next_wakeup(),
