@@ -160,8 +160,8 @@ impl LinkConfig {
     /// Time that `bytes` occupy the transmitter, rounded up to a nanosecond: a link
     /// is never faster than its rate, and slower by less than 1 ns per packet.
     pub fn transmission_time(&self, bytes: u32) -> Duration {
-        let nanos = (u128::from(bytes) * 8 * 1_000_000_000)
-            .div_ceil(u128::from(self.rate_bits_per_second));
+        let nanos =
+            (u128::from(bytes) * 8 * 1_000_000_000).div_ceil(u128::from(self.rate_bits_per_second));
         // A checked rate keeps this far below 2^64; an unchecked one saturates.
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }

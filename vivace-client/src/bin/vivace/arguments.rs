@@ -1,0 +1,205 @@
+//! What can be asked for on the command line.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use vivace_client::VALUE_BYTES_MAX;
+
+use crate::bench::BenchArguments;
+use crate::deadline;
+use crate::exit::Fault;
+use crate::words::WORDS;
+
+const EXAMPLES: &str = "\
+Examples:
+  vivace put profiles/alice 'likes long links'
+  vivace get profiles/alice
+  vivace exec counters/visits counter add 5
+  vivace status
+  vivace bench --op mix --clients 8 --duration 10s
+
+Exit status:
+  0  done
+  1  not found: never written, or deleted
+  2  usage: the command line, or a request that nobody can carry out
+  3  conflict: the command's condition does not hold; not applied
+  4  busy: overload or backlog; not applied, try again later
+  5  unavailable: no majority by the deadline; not applied, try again
+  6  unknown: may have been applied; read before you try again
+  7  configuration, connection, or a local file";
+
+const GET_EXAMPLES: &str = "\
+Examples:
+  vivace get profiles/alice                 # the value, as it is
+  vivace get files/logo.png > logo.png      # binary-safe
+  vivace --json get profiles/alice          # with its timestamp";
+
+const PUT_EXAMPLES: &str = "\
+Examples:
+  vivace put profiles/alice 'likes long links'
+  vivace put files/logo.png --file logo.png
+  tar c docs | vivace put files/docs.tar -  # standard input";
+
+const DELETE_EXAMPLES: &str = "\
+Example:
+  vivace delete profiles/alice";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  vivace status            # every node of the client file, down ones too
+  vivace status --watch    # once a second, until Ctrl-C
+  vivace --json status";
+
+/// Objects of a Vivace cluster: a key-value store that spans sites and keeps its
+/// latency when the links between them are full.
+#[derive(Debug, Parser)]
+#[command(name = "vivace", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The client file, as `vivace-node init` writes it.
+    #[arg(
+        long,
+        global = true,
+        env = "VIVACE_CONFIG",
+        default_value = "client.toml",
+        value_name = "FILE"
+    )]
+    pub config: PathBuf,
+
+    /// How long an operation may take, such as 800ms or 5s; the client file's
+    /// timeout, or 5s, where it is not given.
+    #[arg(long, global = true, value_parser = deadline::parse, value_name = "DURATION")]
+    pub deadline: Option<Duration>,
+
+    /// Prints JSON: bytes are {"utf8": "..."} or {"base64": "..."}.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Prints the value of an RW object.
+    #[command(after_help = GET_EXAMPLES)]
+    Get(ObjectArguments),
+    /// Writes an RW object.
+    #[command(after_help = PUT_EXAMPLES)]
+    Put(PutArguments),
+    /// Deletes an RW object.
+    #[command(after_help = DELETE_EXAMPLES)]
+    Delete(ObjectArguments),
+    /// Has an RMW object carry out a command, or prints its state.
+    #[command(after_help = WORDS)]
+    Exec(ExecArguments),
+    /// Shows what this site's nodes say of themselves and their peers.
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArguments),
+    /// Measures latency: each client asks, waits for the answer, and asks again.
+    Bench(BenchArguments),
+}
+
+/// An object.
+#[derive(Debug, Args)]
+pub struct ObjectArguments {
+    /// The object; the key may contain further slashes.
+    #[arg(value_name = "CONTAINER/KEY")]
+    pub object: ObjectName,
+}
+
+/// An object and its new value.
+#[derive(Debug, Args)]
+pub struct PutArguments {
+    /// The object; the key may contain further slashes.
+    #[arg(value_name = "CONTAINER/KEY")]
+    pub object: ObjectName,
+
+    /// The value; "-" reads it from standard input.
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub value: Option<String>,
+
+    /// Reads the value from this file.
+    #[arg(long)]
+    pub file: Option<PathBuf>,
+}
+
+/// A command for an RMW object.
+#[derive(Debug, Args)]
+pub struct ExecArguments {
+    /// The object; the key may contain further slashes.
+    #[arg(value_name = "CONTAINER/KEY")]
+    pub object: ObjectName,
+
+    /// The object's state machine: register, counter, list, set or map.
+    pub machine: String,
+
+    /// The command and its arguments; "get" prints the state.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// How to show the status.
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    /// Shows it again every second, until Ctrl-C.
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// A container's name and a key in it.
+#[derive(Clone, Debug)]
+pub struct ObjectName {
+    /// Before the first slash.
+    pub container: String,
+    /// After it.
+    pub key: String,
+}
+
+impl std::str::FromStr for ObjectName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((container, key)) if !container.is_empty() && !key.is_empty() => Ok(Self {
+                container: container.to_owned(),
+                key: key.to_owned(),
+            }),
+            Some(_) | None => {
+                Err("write an object as CONTAINER/KEY, such as profiles/alice".to_owned())
+            }
+        }
+    }
+}
+
+impl PutArguments {
+    /// The value to write, from wherever it comes.
+    pub fn value(&self) -> Result<Vec<u8>, Fault> {
+        match (&self.value, &self.file) {
+            (Some(value), _) if value != "-" => Ok(value.clone().into_bytes()),
+            (_, Some(path)) => {
+                let fault = |error| Fault::setup(format!("--file {}: {error}", path.display()));
+                read_value(std::fs::File::open(path).map_err(fault)?).map_err(fault)
+            }
+            (_, None) => read_value(std::io::stdin().lock())
+                .map_err(|error| Fault::setup(format!("standard input: {error}"))),
+        }
+    }
+}
+
+/// Reads a value, and one byte beyond the limit at most.
+fn read_value(source: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut value = Vec::new();
+    source
+        .take(VALUE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut value)?;
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(std::io::Error::other(format!(
+            "holds more than {VALUE_BYTES_MAX} bytes, the longest value"
+        )));
+    }
+    Ok(value)
+}

@@ -1,0 +1,139 @@
+//! How the command ends: its exit status, and what it says then.
+
+use std::io;
+use std::process::ExitCode;
+
+use serde_json::json;
+use vivace_client::{ConfigFileError, ConnectError, OperationError};
+
+use crate::output;
+
+/// The exit statuses, as `--help` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Done = 0,
+    NotFound = 1,
+    Usage = 2,
+    Conflict = 3,
+    Busy = 4,
+    Unavailable = 5,
+    Unknown = 6,
+    Setup = 7,
+}
+
+impl Exit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::NotFound => "not-found",
+            Self::Usage => "usage",
+            Self::Conflict => "conflict",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Unknown => "unknown",
+            Self::Setup => "setup",
+        }
+    }
+
+    /// What to do about it.
+    fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Done | Self::NotFound | Self::Usage => None,
+            Self::Conflict => Some("Nothing was changed. Read the object, and decide anew."),
+            Self::Busy => Some("Nothing was changed. Try again in a moment."),
+            Self::Unavailable => Some(
+                "Nothing was changed. Try again, with a longer --deadline perhaps; \
+                 `vivace status` shows which nodes are down.",
+            ),
+            Self::Unknown => Some("It may have taken effect. Read the object before trying again."),
+            Self::Setup => Some("`vivace --help` tells what --config is."),
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why there is nothing to print but this.
+#[derive(Debug)]
+pub struct Fault {
+    exit: Exit,
+    reason: String,
+}
+
+impl Fault {
+    /// The command line asks for what can't be done.
+    pub fn usage(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self {
+            exit: Exit::Usage,
+            reason,
+        }
+    }
+
+    /// Something on this machine, or the way to the nodes, is not as it must be.
+    pub fn setup(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self {
+            exit: Exit::Setup,
+            reason,
+        }
+    }
+
+    /// Says it, on standard error or as JSON on standard output.
+    pub fn report(self, json: bool) -> Exit {
+        if json {
+            let report = json!({ "error": self.exit.name(), "reason": self.reason });
+            // Where standard output is gone, the exit status still tells.
+            let _ = output::print_json(&report);
+            return self.exit;
+        }
+        eprintln!("vivace: {}", self.reason);
+        if let Some(advice) = self.exit.advice() {
+            eprintln!("{advice}");
+        }
+        self.exit
+    }
+}
+
+/// The status for how an operation ended.
+pub fn exit_of(error: &OperationError) -> Exit {
+    match error {
+        OperationError::Conflict { .. } => Exit::Conflict,
+        OperationError::Busy { .. } => Exit::Busy,
+        OperationError::Unavailable { .. } => Exit::Unavailable,
+        OperationError::Invalid { .. } => Exit::Usage,
+        // A kind that this command does not know yet promises nothing.
+        _ => Exit::Unknown,
+    }
+}
+
+impl From<OperationError> for Fault {
+    fn from(error: OperationError) -> Self {
+        Self {
+            exit: exit_of(&error),
+            reason: error.to_string(),
+        }
+    }
+}
+
+impl From<ConfigFileError> for Fault {
+    fn from(error: ConfigFileError) -> Self {
+        Self::setup(error.to_string())
+    }
+}
+
+impl From<ConnectError> for Fault {
+    fn from(error: ConnectError) -> Self {
+        Self::setup(error.to_string())
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::setup(format!("standard output: {error}"))
+    }
+}

@@ -1,0 +1,63 @@
+//! `vivace`: objects of a Vivace cluster from the command line.
+
+mod arguments;
+mod bench;
+mod deadline;
+mod exec;
+mod exit;
+mod objects;
+mod output;
+mod status;
+mod status_table;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use vivace_client::{Client, ClientConfig};
+
+use crate::arguments::{Action, Arguments};
+use crate::exit::{Exit, Fault};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let json = arguments.json;
+    let ended = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::setup(format!("can't start: {error}")))
+        .and_then(|runtime| runtime.block_on(run(arguments)));
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(fault) => fault.report(json).into(),
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<Exit, Fault> {
+    let json = arguments.json;
+    // What can be refused without a connection is refused before it.
+    if let Action::Bench(bench) = &arguments.action {
+        bench.check()?;
+    }
+    let value = match &arguments.action {
+        Action::Put(put) => Some(put.value()?),
+        _ => None,
+    };
+    let mut config = ClientConfig::from_file(&arguments.config)?;
+    if let Some(deadline) = arguments.deadline {
+        config.timeout = deadline;
+    }
+    let client = Client::connect(config).await?;
+    let ended = match arguments.action {
+        Action::Get(get) => objects::get(&client, &get.object, json).await,
+        Action::Put(put) => {
+            objects::put(&client, &put.object, value.unwrap_or_default(), json).await
+        }
+        Action::Delete(delete) => objects::delete(&client, &delete.object, json).await,
+        Action::Exec(exec) => exec::exec(&client, &exec, json).await,
+        Action::Status(status) => status::status(&client, status.watch, json).await,
+        Action::Bench(bench) => bench::bench(&client, &bench, json).await,
+    };
+    client.close().await;
+    ended
+}

@@ -1,0 +1,258 @@
+//! The client, and the containers that it reaches.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{Endpoint, VarInt};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+use vivace_core::client_protocol::{CONTAINER_NAME_BYTES_MAX, Request, Success};
+use vivace_core::machine::StateMachine;
+use vivace_core::status::NodeStatus;
+use vivace_core::{KeyName, VALUE_BYTES_MAX};
+
+use crate::config::{ClientConfig, check_timeout};
+use crate::connect::{self, ConnectError};
+use crate::dispatch::{self, Effect, Ended};
+use crate::error::OperationError;
+use crate::exchange::{ExchangeError, exchange};
+use crate::nodes::Nodes;
+use crate::rmw::Rmw;
+use crate::rw::Rw;
+use crate::session::Sessions;
+
+/// The most operations of one client that are under way at once; further ones wait
+/// for their turn, and hear [`OperationError::Busy`] where it does not come in time.
+pub const OPERATIONS_IN_FLIGHT_MAX: usize = 1024;
+
+/// How long [`Client::close`] waits for the nodes to hear of it.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A client of one cluster, by way of its own site's nodes. Cloning is cheap and
+/// shares connections and sessions.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+struct Shared {
+    endpoint: Endpoint,
+    nodes: Nodes,
+    sessions: Sessions,
+    turns: Semaphore,
+    timeout: Duration,
+    value_bytes_max: usize,
+}
+
+impl Client {
+    /// Connects to one of the configured nodes; later ones are connected as needed.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use vivace_client::{Client, ClientConfig};
+    ///
+    /// let client = Client::connect(ClientConfig::from_file("client.toml")?).await?;
+    /// println!("connected to site {}", client.status().await?.site);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConnectError`] by [`ClientConfig::timeout`] at the latest.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with time and I/O enabled.
+    pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
+        let (endpoint, nodes) = connect::connect(&config).await?;
+        Ok(Self(Arc::new(Shared {
+            endpoint,
+            nodes,
+            sessions: Sessions::default(),
+            turns: Semaphore::new(OPERATIONS_IN_FLIGHT_MAX),
+            timeout: config.timeout,
+            value_bytes_max: config.value_bytes_max.min(VALUE_BYTES_MAX),
+        })))
+    }
+
+    /// The container of this name; whether it exists shows with the first operation.
+    pub fn container(&self, name: impl Into<String>) -> Container {
+        Container {
+            client: self.clone(),
+            name: name.into(),
+            deadline: self.0.timeout,
+        }
+    }
+
+    /// What one node, the best to reach, says of itself and its peers.
+    ///
+    /// # Errors
+    /// [`OperationError::Unavailable`] where no node answers in time.
+    pub async fn status(&self) -> Result<NodeStatus, OperationError> {
+        let deadline = self.deadline(self.0.timeout)?;
+        match self.read(Request::Status, deadline).await? {
+            Success::Status(status) => Ok(*status),
+            other => Err(unfitting(Effect::Read, &other)),
+        }
+    }
+
+    /// What each configured node says of itself, in the configuration's order.
+    ///
+    /// Asks one after another, each for at most [`ClientConfig::timeout`].
+    pub async fn statuses(&self) -> Vec<(SocketAddr, Result<NodeStatus, OperationError>)> {
+        let mut statuses = Vec::new();
+        for node in self.0.nodes.all() {
+            statuses.push((node.address, self.status_of(node).await));
+        }
+        statuses
+    }
+
+    async fn status_of(&self, node: &crate::node::Node) -> Result<NodeStatus, OperationError> {
+        let connection = timeout(self.0.timeout, node.connect())
+            .await
+            .map_err(|_| OperationError::unavailable("no connection by the deadline"))?
+            .map_err(|error| OperationError::unavailable(error.to_string()))?;
+        let deadline = Instant::now() + self.0.timeout;
+        match exchange(&connection, &Request::Status, deadline, 0).await {
+            Ok(Ok(Success::Status(status))) => Ok(*status),
+            Ok(Ok(other)) => Err(unfitting(Effect::Read, &other)),
+            Ok(Err(failure)) => Err(failure.into()),
+            Err(ExchangeError::NotSent(reason) | ExchangeError::NoReply(reason)) => {
+                Err(OperationError::unavailable(reason))
+            }
+        }
+    }
+
+    /// Tells the nodes that this client and its clones are done. Operations that are
+    /// under way end with an error. Dropping the last clone does the same, but
+    /// nothing waits there for the nodes to hear of it.
+    pub async fn close(&self) {
+        self.0.endpoint.close(VarInt::from_u32(0), b"done");
+        // The nodes notice by themselves later where this does not reach them.
+        let _ = timeout(CLOSE_TIMEOUT, self.0.endpoint.wait_idle()).await;
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    pub(crate) fn value_bytes_max(&self) -> usize {
+        self.0.value_bytes_max
+    }
+
+    /// When an operation that begins now and may take `duration` has to end.
+    pub(crate) fn deadline(&self, duration: Duration) -> Result<Instant, OperationError> {
+        check_timeout("deadline", duration)
+            .map_err(|error| OperationError::invalid(error.field, error.reason))?;
+        Ok(Instant::now() + duration)
+    }
+
+    /// Has a node carry out something that changes nothing.
+    pub(crate) async fn read(
+        &self,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Success, OperationError> {
+        self.perform(request, deadline, Effect::Read)
+            .await
+            .map_err(|ended| match ended {
+                Ended::Failed(error) => error,
+                Ended::SessionForgotten => OperationError::unavailable("an answer out of place"),
+            })
+    }
+
+    /// Has a node carry out `request`, once this client has a turn for it.
+    pub(crate) async fn perform(
+        &self,
+        request: Request,
+        deadline: Instant,
+        effect: Effect,
+    ) -> Result<Success, Ended> {
+        let Ok(turn) = timeout_at(deadline, self.0.turns.acquire()).await else {
+            return Err(Ended::Failed(effect.without_turn()));
+        };
+        let ended = dispatch::dispatch(
+            &self.0.nodes,
+            request,
+            deadline,
+            effect,
+            self.0.value_bytes_max,
+        )
+        .await;
+        drop(turn);
+        ended
+    }
+}
+
+/// A container's objects, as one client sees them. Cloning is cheap.
+#[derive(Clone)]
+pub struct Container {
+    client: Client,
+    name: String,
+    deadline: Duration,
+}
+
+impl Container {
+    /// Gives every operation on the objects taken from here this long: 1 ms to
+    /// [`TIMEOUT_MAX`](crate::TIMEOUT_MAX).
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The RW object of this name.
+    pub fn rw(&self, key: impl Into<Bytes>) -> Rw {
+        Rw::new(self.object(key.into()))
+    }
+
+    /// The RMW object of this name, a state machine of type `M`.
+    pub fn rmw<M: StateMachine>(&self, key: impl Into<Bytes>) -> Rmw<M> {
+        Rmw::new(self.object(key.into()))
+    }
+
+    fn object(&self, key: Bytes) -> Object {
+        Object {
+            client: self.client.clone(),
+            container: self.name.clone(),
+            key,
+            deadline: self.deadline,
+        }
+    }
+}
+
+/// What both kinds of handle are made of. The names are checked when they are used.
+#[derive(Clone)]
+pub(crate) struct Object {
+    pub(crate) client: Client,
+    container: String,
+    key: Bytes,
+    pub(crate) deadline: Duration,
+}
+
+impl Object {
+    /// The container's and the object's names, checked.
+    pub(crate) fn name(&self) -> Result<(String, KeyName), OperationError> {
+        let bytes = self.container.len();
+        if !(1..=CONTAINER_NAME_BYTES_MAX).contains(&bytes) {
+            return Err(OperationError::invalid(
+                "container",
+                format!("has {bytes} bytes; a name has 1 to {CONTAINER_NAME_BYTES_MAX}"),
+            ));
+        }
+        let key = KeyName::new(self.key.clone()).map_err(|error| {
+            let reason = error.to_string();
+            let reason = reason.strip_prefix("key: ").unwrap_or(&reason);
+            OperationError::invalid("key", reason)
+        })?;
+        Ok((self.container.clone(), key))
+    }
+}
+
+/// A node answered with what fits another request.
+pub(crate) fn unfitting(effect: Effect, success: &Success) -> OperationError {
+    let reason = format!("the node's answer fits another request: {success:?}");
+    match effect {
+        Effect::Read => OperationError::unavailable(reason),
+        Effect::Write | Effect::Command { .. } => OperationError::unknown(reason),
+    }
+}

@@ -1,0 +1,296 @@
+//! Carrying one operation through failing nodes, as far as that is safe.
+//!
+//! | effect | another node is asked when |
+//! |---|---|
+//! | read | an attempt fails, or stays without an answer for a third of the deadline |
+//! | command | the same: its session and sequence make it take effect once |
+//! | write | the request surely never reached a node: a second attempt would be a second write |
+//!
+//! An attempt at a command says whether an earlier one may still be under way
+//! (`repeated`); a node then keeps the result even of a command that changes nothing.
+//! The answer to an attempt that did not say so counts only where no other attempt
+//! can take effect after it.
+
+use std::time::Duration;
+
+use quinn::Connection;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use vivace_core::client_protocol::{ClientReply, Failure, Request, Success};
+
+use crate::error::OperationError;
+use crate::exchange::{ExchangeError, exchange};
+use crate::nodes::{NodeIndex, Nodes};
+
+/// The most attempts of one operation, over all nodes.
+const ATTEMPTS_MAX: u32 = 64;
+
+/// The most attempts of one operation at a time: the first, and one hedge.
+const ATTEMPTS_AT_ONCE_MAX: usize = 2;
+
+/// An attempt that takes longer than this part of the deadline is hedged.
+const HEDGE_PART: u32 = 3;
+
+/// The pause before a node is asked a second time by one operation; it doubles with
+/// each further round.
+const ROUND_PAUSE_MIN: Duration = Duration::from_millis(20);
+
+/// The longest pause between two rounds.
+const ROUND_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// How a node begins the reason of a `Busy` that concerns itself alone.
+const LEAVING_REASON: &str = "shutting down";
+
+/// What an operation changes, and so what may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing.
+    Read,
+    /// A new version under a timestamp of the node's making.
+    Write,
+    /// At most one execution per session and sequence.
+    Command {
+        /// Whether an earlier call may still take effect, or has.
+        repeated: bool,
+    },
+}
+
+impl Effect {
+    fn may_repeat(self) -> bool {
+        match self {
+            Self::Read | Self::Command { .. } => true,
+            Self::Write => false,
+        }
+    }
+
+    /// What the operation hears where this client was too busy to begin it.
+    pub(crate) fn without_turn(self) -> OperationError {
+        let reason = "this client has too many operations under way".to_owned();
+        match self {
+            Self::Command { repeated: true } => OperationError::Unknown { reason },
+            Self::Read | Self::Write | Self::Command { repeated: false } => {
+                OperationError::Busy { reason }
+            }
+        }
+    }
+}
+
+/// How an operation ends without success.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// As the caller shall hear it.
+    Failed(OperationError),
+    /// The session has to be renewed; surely not applied.
+    SessionForgotten,
+}
+
+struct Attempt {
+    node: NodeIndex,
+    /// Whether its result is kept under the command's sequence in any case.
+    repeated: bool,
+    result: Result<ClientReply, ExchangeError>,
+}
+
+enum Judgment {
+    Done(Result<Success, Ended>),
+    /// Another attempt may be made, or awaited.
+    Open,
+}
+
+/// Carries out `request` by `deadline`, at one node or more.
+pub(crate) async fn dispatch(
+    nodes: &Nodes,
+    request: Request,
+    deadline: Instant,
+    effect: Effect,
+    value_bytes_max: usize,
+) -> Result<Success, Ended> {
+    let hedge_after = deadline.saturating_duration_since(Instant::now()) / HEDGE_PART;
+    let operation = Operation {
+        nodes,
+        request,
+        deadline,
+        effect,
+        value_bytes_max,
+        hedge_after,
+        attempts: JoinSet::new(),
+        running: Vec::new(),
+        started: vec![0; nodes.len()],
+        may_be_applied: match effect {
+            Effect::Command { repeated: true } => Some("an earlier attempt".to_owned()),
+            Effect::Read | Effect::Write | Effect::Command { repeated: false } => None,
+        },
+        refusal: None,
+    };
+    operation.run().await
+}
+
+struct Operation<'a> {
+    nodes: &'a Nodes,
+    request: Request,
+    deadline: Instant,
+    effect: Effect,
+    value_bytes_max: usize,
+    hedge_after: Duration,
+    attempts: JoinSet<Attempt>,
+    /// Where attempts are under way, and which of them are repeated.
+    running: Vec<(NodeIndex, bool)>,
+    /// How often each node was asked.
+    started: Vec<u32>,
+    /// What an attempt that may have taken effect, or may yet, ended with.
+    may_be_applied: Option<String>,
+    /// The last answer of a node that did not carry it out.
+    refusal: Option<Failure>,
+}
+
+impl Operation<'_> {
+    async fn run(mut self) -> Result<Success, Ended> {
+        let nodes = self.nodes;
+        let mut next_at = Some(Instant::now());
+        loop {
+            let asks_another = self.may_start() && next_at.is_some();
+            if self.running.is_empty() && !asks_another {
+                return self.give_up();
+            }
+            let started = self.started.clone();
+            let running: Vec<_> = self.running.iter().map(|&(node, _)| node).collect();
+            let another = async {
+                sleep_until(next_at.unwrap_or(self.deadline)).await;
+                nodes.acquire(&started, &running).await
+            };
+            tokio::select! {
+                biased;
+                Some(attempt) = self.attempts.join_next(), if !running.is_empty() => {
+                    // An attempt neither panics nor is aborted; if it were, what it
+                    // did would be unknown.
+                    let attempt = attempt.unwrap_or_else(|error| Attempt {
+                        node: running[0],
+                        repeated: true,
+                        result: Err(ExchangeError::NoReply(error.to_string())),
+                    });
+                    self.running.retain(|&(node, _)| node != attempt.node);
+                    match self.judge(attempt) {
+                        Judgment::Done(end) => return end,
+                        Judgment::Open => next_at = self.next_round(),
+                    }
+                }
+                (node, connection) = another, if asks_another => {
+                    self.start(node, connection);
+                    next_at = Some(Instant::now() + self.hedge_after);
+                }
+                // Attempts that are under way end at the deadline by themselves.
+                () = sleep_until(self.deadline), if running.is_empty() => {
+                    return self.give_up();
+                }
+            }
+        }
+    }
+
+    fn may_start(&self) -> bool {
+        let rival = self.running.len() < self.nodes.len().min(ATTEMPTS_AT_ONCE_MAX);
+        let attempts: u32 = self.started.iter().sum();
+        attempts < ATTEMPTS_MAX
+            && self.refusal.is_none()
+            && Instant::now() < self.deadline
+            && (self.running.is_empty() || (rival && self.effect.may_repeat()))
+    }
+
+    /// When to ask another node after a failure: at once while some node was not
+    /// asked yet, after a pause once all were.
+    fn next_round(&self) -> Option<Instant> {
+        let rounds = self.started.iter().min().copied().unwrap_or(0);
+        let pause = match rounds {
+            0 => Duration::ZERO,
+            _ => (ROUND_PAUSE_MIN * 2u32.pow(rounds.min(10) - 1)).min(ROUND_PAUSE_MAX),
+        };
+        Some(Instant::now() + pause)
+    }
+
+    fn start(&mut self, node: NodeIndex, connection: Connection) {
+        let repeated = self.has_rivals();
+        self.started[node] += 1;
+        self.running.push((node, repeated));
+        let mut request = self.request.clone();
+        if let Request::Execute { repeated: said, .. } = &mut request {
+            *said = repeated;
+        }
+        let (deadline, value_bytes_max) = (self.deadline, self.value_bytes_max);
+        self.attempts.spawn(async move {
+            let result = exchange(&connection, &request, deadline, value_bytes_max).await;
+            Attempt {
+                node,
+                repeated,
+                result,
+            }
+        });
+    }
+
+    /// Whether an attempt beside the one in question may take effect, or has.
+    fn has_rivals(&self) -> bool {
+        !self.running.is_empty() || self.may_be_applied.is_some()
+    }
+
+    fn judge(&mut self, attempt: Attempt) -> Judgment {
+        let address = self.nodes.address(attempt.node);
+        let counts = !self.is_command() || attempt.repeated || !self.has_rivals();
+        match attempt.result {
+            Ok(Ok(_) | Err(Failure::Conflict { .. })) if !counts => {
+                self.on_unknown(format!("{address}: answered while asked elsewhere too"))
+            }
+            Ok(Ok(success)) => Judgment::Done(Ok(success)),
+            Ok(Err(failure @ (Failure::Conflict { .. } | Failure::Invalid { .. }))) => {
+                Judgment::Done(Err(Ended::Failed(failure.into())))
+            }
+            Ok(Err(Failure::Unknown { reason })) => self.on_unknown(reason),
+            Err(ExchangeError::NoReply(reason)) => self.on_unknown(format!("{address}: {reason}")),
+            Err(ExchangeError::NotSent(_)) => Judgment::Open,
+            Ok(Err(Failure::Busy { reason })) if reason.starts_with(LEAVING_REASON) => {
+                self.nodes.set_leaving(attempt.node);
+                Judgment::Open
+            }
+            Ok(Err(failure)) => self.on_refusal(failure),
+        }
+    }
+
+    fn is_command(&self) -> bool {
+        matches!(self.effect, Effect::Command { .. })
+    }
+
+    fn on_unknown(&mut self, reason: String) -> Judgment {
+        match self.effect {
+            Effect::Write => Judgment::Done(Err(Ended::Failed(OperationError::Unknown { reason }))),
+            Effect::Read | Effect::Command { .. } => {
+                self.may_be_applied = Some(reason);
+                Judgment::Open
+            }
+        }
+    }
+
+    /// One attempt was surely not applied. That says nothing of the others.
+    fn on_refusal(&mut self, failure: Failure) -> Judgment {
+        let passing = matches!(failure, Failure::Busy { .. } | Failure::Unavailable { .. });
+        if self.is_command() && passing && self.may_be_applied.is_some() {
+            // Only another answer to the same sequence can tell what became of it.
+            return Judgment::Open;
+        }
+        self.refusal = Some(failure);
+        Judgment::Open
+    }
+
+    /// No attempt is under way, and none will be made.
+    fn give_up(mut self) -> Result<Success, Ended> {
+        let lost = self.may_be_applied.take();
+        Err(match (self.effect, self.refusal.take(), lost) {
+            // A refusal is the last word only where no other attempt can take effect.
+            (Effect::Command { .. }, _, Some(reason)) => {
+                Ended::Failed(OperationError::Unknown { reason })
+            }
+            (Effect::Command { .. }, Some(Failure::SessionForgotten), None) => {
+                Ended::SessionForgotten
+            }
+            (_, Some(refusal), _) => Ended::Failed(refusal.into()),
+            (_, None, Some(reason)) => Ended::Failed(OperationError::Unavailable { reason }),
+            (_, None, None) => Ended::Failed(OperationError::unavailable(self.nodes.causes())),
+        })
+    }
+}

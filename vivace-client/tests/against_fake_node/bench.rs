@@ -1,0 +1,102 @@
+//! `vivace bench`: what it measures, writes down, and does on Ctrl-C.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use vivace_client::client_protocol::{Failure, Request};
+
+use crate::authority::Authority;
+use crate::command::{Ended, Shell};
+use crate::fake_node::{Action, FakeNode, Store};
+
+#[tokio::test]
+async fn a_bench_reports_each_kind_and_a_history_of_every_operation() {
+    let shell = Shell::serving();
+    let words = "--json bench --clients 3 --keys 2 --duration 600ms --history h.jsonl \
+                 --value-bytes 64 --mix 40:30:30";
+    let ended = shell
+        .run(&words.split_whitespace().collect::<Vec<_>>())
+        .await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report = ended.json();
+    let history = fs::read_to_string(shell.path("h.jsonl")).expect("it was written");
+    let lines: Vec<Value> = history
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+        .collect();
+    for kind in ["read", "write", "execute"] {
+        let n = report["operations"][kind]["n"].as_u64().expect("a count");
+        let written = lines.iter().filter(|line| line["kind"] == kind).count();
+        assert!(n > 0 && n == written as u64, "{kind}: {n} and {written}");
+        assert!(report["operations"][kind]["latency_ms"]["p99.9"].as_f64() > Some(0.0));
+    }
+    let clients: BTreeSet<_> = lines.iter().map(|line| line["client"].as_u64()).collect();
+    assert_eq!(clients.len(), 3);
+    let written: Vec<_> = lines
+        .iter()
+        .filter(|line| line["kind"] == "write")
+        .map(|line| line["arg"].to_string())
+        .collect();
+    let unique: BTreeSet<_> = written.iter().collect();
+    assert_eq!(unique.len(), written.len(), "each written value is unique");
+    for line in &lines {
+        assert_eq!(line["outcome"], "ok");
+        assert!(line["start_ns"].as_u64() < line["end_ns"].as_u64());
+        let read = line["ret"].to_string();
+        if line["kind"] == "read" && !line["ret"].is_null() {
+            assert!(written.contains(&read), "{read} was written in this run");
+        }
+    }
+}
+
+#[tokio::test]
+async fn failures_are_counted_by_kind_and_lead_to_no_storm() {
+    let authority = Authority::new();
+    let node = FakeNode::start(&authority, |request| match request {
+        Request::Write { .. } => Action::Reply(Err(Failure::Busy {
+            reason: "backlog".into(),
+        })),
+        _ => Action::Silence,
+    });
+    let shell = Shell::new(&authority, node);
+    let words = ["bench", "--op", "write", "--duration", "500ms"];
+    let ended = shell.run(&words).await;
+    let text = ended.text();
+    let line = text.lines().find(|line| line.starts_with("write"));
+    let busy = line.and_then(|line| line.strip_suffix(" busy")?.rsplit(' ').next());
+    let busy: u64 = busy.and_then(|n| n.parse().ok()).expect("a count of busy");
+    assert!((2..=50).contains(&busy), "{text}");
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_a_bench_at_once_and_prints_what_was_measured() {
+    // Every second operation is one that would go on until its deadline.
+    let authority = Authority::new();
+    let store = Store::default();
+    let node = FakeNode::start(&authority, move |request| match request {
+        Request::Read { .. } => Action::Silence,
+        _ => Action::Reply(store.answer(request)),
+    });
+    let shell = Shell::new(&authority, node);
+    let words = "--deadline 10m bench --mix 5:95:0 --clients 2 --duration 1h --history h.jsonl";
+    let mut command = shell.command(&words.split(' ').collect::<Vec<_>>());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("the command runs");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let interrupted = Instant::now();
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.is_ok_and(|status| status.success()));
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output());
+    let ended = Ended::new(output.await.expect("awaited").expect("it ends"));
+    assert!(interrupted.elapsed() < Duration::from_secs(3));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.text().contains("write"), "{ended:?}");
+    assert!(ended.text().contains("2 cut off"), "{ended:?}");
+    let history = fs::read_to_string(shell.path("h.jsonl")).expect("it was written");
+    assert!(history.ends_with("}\n"), "the last line is whole");
+}

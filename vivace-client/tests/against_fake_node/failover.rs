@@ -1,0 +1,255 @@
+//! What happens when a node of the site fails, leaves or stays silent.
+
+use std::time::{Duration, Instant};
+
+use vivace_client::client_protocol::{ClientRequest, Failure, Request};
+use vivace_client::machine::builtin::{Counter, counter};
+use vivace_client::{Client, OperationError};
+
+use crate::authority::Authority;
+use crate::fake_node::{Action, FakeNode, Store};
+
+/// Two nodes of one cluster; the first behaves as told, except that it gives sessions.
+async fn pair(
+    first: impl Fn(&Store, &Request) -> Action + Send + Sync + 'static,
+) -> (FakeNode, FakeNode, Store, Client) {
+    let authority = Authority::new();
+    let store = Store::default();
+    let known = store.clone();
+    let first = FakeNode::start(&authority, move |request| match request {
+        Request::OpenSession => Action::Reply(known.answer(request)),
+        request => first(&known, request),
+    });
+    let second = FakeNode::serving(&authority, &store);
+    let config = authority
+        .config(&[first.address, second.address])
+        .timeout(Duration::from_secs(3));
+    let client = Client::connect(config).await.expect("both serve us");
+    (first, second, store, client)
+}
+
+fn executes(node: &FakeNode) -> Vec<ClientRequest> {
+    let mut seen = node.seen();
+    seen.retain(|request| matches!(request.request, Request::Execute { .. }));
+    seen
+}
+
+fn number(request: &ClientRequest) -> (String, u64, bool) {
+    match &request.request {
+        Request::Execute {
+            session,
+            sequence,
+            repeated,
+            ..
+        } => (format!("{session:?}"), *sequence, *repeated),
+        other => panic!("{other:?} is no command"),
+    }
+}
+
+#[tokio::test]
+async fn a_read_goes_to_another_node_when_the_first_hangs_up() {
+    let (first, second, _, client) = pair(|_, _| Action::HangUp).await;
+    assert_eq!(client.container("c").rw("k").read().await, Ok(None));
+    assert_eq!((first.seen().len(), second.seen().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_write_whose_node_hangs_up_is_unknown_and_not_tried_again() {
+    let (first, second, _, client) = pair(|_, _| Action::HangUp).await;
+    let write = client.container("c").rw("k").write("v").await;
+    assert!(
+        matches!(write, Err(OperationError::Unknown { .. })),
+        "{write:?}"
+    );
+    assert!(!write.expect_err("unknown").surely_not_applied());
+    assert_eq!((first.seen().len(), second.seen().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_write_that_surely_never_arrived_goes_to_another_node() {
+    let authority = Authority::new();
+    let first = FakeNode::stopping_requests(&authority);
+    let second = FakeNode::serving(&authority, &Store::default());
+    let config = authority.config(&[first.address, second.address]);
+    let client = Client::connect(config).await.expect("both serve us");
+    // More than the first node's window: it stops the request half way.
+    let write = client.container("c").rw("k").write(vec![1; 100_000]).await;
+    assert!(write.is_ok(), "{write:?}");
+    assert_eq!((first.seen().len(), second.seen().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn half_a_request_is_reset_and_never_finished() {
+    let authority = Authority::new();
+    let node = FakeNode::stopping_requests(&authority);
+    let config = authority
+        .config(&[node.address])
+        .timeout(Duration::from_millis(300));
+    let client = Client::connect(config).await.expect("it takes hellos");
+    let write = client.container("c").rw("k").write(vec![1; 100_000]).await;
+    let error = write.expect_err("no node takes it");
+    assert!(error.surely_not_applied(), "{error}");
+}
+
+#[tokio::test]
+async fn writes_go_on_at_another_node_after_the_first_has_stopped() {
+    let (first, second, _, client) = pair(|store, r| Action::Reply(store.answer(r))).await;
+    let object = client.container("c").rw("k");
+    object.write("v").await.expect("the first node serves");
+    first.stop().await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    object.write("w").await.expect("the second node serves");
+    assert_eq!(second.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_command_repeated_elsewhere_keeps_its_session_and_sequence() {
+    // The first node executes it, and hangs up before it answers.
+    let (first, second, store, client) = pair(|store, request| {
+        let _ = store.answer(request);
+        Action::HangUp
+    })
+    .await;
+    let visits = client.container("c").rmw::<Counter>("visits");
+    assert_eq!(visits.execute(counter::Command::Add(5)).await, Ok(5));
+    assert_eq!(store.executions(), 1, "it took effect once");
+    let (sent, again) = (executes(&first), executes(&second));
+    let (session, sequence, repeated) = number(&sent[0]);
+    assert!(!repeated, "the first attempt is none");
+    assert_eq!(number(&again[0]), (session, sequence, true));
+}
+
+#[tokio::test]
+async fn a_silent_node_is_hedged_for_reads_and_commands_but_not_for_writes() {
+    let (_first, second, store, client) = pair(|_, _| Action::Silence).await;
+    let container = client.container("c").deadline(Duration::from_secs(1));
+    let start = Instant::now();
+    assert_eq!(container.rw("k").read().await, Ok(None));
+    assert!(start.elapsed() >= Duration::from_millis(333));
+    let visits = container.rmw::<Counter>("visits");
+    assert_eq!(visits.execute(counter::Command::Add(1)).await, Ok(1));
+    assert!(number(&executes(&second)[0]).2, "a hedge is a repetition");
+    let write = container.rw("k").write("v").await;
+    assert!(matches!(write, Err(OperationError::Unknown { .. })));
+    assert_eq!(store.executions(), 1);
+}
+
+#[tokio::test]
+async fn a_first_answer_does_not_count_while_a_hedge_may_take_effect() {
+    // The first node says "conflict" late and keeps no note of it; the hedge, under
+    // way all the time, then takes effect.
+    let authority = Authority::new();
+    let store = Store::default();
+    let (known, shared) = (store.clone(), store.clone());
+    let first = FakeNode::start(&authority, move |request| match request {
+        Request::Execute {
+            repeated: false, ..
+        } => {
+            let reason = "not kept".to_owned();
+            Action::ReplyAfter(
+                Duration::from_millis(600),
+                Err(Failure::Conflict { reason }),
+            )
+        }
+        request => Action::Reply(known.answer(request)),
+    });
+    let second = FakeNode::start(&authority, move |request| match request {
+        Request::Execute { .. } => {
+            Action::ReplyAfter(Duration::from_millis(700), shared.answer(request))
+        }
+        request => Action::Reply(shared.answer(request)),
+    });
+    let config = authority
+        .config(&[first.address, second.address])
+        .timeout(Duration::from_millis(1500));
+    let client = Client::connect(config).await.expect("both serve us");
+    let visits = client.container("c").rmw::<Counter>("visits");
+    assert_eq!(visits.execute(counter::Command::Add(1)).await, Ok(1));
+    assert_eq!(store.executions(), 1);
+}
+
+#[tokio::test]
+async fn a_leaving_node_hands_over_even_writes() {
+    let leaving = || Failure::Busy {
+        reason: "shutting down".into(),
+    };
+    let (first, second, _, client) = pair(move |_, _| Action::Reply(Err(leaving()))).await;
+    let object = client.container("c").rw("k");
+    object.write("v").await.expect("the second node serves");
+    object.write("w").await.expect("the second node serves");
+    assert_eq!(second.seen().len(), 2);
+    assert_eq!(
+        first.seen().len(),
+        1,
+        "a node that leaves is not asked again at once"
+    );
+}
+
+#[tokio::test]
+async fn an_overloaded_node_is_not_escaped_from() {
+    let busy = || Failure::Busy {
+        reason: "backlog".into(),
+    };
+    let (first, second, _, client) = pair(move |_, _| Action::Reply(Err(busy()))).await;
+    let write = client.container("c").rw("k").write("v").await;
+    assert!(matches!(write, Err(OperationError::Busy { .. })));
+    assert_eq!((first.seen().len(), second.seen().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_lost_attempt_leaves_a_command_unknown() {
+    let authority = Authority::new();
+    let store = Store::default();
+    let first = FakeNode::start(&authority, move |request| match request {
+        Request::OpenSession => Action::Reply(store.answer(request)),
+        _ => Action::HangUp,
+    });
+    let busy = || Failure::Busy {
+        reason: "backlog".into(),
+    };
+    let second = FakeNode::start(&authority, move |_| Action::Reply(Err(busy())));
+    let config = authority
+        .config(&[first.address, second.address])
+        .timeout(Duration::from_millis(600));
+    let client = Client::connect(config).await.expect("both serve us");
+    let add = counter::Command::Add(1);
+    let execute = client.container("c").rmw::<Counter>("k").execute(add).await;
+    assert!(
+        matches!(execute, Err(OperationError::Unknown { .. })),
+        "{execute:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_preferred_node_is_used_again_once_it_is_back() {
+    let authority = Authority::new();
+    let store = Store::default();
+    let first = FakeNode::serving(&authority, &store);
+    let second = FakeNode::serving(&authority, &store);
+    // A dead address preferred to both costs a head start, not the operation.
+    let nowhere = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let dead = nowhere.local_addr().expect("it is bound");
+    let config = authority.config(&[dead, first.address, second.address]);
+    let start = Instant::now();
+    let client = Client::connect(config).await.expect("one serves us");
+    assert!(start.elapsed() < Duration::from_secs(2));
+    let object = client.container("c").rw("k");
+    for _ in 0..20 {
+        object.read().await.expect("a live node serves at once");
+    }
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert_eq!((first.seen().len(), second.seen().len()), (20, 0));
+}
+
+#[tokio::test]
+async fn no_node_at_all_is_unavailable_with_each_ones_cause() {
+    let (first, second, _, client) = pair(|store, r| Action::Reply(store.answer(r))).await;
+    let address = first.address.to_string();
+    first.stop().await;
+    second.stop().await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let object = client.container("c").rw("k");
+    let error = object.write("v").await.expect_err("nobody is there");
+    assert!(error.surely_not_applied());
+    assert!(error.to_string().contains(&address), "{error}");
+}

@@ -1,0 +1,12 @@
+//! The client library and the command against nodes that misbehave on request.
+
+mod authority;
+mod bench;
+mod command;
+mod config_file;
+mod connecting;
+mod deadlines;
+mod failover;
+mod fake_node;
+mod operations;
+mod sessions;

@@ -1,0 +1,193 @@
+//! The `vivace-node` command.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use vivace_node::config::{NodeConfig, StorageConfig};
+use vivace_node::dev::DevCluster;
+use vivace_node::init::{Layout, init, site_name};
+use vivace_node::{NodeOptions, RunningNode};
+
+#[derive(Parser)]
+#[command(
+    name = "vivace-node",
+    version,
+    about = "A node of Vivace, the key-value store that stays fast when the links between its \
+             sites are full",
+    after_help = "Examples:\n  \
+        vivace-node dev                          three sites in one process, to try things out\n  \
+        vivace-node init cluster                 files for three sites of three nodes each\n  \
+        vivace-node run cluster/node-1/node.toml one of them, until Ctrl-C\n\n\
+        Exit codes: 0 stopped on request, 1 could not start, 2 usage, 74 a disk write failed."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write a development CA, certificates and commented configuration.
+    #[command(after_help = "Example:\n  vivace-node init cluster --sites 3 --nodes-per-site 3\n\n\
+        Writes cluster.toml (shared by all nodes), node-N/node.toml with its certificate for each \
+        node, client-SITE.toml for clients of each site. All addresses are on this machine: edit \
+        cluster.toml for several. The CA's key is in ca.key: keep it off production machines.")]
+    Init {
+        /// A new or empty directory.
+        directory: PathBuf,
+        /// How many sites, 1 to 9.
+        #[arg(long, default_value_t = 3)]
+        sites: u16,
+        /// How many nodes in each, 1 to 9. A site's local set tolerates a crash from 3 on.
+        #[arg(long, default_value_t = 3)]
+        nodes_per_site: u16,
+        /// The cluster's name: lower-case letters, digits, dashes.
+        #[arg(long, default_value = "dev")]
+        cluster: String,
+        /// Node i listens on base-port + 10 i + 1 (priority), + 2 (bulk), + 3 (clients).
+        #[arg(long, default_value_t = 7000)]
+        base_port: u16,
+    },
+    /// Run one node until Ctrl-C or SIGTERM.
+    #[command(after_help = "Example:\n  vivace-node run cluster/node-1/node.toml\n\n\
+        RUST_LOG=debug shows more.")]
+    Run {
+        /// The node's configuration file.
+        config: PathBuf,
+    },
+    /// Run three sites in one process over an emulated WAN (40 ms round trip, 20 Mbit/s).
+    #[command(after_help = "Example:\n  vivace-node dev --congest 1.2\n\n\
+        Everything is in memory and gone when it ends. It needs no root and no network.")]
+    Dev {
+        /// Fill every link with this many times its rate of other traffic; 0 is none.
+        #[arg(long, default_value_t = 0.0)]
+        congest: f64,
+        /// Where client files go; default is a fresh directory under the system's temporary one.
+        #[arg(long)]
+        directory: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let result = match Arguments::parse().command {
+        Command::Init { directory, sites, nodes_per_site, cluster, base_port } => {
+            lay_out(&directory, &Layout { cluster, sites, nodes_per_site, base_port })
+        }
+        Command::Run { config } => run(&config),
+        Command::Dev { congest, directory } => dev(congest, directory),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn lay_out(directory: &Path, layout: &Layout) -> anyhow::Result<()> {
+    let laid = init(directory, layout)?;
+    println!(
+        "Wrote {} with {} nodes in {} sites.\n",
+        directory.join("cluster.toml").display(),
+        laid.node_files.len(),
+        layout.sites
+    );
+    if layout.nodes_per_site == 2 {
+        println!("Note: with 2 nodes in a site its local set is 1 node, which tolerates no crash; 3 would.\n");
+    }
+    println!("Start each node in a terminal of its own:");
+    for file in &laid.node_files {
+        println!("  vivace-node run {}", file.display());
+    }
+    println!("Then store and read a value, from different sites:");
+    if let (Some(first), Some(last)) = (laid.client_files.first(), laid.client_files.last()) {
+        println!("  vivace --config {} put kv/greeting hello", first.display());
+        println!("  vivace --config {} get kv/greeting", last.display());
+    }
+    Ok(())
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")
+}
+
+async fn stop_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+fn run(path: &Path) -> anyhow::Result<()> {
+    let config = NodeConfig::from_file(path)?;
+    for warning in config.cluster.cluster.warnings() {
+        tracing::warn!("{warning}");
+    }
+    match &config.storage {
+        StorageConfig::Memory => tracing::warn!(
+            "storage is \"memory\": everything this node stores is gone when it stops, and a \
+             restarted node votes without remembering what it promised; for trials only"
+        ),
+        StorageConfig::Log { directory } => {
+            tracing::info!("state is in {}", directory.display());
+        }
+    }
+    let node = config.node;
+    let running = RunningNode::start(NodeOptions::from_config(config))?;
+    tracing::info!("{node} serves clients at {}; Ctrl-C stops it", running.client_address());
+    runtime()?.block_on(stop_signal())?;
+    tracing::info!("stopping");
+    running.shutdown();
+    Ok(())
+}
+
+fn dev(congest: f64, directory: Option<PathBuf>) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        (0.0..=10.0).contains(&congest),
+        "--congest is {congest}; it must be 0 (none) to 10 (ten times the links' rate)"
+    );
+    let cluster = DevCluster::start()?;
+    let runtime = runtime()?;
+    let connected = runtime.block_on(cluster.wait_until_connected(Duration::from_secs(10)));
+    anyhow::ensure!(connected, "the nodes did not connect within 10 s");
+    for from in 0..3 {
+        for to in (0..3).filter(|&to| to != from) {
+            cluster.wan().congest(netem::Site(from), netem::Site(to), congest)?;
+        }
+    }
+    let directory = directory.unwrap_or_else(|| {
+        std::env::temp_dir().join(format!("vivace-dev-{}", std::process::id()))
+    });
+    let files = cluster.write_client_files(&directory)?;
+    println!("Three sites, 40 ms round trip and 20 Mbit/s apart; everything is in memory.\n");
+    println!("In another terminal:");
+    println!("  vivace --config {} put kv/greeting hello", files[0].display());
+    println!("  vivace --config {} get kv/greeting", files[2].display());
+    println!("  vivace --config {} exec objects/visits counter add 1", files[1].display());
+    println!("  vivace --config {} status", files[0].display());
+    for (site, file) in (0..).zip(&files) {
+        println!("Clients of site {}: {}", site_name(site), file.display());
+    }
+    println!("\nCtrl-C stops it.");
+    runtime.block_on(stop_signal())?;
+    drop(cluster);
+    // Only what this run wrote: the directory may have been there before.
+    for name in files.iter().filter_map(|file| file.file_name()) {
+        let _ = std::fs::remove_file(directory.join(name));
+    }
+    for name in ["ca.pem", "client.pem", "client.key"] {
+        let _ = std::fs::remove_file(directory.join(name));
+    }
+    let _ = std::fs::remove_dir(&directory);
+    Ok(())
+}

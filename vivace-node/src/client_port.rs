@@ -1,0 +1,237 @@
+//! The port for clients: one QUIC stream carries one request and its reply.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use quinn::{Connection, Endpoint, VarInt};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use vivace_core::client_protocol::{
+    ClientReply, ClientRequest, DEADLINE_MS_MAX, Failure, Request,
+};
+use vivace_core::codec::{self, MESSAGE_BYTES_MAX};
+
+use crate::config::ClusterConfig;
+use crate::runtime::Asked;
+use crate::transport::identity::{ClusterName, Identity, IdentityError, Role};
+
+/// Connections of clients at one time; a further one is refused.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// Requests under way on one connection; a client that opens more waits.
+const STREAMS_MAX: u32 = 1024;
+
+/// Silence after which a client is gone.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Application error code of a connection whose certificate is refused.
+const CODE_REFUSED: u32 = 1;
+
+/// Application error code of a connection to a node that stops.
+const CODE_STOPPING: u32 = 2;
+
+/// Application error code of a connection beyond [`CONNECTIONS_MAX`].
+const CODE_FULL: u32 = 3;
+
+/// Why the port was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientPortError {
+    /// The certificate can't be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The address can't be bound.
+    #[error("{address}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// No thread could be started.
+    #[error("thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// The open port and its thread.
+pub struct ClientPort {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl ClientPort {
+    /// Opens the port on a thread of its own.
+    ///
+    /// # Errors
+    /// [`ClientPortError`]; nothing is left open.
+    pub fn start(
+        address: SocketAddr,
+        identity: &Identity,
+        cluster: &ClusterConfig,
+        asked: mpsc::Sender<Asked>,
+    ) -> Result<Self, ClientPortError> {
+        let mut config = identity.client_port_server_config()?;
+        let mut transport = quinn::TransportConfig::default();
+        transport
+            .max_concurrent_bidi_streams(STREAMS_MAX.into())
+            .max_concurrent_uni_streams(0_u32.into())
+            .datagram_receive_buffer_size(None)
+            .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s fit a varint")));
+        config.transport_config(Arc::new(transport));
+        let bind = |source| ClientPortError::Bind { address, source };
+        let socket = std::net::UdpSocket::bind(address).map_err(bind)?;
+        let bound = socket.local_addr().map_err(bind)?;
+        let (stop, stopped) = watch::channel(false);
+        let cluster = cluster.name.clone();
+        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("vivace-clients".into())
+            .spawn(move || {
+                let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build()
+                {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(ready.send(Err(error))),
+                };
+                runtime.block_on(async {
+                    let endpoint = Endpoint::new(
+                        quinn::EndpointConfig::default(),
+                        Some(config),
+                        socket,
+                        Arc::new(quinn::TokioRuntime),
+                    );
+                    match endpoint {
+                        Ok(endpoint) => {
+                            let _ = ready.send(Ok(()));
+                            accept(endpoint, cluster, asked, stopped).await;
+                        }
+                        Err(error) => drop(ready.send(Err(error))),
+                    }
+                });
+            })
+            .map_err(ClientPortError::Thread)?;
+        match is_ready.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(bind(error)),
+            Err(_) => return Err(bind(std::io::ErrorKind::BrokenPipe.into())),
+        }
+        Ok(Self { address: bound, stop, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// The bound address.
+    pub fn local_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes all connections and ends the thread.
+    pub fn shutdown(&self) {
+        self.stop.send_replace(true);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A panic there was already reported by its hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for ClientPort {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+async fn accept(
+    endpoint: Endpoint,
+    cluster: ClusterName,
+    asked: mpsc::Sender<Asked>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            incoming = endpoint.accept() => {
+                let Some(incoming) = incoming else { break };
+                let (cluster, asked, room) = (cluster.clone(), asked.clone(), room.clone());
+                tokio::spawn(async move {
+                    let Ok(connection) = incoming.await else { return };
+                    let Ok(_place) = room.try_acquire() else {
+                        connection.close(CODE_FULL.into(), b"this node has too many clients");
+                        return;
+                    };
+                    serve(connection, &cluster, &asked).await;
+                });
+            }
+        }
+    }
+    endpoint.close(VarInt::from_u32(CODE_STOPPING), b"this node is stopping");
+    let _ = tokio::time::timeout(Duration::from_millis(300), endpoint.wait_idle()).await;
+}
+
+async fn serve(connection: Connection, cluster: &ClusterName, asked: &mpsc::Sender<Asked>) {
+    if let Err(reason) = check_role(&connection, cluster) {
+        tracing::warn!("refused a client at {}: {reason}", connection.remote_address());
+        connection.close(CODE_REFUSED.into(), reason.as_bytes());
+        return;
+    }
+    while let Ok((send, receive)) = connection.accept_bi().await {
+        let asked = asked.clone();
+        tokio::spawn(async move {
+            // A client that broke its stream off hears nothing.
+            let _ = answer(send, receive, &asked).await;
+        });
+    }
+}
+
+fn check_role(connection: &Connection, cluster: &ClusterName) -> Result<(), String> {
+    match Role::of_peer(connection) {
+        Ok(Role::Client { cluster: theirs, .. }) if theirs == *cluster => Ok(()),
+        Ok(other) => Err(format!(
+            "this port is for clients of cluster {:?}; the certificate is for {other}",
+            cluster.as_str()
+        )),
+        Err(error) => Err(format!("the certificate names no client: {error}")),
+    }
+}
+
+async fn answer(
+    mut send: quinn::SendStream,
+    mut receive: quinn::RecvStream,
+    asked: &mpsc::Sender<Asked>,
+) -> anyhow::Result<()> {
+    let bytes = receive.read_to_end(MESSAGE_BYTES_MAX).await?;
+    let reply = carry_out(&bytes, asked).await;
+    send.write_all(&codec::encode(&reply)).await?;
+    send.finish()?;
+    Ok(())
+}
+
+async fn carry_out(bytes: &[u8], asked: &mpsc::Sender<Asked>) -> ClientReply {
+    let invalid = |field: &str, reason: String| Failure::Invalid { field: field.into(), reason };
+    let ClientRequest { deadline_ms, request } =
+        codec::decode(bytes, MESSAGE_BYTES_MAX).map_err(|e| invalid("request", e.to_string()))?;
+    if !(1..=DEADLINE_MS_MAX).contains(&deadline_ms) {
+        let reason = format!("is {deadline_ms}; it must be 1 to {DEADLINE_MS_MAX}");
+        return Err(invalid("deadline_ms", reason));
+    }
+    let patience = Duration::from_millis(u64::from(deadline_ms));
+    let deadline = Instant::now() + patience;
+    let changes = matches!(request, Request::Write { .. } | Request::Execute { .. });
+    let (reply, answer) = oneshot::channel();
+    asked.try_send(Asked { request, deadline, reply }).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => {
+            Failure::Busy { reason: "this node has too many requests".into() }
+        }
+        mpsc::error::TrySendError::Closed(_) => {
+            Failure::Unavailable { reason: "this node is stopping".into() }
+        }
+    })?;
+    match answer.await {
+        Ok(reply) => reply,
+        Err(_) if changes => {
+            Err(Failure::Unknown { reason: "this node stopped before it could answer".into() })
+        }
+        Err(_) => Err(Failure::Unavailable { reason: "this node is stopping".into() }),
+    }
+}

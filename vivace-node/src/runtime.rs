@@ -1,0 +1,499 @@
+//! One running node: the protocol core between two transports, a storage and a
+//! port for clients.
+//!
+//! ```text
+//! thread vivace-priority   the protocol core and the priority connections
+//! thread vivace-bulk       the bulk connections
+//! thread vivace-clients    the port for clients
+//! thread vivace-log        the disk, where there is one
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use vivace_core::client_protocol::{ClientReply, Failure, Request, Success};
+use vivace_core::clock::Now;
+use vivace_core::machine::Machines;
+use vivace_core::status::{LinkStatus, NodeStatus, PeerStatus};
+use vivace_core::{Action, Class, Event, NodeId, RequestId, codec, message};
+
+use crate::client_port::{ClientPort, ClientPortError};
+use crate::clock_source::ClockSource;
+use crate::config::{ClusterConfig, NodeConfig, StorageConfig};
+use crate::storage::{LogError, Opened, Storage, open_log, open_memory};
+use crate::transport::identity::Identity;
+use crate::transport::{
+    self, BulkLane, ClassSocket, Limits, PeerAddress, SocketFactory, TrafficClass, Transport,
+    TransportConfig, TransportEvent,
+};
+
+/// Events from peers that wait for the core; beyond it priority messages are
+/// dropped (and repeated by their senders) and bulk waits.
+const EVENTS_MAX: usize = 8192;
+
+/// Requests of clients that wait for the core; beyond it clients hear `Busy`.
+pub const REQUESTS_MAX: usize = 4096;
+
+/// Bytes on their way to the disk beyond which clients hear `Busy`.
+const DISK_PENDING_BYTES_MAX: u64 = 64 << 20;
+
+/// Events handled between two looks at the clock and the disk.
+const EVENTS_PER_TURN: usize = 64;
+
+/// A client's request, as the client port hands it over.
+pub struct Asked {
+    /// The operation.
+    pub request: Request,
+    /// When the client gives up.
+    pub deadline: Instant,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<ClientReply>,
+}
+
+/// The sockets between nodes.
+pub enum Sockets {
+    /// Real UDP sockets at the configured addresses.
+    Udp,
+    /// Others, made on their threads: an emulated WAN's.
+    Made {
+        /// The priority class's.
+        priority: SocketFactory,
+        /// The bulk class's.
+        bulk: SocketFactory,
+    },
+}
+
+/// All that a node needs.
+pub struct NodeOptions {
+    /// Which of the cluster's nodes it is.
+    pub node: NodeId,
+    /// The cluster.
+    pub cluster: ClusterConfig,
+    /// Its certificate and key.
+    pub identity: Identity,
+    /// Where its state goes.
+    pub storage: StorageConfig,
+    /// How far its clock is trusted.
+    pub clock: ClockSource,
+    /// What RMW objects can be; a program that embeds a node adds its own here.
+    pub machines: Machines,
+    /// The sockets between nodes.
+    pub sockets: Sockets,
+    /// Where clients connect; port 0 picks a free one.
+    pub client_address: SocketAddr,
+    /// Bounds and intervals of the transport.
+    pub limits: Limits,
+}
+
+impl NodeOptions {
+    /// A node as its configuration file says, with the built-in state machines.
+    pub fn from_config(config: NodeConfig) -> Self {
+        let client_address = config.cluster.addresses[&config.node].client;
+        Self {
+            node: config.node,
+            cluster: config.cluster,
+            identity: config.identity,
+            storage: config.storage,
+            clock: config.clock,
+            machines: Machines::builtin(),
+            sockets: Sockets::Udp,
+            client_address,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why a node did not start; nothing is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The node is not in the cluster.
+    #[error(transparent)]
+    Node(#[from] vivace_core::UnknownNode),
+    /// The storage can't be used.
+    #[error("storage: {0}")]
+    Storage(#[from] LogError),
+    /// The connections to peers can't be made.
+    #[error("transport: {0}")]
+    Transport(#[from] transport::StartError),
+    /// The port for clients can't be opened.
+    #[error("client port: {0}")]
+    ClientPort(#[from] ClientPortError),
+}
+
+/// A node that runs until it is dropped or [`RunningNode::shutdown`] is called.
+pub struct RunningNode {
+    transport: Arc<Transport>,
+    clients: ClientPort,
+    stop: mpsc::Sender<()>,
+    asked: mpsc::Sender<Asked>,
+}
+
+impl RunningNode {
+    /// Starts the node: opens its storage, recovers, binds its sockets.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub fn start(options: NodeOptions) -> Result<Self, StartError> {
+        let (durable_sender, durable) = mpsc::unbounded_channel();
+        let on_durable = Box::new(move |lsn| {
+            // The core is gone only when the node is shutting down.
+            let _ = durable_sender.send(lsn);
+        });
+        let opened = match &options.storage {
+            StorageConfig::Memory => {
+                let now = options.clock.read();
+                open_memory(now.time_ns / 1_000_000_000, on_durable)
+            }
+            StorageConfig::Log { directory } => {
+                open_log(directory, options.cluster.name.as_str(), options.node, on_durable)?
+            }
+        };
+        let (events_sender, events) = mpsc::channel(EVENTS_MAX);
+        let (asked, requests) = mpsc::channel(REQUESTS_MAX);
+        let (stop, stopped) = mpsc::channel(1);
+
+        let core = Core::recover(&options, opened)?;
+        let incarnation = core.incarnation;
+        let (priority, bulk) = sockets(options.sockets, &options.cluster, options.node);
+        let transport_config = TransportConfig {
+            cluster: options.cluster.name.clone(),
+            me: options.node,
+            site: options.cluster.addresses[&options.node].site,
+            incarnation,
+            identity: options.identity.clone(),
+            peers: peers(&options.cluster, options.node),
+            limits: options.limits,
+        };
+        let transport =
+            Arc::new(Transport::start(transport_config, priority, bulk, events_sender)?);
+        let clients = ClientPort::start(
+            options.client_address,
+            &options.identity,
+            &options.cluster,
+            asked.clone(),
+        )?;
+        let drive = core.drive(transport.clone(), events, requests, durable, stopped);
+        transport.priority_handle().spawn(drive);
+        Ok(Self { transport, clients, stop, asked })
+    }
+
+    /// The address that clients connect to.
+    pub fn client_address(&self) -> SocketAddr {
+        self.clients.local_address()
+    }
+
+    /// The node's view of itself.
+    ///
+    /// # Errors
+    /// [`Failure`] when the node is stopping.
+    pub async fn status(&self) -> Result<NodeStatus, Failure> {
+        let gone = || Failure::Unavailable { reason: "the node is stopping".into() };
+        let (reply, answer) = oneshot::channel();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let asked = Asked { request: Request::Status, deadline, reply };
+        self.asked.send(asked).await.map_err(|_| gone())?;
+        match answer.await.map_err(|_| gone())?? {
+            Success::Status(status) => Ok(*status),
+            other => unreachable!("a status request yields a status, not {other:?}"),
+        }
+    }
+
+    /// Stops taking requests, closes all connections, ends all threads.
+    pub fn shutdown(&self) {
+        self.clients.shutdown();
+        let _ = self.stop.try_send(());
+        self.transport.shutdown();
+    }
+}
+
+impl Drop for RunningNode {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn sockets(
+    sockets: Sockets,
+    cluster: &ClusterConfig,
+    node: NodeId,
+) -> (SocketFactory, SocketFactory) {
+    match sockets {
+        Sockets::Made { priority, bulk } => (priority, bulk),
+        Sockets::Udp => {
+            let at = cluster.addresses[&node];
+            let (priority, bulk) = (cluster.dscp_priority, cluster.dscp_bulk);
+            (
+                Box::new(move || ClassSocket::bind(at.priority, priority)),
+                Box::new(move || ClassSocket::bind(at.bulk, bulk)),
+            )
+        }
+    }
+}
+
+fn peers(cluster: &ClusterConfig, me: NodeId) -> Vec<PeerAddress> {
+    let others = cluster.addresses.iter().filter(|(node, _)| **node != me);
+    others
+        .map(|(&node, at)| PeerAddress {
+            node,
+            site: at.site,
+            priority: at.priority,
+            bulk: at.bulk,
+        })
+        .collect()
+}
+
+/// The protocol core and what it drives.
+struct Core {
+    node: vivace_core::Node,
+    me: NodeId,
+    incarnation: vivace_core::Incarnation,
+    cluster: ClusterConfig,
+    storage: Box<dyn Storage>,
+    clock: ClockSource,
+    started: Instant,
+    asked: BTreeMap<RequestId, oneshot::Sender<ClientReply>>,
+    last_request: u64,
+    malformed: u64,
+    send_refused: u64,
+}
+
+impl Core {
+    fn recover(options: &NodeOptions, opened: Opened) -> Result<Self, StartError> {
+        let started = Instant::now();
+        let now = Now { monotonic: Duration::ZERO, clock: options.clock.read() };
+        let mut node = vivace_core::Node::new(
+            options.node,
+            opened.incarnation,
+            options.cluster.cluster.clone(),
+            options.machines.clone(),
+            now,
+            rand::random(),
+        )?;
+        let records = opened.records.len();
+        for record in opened.records {
+            node.recover(record);
+        }
+        if records > 0 {
+            tracing::info!("recovered {records} records");
+        }
+        Ok(Self {
+            node,
+            me: options.node,
+            incarnation: opened.incarnation,
+            cluster: options.cluster.clone(),
+            storage: opened.storage,
+            clock: options.clock,
+            started,
+            asked: BTreeMap::new(),
+            last_request: 0,
+            malformed: 0,
+            send_refused: 0,
+        })
+    }
+
+    /// Feeds the core until the node stops.
+    async fn drive(
+        mut self,
+        transport: Arc<Transport>,
+        mut events: mpsc::Receiver<TransportEvent>,
+        mut requests: mpsc::Receiver<Asked>,
+        mut durable: mpsc::UnboundedReceiver<vivace_core::Lsn>,
+        mut stopped: mpsc::Receiver<()>,
+    ) {
+        loop {
+            let wakeup = self.node.next_deadline().map(|at| self.started + at);
+            tokio::select! {
+                biased;
+                _ = stopped.recv() => return,
+                Some(event) = events.recv() => {
+                    self.on_transport(&transport, event);
+                    for _ in 0..EVENTS_PER_TURN {
+                        let Ok(event) = events.try_recv() else { break };
+                        self.on_transport(&transport, event);
+                    }
+                }
+                Some(through) = durable.recv() => {
+                    self.handle(&transport, Event::Durable { through });
+                }
+                Some(asked) = requests.recv() => self.on_asked(&transport, asked),
+                () = sleep_until(wakeup) => self.handle(&transport, Event::Tick),
+            }
+            self.storage.flush();
+        }
+    }
+
+    fn on_transport(&mut self, transport: &Transport, event: TransportEvent) {
+        let event = match event {
+            TransportEvent::Received { from, class: TrafficClass::Priority, bytes } => {
+                match codec::decode(&bytes, message::PRIORITY_MESSAGE_BYTES_MAX) {
+                    Ok(message) => Event::Priority { from, message },
+                    Err(error) => return self.on_malformed(from, &error),
+                }
+            }
+            TransportEvent::Received { from, class: TrafficClass::Bulk, bytes } => {
+                match codec::decode(&bytes, codec::MESSAGE_BYTES_MAX) {
+                    Ok(message) => Event::Bulk { from, message },
+                    Err(error) => return self.on_malformed(from, &error),
+                }
+            }
+            TransportEvent::PeerUp { node, class, .. } => {
+                Event::PeerUp { node, class: core_class(class) }
+            }
+            TransportEvent::PeerDown { node, class } => {
+                Event::PeerDown { node, class: core_class(class) }
+            }
+            TransportEvent::Rtt { node, rtt } => Event::RoundTrip { node, rtt },
+        };
+        self.handle(transport, event);
+    }
+
+    fn on_malformed(&mut self, from: NodeId, error: &codec::CodecError) {
+        self.malformed += 1;
+        if self.malformed.is_power_of_two() {
+            tracing::warn!("dropped a message of {from}: {error} ({} so far)", self.malformed);
+        }
+    }
+
+    fn on_asked(&mut self, transport: &Transport, asked: Asked) {
+        if asked.request == Request::Status {
+            let status = self.status(transport);
+            let _ = asked.reply.send(Ok(Success::Status(Box::new(status))));
+            return;
+        }
+        if self.storage.pending_bytes() > DISK_PENDING_BYTES_MAX {
+            let reason = "the disk is behind".into();
+            let _ = asked.reply.send(Err(Failure::Busy { reason }));
+            return;
+        }
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        self.asked.insert(id, asked.reply);
+        let deadline = asked.deadline.saturating_duration_since(self.started);
+        self.handle(transport, Event::Request { id, request: asked.request, deadline });
+    }
+
+    fn handle(&mut self, transport: &Transport, event: Event) {
+        let now = Now { monotonic: self.started.elapsed(), clock: self.clock.read() };
+        for action in self.node.handle(now, event) {
+            match action {
+                Action::SendPriority { to, message } => {
+                    let bytes = codec::encode(&message).into();
+                    self.note(transport.send_priority(to, bytes));
+                }
+                Action::SendBulk { to, message } => {
+                    let lane =
+                        if message.is_awaited() { BulkLane::Read } else { BulkLane::Propagate };
+                    let bytes = codec::encode(&message).into();
+                    self.note(transport.send_bulk(to, lane, bytes));
+                }
+                Action::Persist { lsn, record } => self.storage.append(lsn, &record),
+                Action::Reply { request, reply } => {
+                    if let Some(waiting) = self.asked.remove(&request) {
+                        // A client that is gone needs no answer.
+                        let _ = waiting.send(reply);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A message that was not taken is as good as lost; the core repeats it.
+    fn note(&mut self, sent: Result<(), transport::SendError>) {
+        if sent.is_err() {
+            self.send_refused += 1;
+        }
+    }
+
+    fn status(&self, transport: &Transport) -> NodeStatus {
+        let core = self.node.status();
+        let links = transport.status();
+        let spec = self.cluster.cluster.spec();
+        let site_name = |site: u16| spec.sites.get(usize::from(site)).cloned().unwrap_or_default();
+        let mut refusals = core.causes;
+        refusals.extend(links.refusals.iter().map(|(cause, n)| (format!("peer port: {cause}"), *n)));
+        let own = [("malformed messages", self.malformed), ("messages not sent", self.send_refused)];
+        refusals.extend(own.iter().filter(|(_, n)| *n > 0).map(|(c, n)| ((*c).to_owned(), *n)));
+        let peers: Vec<PeerStatus> = links
+            .peers
+            .iter()
+            .map(|peer| PeerStatus {
+                node: peer.node,
+                site: site_name(peer.site),
+                priority: link_status(&peer.priority),
+                bulk: link_status(&peer.bulk),
+            })
+            .collect();
+        let mut warnings = self.cluster.cluster.warnings().to_vec();
+        warnings.extend(dscp_warnings(&peers));
+        if self.storage.name() == "memory" {
+            warnings.push("state is kept in memory only: it is gone when this process ends".into());
+        }
+        NodeStatus {
+            cluster: spec.name.clone(),
+            node: self.me.0,
+            site: site_name(self.cluster.addresses[&self.me].site.0),
+            incarnation: self.incarnation.0,
+            uptime_s: self.started.elapsed().as_secs(),
+            storage: self.storage.name().into(),
+            clock: core.clock,
+            peers,
+            containers: core.containers,
+            operations: core.operations,
+            backlog: core.backlog,
+            refusals,
+            warnings,
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn core_class(class: TrafficClass) -> Class {
+    match class {
+        TrafficClass::Priority => Class::Priority,
+        TrafficClass::Bulk => Class::Bulk,
+    }
+}
+
+fn link_status(link: &transport::LinkStatus) -> LinkStatus {
+    LinkStatus {
+        up: link.up,
+        rtt_us: link.rtt_us,
+        dscp_sent: link.dscp_sent.unwrap_or_default(),
+        dscp_seen_by_peer: link.dscp_seen_by_peer,
+        dscp_seen_here: link.dscp_seen_here,
+        messages_sent: link.messages_sent,
+        messages_received: link.messages_received,
+        bytes_sent: link.bytes_sent,
+        bytes_received: link.bytes_received,
+        dropped: link.drops.values().sum(),
+        queue_bytes: link.queue_bytes as u64,
+        reconnects: link.reconnects,
+        last_error: link.last_error.clone(),
+    }
+}
+
+/// Where the network does not keep the mark, priority is a wish.
+fn dscp_warnings(peers: &[PeerStatus]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for peer in peers {
+        for (class, link) in [("priority", &peer.priority), ("bulk", &peer.bulk)] {
+            match link.dscp_seen_by_peer {
+                Some(seen) if seen != link.dscp_sent => warnings.push(format!(
+                    "the network re-marks {class} traffic to node {}: DSCP {} arrives as {seen}",
+                    peer.node, link.dscp_sent
+                )),
+                Some(_) | None => {}
+            }
+        }
+    }
+    warnings
+}

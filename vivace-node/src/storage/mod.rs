@@ -1,0 +1,65 @@
+//! Where a node's durable records go.
+
+mod log;
+mod memory;
+
+use std::path::Path;
+
+use vivace_core::record::Record;
+use vivace_core::{Incarnation, Lsn, NodeId};
+
+pub use log::{LogError, LogStorage};
+pub use memory::MemoryStorage;
+
+/// Says that the log is durable up to a position. Called from any thread.
+pub type OnDurable = Box<dyn Fn(Lsn) + Send + Sync>;
+
+/// Takes records in order and says when they are durable.
+pub trait Storage: Send {
+    /// Adds a record behind all earlier ones; nothing is promised before
+    /// [`Storage::flush`].
+    fn append(&mut self, lsn: Lsn, record: &Record);
+
+    /// Begins to make all that was appended durable. Doesn't block.
+    fn flush(&mut self);
+
+    /// Bytes appended and not yet durable.
+    fn pending_bytes(&self) -> u64;
+
+    /// `memory` or `log`, for `status`.
+    fn name(&self) -> &'static str;
+}
+
+/// What an opened storage brings along from earlier lives.
+pub struct Opened {
+    /// The storage.
+    pub storage: Box<dyn Storage>,
+    /// This life of the node.
+    pub incarnation: Incarnation,
+    /// The durable records of earlier ones, in order.
+    pub records: Vec<Record>,
+}
+
+/// Opens a node's log, or makes it.
+///
+/// # Errors
+/// [`LogError`]; nothing was changed.
+pub fn open_log(
+    directory: &Path,
+    cluster: &str,
+    node: NodeId,
+    on_durable: OnDurable,
+) -> Result<Opened, LogError> {
+    LogStorage::open(directory, cluster, node, on_durable)
+}
+
+/// A storage that forgets all when the process ends. Its life number comes from
+/// the clock, so that two lives within 65,536 seconds never share one.
+pub fn open_memory(seconds_since_epoch: u64, on_durable: OnDurable) -> Opened {
+    let life = (seconds_since_epoch % u64::from(u16::MAX)) as u16 + 1;
+    Opened {
+        storage: Box::new(MemoryStorage::new(on_durable)),
+        incarnation: Incarnation(life),
+        records: Vec::new(),
+    }
+}

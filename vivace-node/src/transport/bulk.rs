@@ -1,0 +1,244 @@
+//! The bulk class: one long-lived unidirectional stream per lane and direction,
+//! each with one writer that drains a bounded queue.
+//!
+//! A stream begins with its lane (u8: 0 read, 1 propagate); then frames, each
+//! its length (u32, little-endian) and that many bytes. It ends only with the
+//! connection.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use bytes::{Bytes, BytesMut};
+use quinn::{Connection, IdleTimeout, ReadExactError, RecvStream, TransportConfig, VarInt};
+use vivace_core::Incarnation;
+
+use super::counters::DropCause;
+use super::event::{BulkLane, SendError, TrafficClass, TransportEvent};
+use super::lane_queue::{LaneQueue, QueueRefusal};
+use super::limits::Limits;
+use super::lock::lock;
+use super::pipe_window::PipeWindows;
+use super::refusal::{Ending, OrderlyEnd, Refusal, RefusalCause};
+use super::state::{Peer, Shared};
+
+const LANES: usize = BulkLane::ALL.len();
+
+/// A PING per so many idle timeouts: several may be lost on a full link.
+const KEEP_ALIVES_PER_TIMEOUT: u32 = 6;
+
+/// QUIC settings of the class's connections.
+pub(super) fn transport_config(limits: &Limits) -> TransportConfig {
+    let lane_window = limits.bulk_window_bytes;
+    // Two lanes, each with its window.
+    let connection_window = u64::from(lane_window) * LANES as u64;
+    let receive_window = VarInt::from_u64(connection_window).unwrap_or(VarInt::MAX);
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(LANES as u32))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(lane_window))
+        .receive_window(receive_window)
+        .send_window(connection_window)
+        .congestion_controller_factory(Arc::new(PipeWindows))
+        .keep_alive_interval(Some(limits.bulk_idle_timeout / KEEP_ALIVES_PER_TIMEOUT))
+        .max_idle_timeout(IdleTimeout::try_from(limits.bulk_idle_timeout).ok());
+    config
+}
+
+/// Queues to one peer, one per lane.
+pub(super) struct BulkQueues {
+    frame_bytes_max: usize,
+    lanes: [Arc<LaneQueue>; LANES],
+}
+
+impl BulkQueues {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let queue = |_| Arc::new(LaneQueue::new(limits.bulk_queue_bytes_max));
+        let lanes = BulkLane::ALL.map(queue);
+        Self {
+            frame_bytes_max: limits.bulk_frame_bytes_max,
+            lanes,
+        }
+    }
+
+    /// Bytes queued on both lanes, with their overhead.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.lanes.iter().map(|queue| queue.charged_bytes()).sum()
+    }
+
+    fn lane(&self, lane: BulkLane) -> &Arc<LaneQueue> {
+        &self.lanes[lane as usize]
+    }
+}
+
+/// Queues one frame to `peer`.
+pub(super) fn send(peer: &Peer, lane: BulkLane, frame: Bytes) -> Result<(), SendError> {
+    let (cause, error) = if frame.len() > peer.bulk_queues.frame_bytes_max {
+        (DropCause::TooLarge, SendError::TooLarge)
+    } else {
+        match peer.bulk_queues.lane(lane).push(frame) {
+            Ok(()) => return Ok(()),
+            Err(QueueRefusal::Closed) => (DropCause::Down, SendError::Down),
+            Err(QueueRefusal::Full) => (DropCause::QueueFull, SendError::Full),
+        }
+    };
+    peer.bulk.counters.on_dropped(cause, 1);
+    Err(error)
+}
+
+/// Lets sends through (`true`), or drops and counts what is queued.
+pub(super) fn attach(peer: &Peer, is_up: bool) {
+    for queue in &peer.bulk_queues.lanes {
+        if is_up {
+            queue.open();
+        } else {
+            peer.bulk
+                .counters
+                .on_dropped(DropCause::ConnectionEnded, queue.close());
+        }
+    }
+}
+
+/// Writes and reads the lanes until the connection ends, or the peer turns out
+/// to have restarted since.
+pub(super) async fn run(
+    shared: &Shared,
+    peer: &Peer,
+    connection: &Connection,
+    incarnation: Incarnation,
+) -> Ending {
+    let lanes_seen = Mutex::new([false; LANES]);
+    let reader = || read_lane(shared, peer, connection, &lanes_seen);
+    let ending = tokio::select! {
+        ending = write_lane(peer, connection, BulkLane::Read) => ending,
+        ending = write_lane(peer, connection, BulkLane::Propagate) => ending,
+        ending = reader() => ending,
+        ending = reader() => ending,
+        ending = restart_of_peer(peer, incarnation) => ending,
+        error = connection.closed() => error.into(),
+    };
+    match &ending {
+        Ending::Refused(refusal) => refusal.close(connection),
+        Ending::RefusedByPeer(_) | Ending::Lost(_) => {
+            let end = OrderlyEnd::PeerRestarted;
+            // Without effect where the connection is closed already.
+            connection.close(end.code(), end.reason().as_bytes());
+        }
+    }
+    ending
+}
+
+/// Resolves when the priority connection speaks for another life of the peer.
+/// Only changes count: what it said before may be older than this connection.
+async fn restart_of_peer(peer: &Peer, incarnation: Incarnation) -> Ending {
+    let mut life = peer.priority_life.subscribe();
+    loop {
+        // The sender lives as long as the peer, which we borrow.
+        let _ = life.changed().await;
+        let now = *life.borrow_and_update();
+        if now.is_some_and(|life| life != incarnation) {
+            return Ending::Lost(OrderlyEnd::PeerRestarted.reason().into());
+        }
+    }
+}
+
+async fn write_lane(peer: &Peer, connection: &Connection, lane: BulkLane) -> Ending {
+    let queue = peer.bulk_queues.lane(lane);
+    let written = async {
+        let mut stream = connection.open_uni().await.map_err(Ending::from)?;
+        // quinn serves the stream with the larger number first.
+        let urgency = match lane {
+            BulkLane::Read => 1,
+            BulkLane::Propagate => 0,
+        };
+        stream
+            .set_priority(urgency)
+            .map_err(|e| Ending::Lost(e.to_string()))?;
+        stream
+            .write_all(&[lane as u8])
+            .await
+            .map_err(write_ending)?;
+        loop {
+            let frame = queue.next().await;
+            let frame_bytes = frame.len();
+            // The limit is below 4 GiB, so the length fits.
+            let length = Bytes::copy_from_slice(&(frame_bytes as u32).to_le_bytes());
+            stream
+                .write_all_chunks(&mut [length, frame])
+                .await
+                .map_err(write_ending)?;
+            queue.written(frame_bytes);
+            peer.bulk.counters.on_sent(frame_bytes);
+        }
+    };
+    let outcome: Result<std::convert::Infallible, Ending> = written.await;
+    match outcome {
+        Ok(never) => match never {},
+        Err(ending) => ending,
+    }
+}
+
+/// Accepts one of the peer's streams and reads its frames.
+async fn read_lane(
+    shared: &Shared,
+    peer: &Peer,
+    connection: &Connection,
+    lanes_seen: &Mutex<[bool; LANES]>,
+) -> Ending {
+    let frames = async {
+        let mut stream = connection.accept_uni().await.map_err(Ending::from)?;
+        let mut lane = [0];
+        stream.read_exact(&mut lane).await.map_err(read_ending)?;
+        let detail = format!("lane {}", lane[0]);
+        match lock(lanes_seen).get_mut(usize::from(lane[0])) {
+            None => return Err(Refusal::new(RefusalCause::UnknownLane, detail).into()),
+            Some(true) => return Err(Refusal::new(RefusalCause::DuplicateLane, detail).into()),
+            Some(seen) => *seen = true,
+        }
+        loop {
+            let bytes = read_frame(&mut stream, shared.limits.bulk_frame_bytes_max).await?;
+            peer.bulk.counters.on_received(bytes.len());
+            let (from, class) = (peer.address.node, TrafficClass::Bulk);
+            shared
+                .events
+                .bulk(TransportEvent::Received { from, class, bytes })
+                .await;
+        }
+    };
+    let outcome: Result<std::convert::Infallible, Ending> = frames.await;
+    match outcome {
+        Ok(never) => match never {},
+        Err(ending) => ending,
+    }
+}
+
+async fn read_frame(stream: &mut RecvStream, frame_bytes_max: usize) -> Result<Bytes, Ending> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).await.map_err(read_ending)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > frame_bytes_max {
+        let detail = format!("a frame of {length} bytes; at most {frame_bytes_max}");
+        return Err(Refusal::new(RefusalCause::FrameTooLarge, detail).into());
+    }
+    let mut frame = BytesMut::zeroed(length);
+    stream.read_exact(&mut frame).await.map_err(read_ending)?;
+    Ok(frame.freeze())
+}
+
+fn read_ending(error: ReadExactError) -> Ending {
+    let truncated = |detail: &str| Refusal::new(RefusalCause::TruncatedFrame, detail).into();
+    match error {
+        ReadExactError::FinishedEarly(_) => truncated("the stream ended"),
+        ReadExactError::ReadError(quinn::ReadError::ConnectionLost(error)) => error.into(),
+        ReadExactError::ReadError(quinn::ReadError::Reset(_)) => truncated("the stream was reset"),
+        ReadExactError::ReadError(error) => Ending::Lost(io::Error::from(error).to_string()),
+    }
+}
+
+fn write_ending(error: quinn::WriteError) -> Ending {
+    match error {
+        quinn::WriteError::ConnectionLost(error) => error.into(),
+        error => Ending::Lost(error.to_string()),
+    }
+}

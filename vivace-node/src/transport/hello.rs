@@ -1,0 +1,297 @@
+//! The first exchange on a connection between nodes. TLS has shown that a
+//! certificate leads to our CA; the hello shows that it is the right one.
+//!
+//! `connect().await` is Ok although the server refuses our certificate (TLS 1.3:
+//! the client is done first), so only an answered hello makes a peer. On one
+//! bidirectional stream the dialer sends its hello, the acceptor checks it and
+//! sends its own, and the dialer's end of stream says that it agrees too.
+//!
+//! A hello on the wire, integers little-endian:
+//! ```text
+//! length of the rest: u8 | "VIVA" | version: u16 | class: u8 (0 priority, 1 bulk)
+//! | node: u16 | site: u16 | incarnation: u16 | cluster: the remaining 1 to 63 bytes
+//! ```
+
+use quinn::{Connection, ReadExactError, RecvStream, WriteError};
+use vivace_core::{Incarnation, NodeId, SiteId};
+
+use super::event::TrafficClass;
+use super::identity::{ClusterName, LABEL_BYTES_MAX, Role};
+use super::refusal::{Ending, Refusal, RefusalCause};
+use super::state::{AddressBook, LocalNode};
+
+/// Version of the peer protocol; nodes of different versions refuse each other.
+pub(super) const PROTOCOL_VERSION: u16 = 1;
+
+const MAGIC: &[u8; 4] = b"VIVA";
+const FIXED_BYTES: usize = 13;
+const BODY_BYTES_MAX: usize = FIXED_BYTES + LABEL_BYTES_MAX;
+
+/// What a node says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hello {
+    pub(super) version: u16,
+    pub(super) class: TrafficClass,
+    pub(super) node: NodeId,
+    pub(super) site: SiteId,
+    pub(super) incarnation: Incarnation,
+    pub(super) cluster: ClusterName,
+}
+
+impl Hello {
+    pub(super) fn of(local: &LocalNode, class: TrafficClass) -> Self {
+        Self {
+            version: PROTOCOL_VERSION,
+            class,
+            node: local.node,
+            site: local.site,
+            incarnation: local.incarnation,
+            cluster: local.cluster.clone(),
+        }
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut body = MAGIC.to_vec();
+        body.extend(self.version.to_le_bytes());
+        body.push(self.class as u8);
+        for number in [self.node.0, self.site.0, self.incarnation.0] {
+            body.extend(number.to_le_bytes());
+        }
+        body.extend(self.cluster.as_str().as_bytes());
+        // A cluster's name is at most 63 bytes, so the length fits.
+        body.insert(0, body.len() as u8);
+        body
+    }
+
+    /// Reads a body (without its length); every byte must belong to it.
+    pub(super) fn decode(body: &[u8]) -> Result<Self, Refusal> {
+        let malformed = |what: &str| Refusal::new(RefusalCause::MalformedHello, what);
+        let Some((fixed, cluster)) = body.split_first_chunk::<FIXED_BYTES>() else {
+            return Err(malformed("the hello is shorter than its fixed fields"));
+        };
+        let [m0, m1, m2, m3, v0, v1, class, n0, n1, s0, s1, i0, i1] = *fixed;
+        if [m0, m1, m2, m3] != *MAGIC {
+            return Err(malformed("the hello doesn't begin with VIVA"));
+        }
+        let class = match class {
+            0 => TrafficClass::Priority,
+            1 => TrafficClass::Bulk,
+            _ => return Err(malformed("the hello names no traffic class")),
+        };
+        let cluster = std::str::from_utf8(cluster)
+            .ok()
+            .and_then(|c| ClusterName::new(c).ok());
+        Ok(Self {
+            version: u16::from_le_bytes([v0, v1]),
+            class,
+            node: NodeId(u16::from_le_bytes([n0, n1])),
+            site: SiteId(u16::from_le_bytes([s0, s1])),
+            incarnation: Incarnation(u16::from_le_bytes([i0, i1])),
+            cluster: cluster.ok_or_else(|| malformed("the hello's cluster is no DNS label"))?,
+        })
+    }
+}
+
+/// Greets `expected`, whom we dialed; its hello if both sides agree.
+pub(super) async fn greet_as_dialer(
+    connection: &Connection,
+    local: &LocalNode,
+    class: TrafficClass,
+    expected: (NodeId, SiteId),
+) -> Result<Hello, Ending> {
+    let role = node_role(connection, local)?;
+    if role.0 != expected.0 {
+        let detail = format!(
+            "dialed {}, whose port has the certificate of {}",
+            expected.0, role.0
+        );
+        return Err(Refusal::new(RefusalCause::WrongNode, detail).into());
+    }
+    let (mut send, mut recv) = connection.open_bi().await?;
+    send.write_all(&Hello::of(local, class).encode())
+        .await
+        .map_err(write_ending)?;
+    let hello = read_hello(&mut recv).await?;
+    check(&hello, role, local, class, expected)?;
+    // The stream's end is our agreement. It can only fail if the peer has reset
+    // the stream or the connection, which the session will hear.
+    let _ = send.finish();
+    Ok(hello)
+}
+
+/// Greets whoever dialed us; its hello if both sides agree.
+pub(super) async fn greet_as_acceptor(
+    connection: &Connection,
+    local: &LocalNode,
+    class: TrafficClass,
+    book: &AddressBook,
+) -> Result<Hello, Ending> {
+    let role = node_role(connection, local)?;
+    let (mut send, mut recv) = connection.accept_bi().await?;
+    let hello = read_hello(&mut recv).await?;
+    let Some(peer) = book.get(&role.0) else {
+        let detail = format!("{} is not in the address book", role.0);
+        return Err(Refusal::new(RefusalCause::UnknownNode, detail).into());
+    };
+    check(
+        &hello,
+        role,
+        local,
+        class,
+        (peer.address.node, peer.address.site),
+    )?;
+    if hello.node >= local.node {
+        let detail = format!("{} must wait for {} to dial", hello.node, local.node);
+        return Err(Refusal::new(RefusalCause::WrongDirection, detail).into());
+    }
+    send.write_all(&Hello::of(local, class).encode())
+        .await
+        .map_err(write_ending)?;
+    let _ = send.finish();
+    match recv.read(&mut [0; 1]).await {
+        Ok(None) => Ok(hello),
+        Ok(Some(_)) => {
+            let detail = "bytes after the hello";
+            Err(Refusal::new(RefusalCause::MalformedHello, detail).into())
+        }
+        Err(error) => Err(read_ending(error)),
+    }
+}
+
+/// The node that the peer's certificate speaks for.
+fn node_role(connection: &Connection, local: &LocalNode) -> Result<(NodeId, SiteId), Refusal> {
+    let role = Role::of_peer(connection)
+        .map_err(|error| Refusal::new(RefusalCause::NoRole, error.to_string()))?;
+    if *role.cluster() != local.cluster {
+        return Err(Refusal::new(
+            RefusalCause::WrongCluster,
+            format!("the certificate is {role}"),
+        ));
+    }
+    match role {
+        Role::Node { node, site, .. } => Ok((node, site)),
+        Role::Client { .. } => {
+            let detail = format!("{role} may not use a port between nodes");
+            Err(Refusal::new(RefusalCause::NotANode, detail))
+        }
+    }
+}
+
+/// Whether certificate, hello and address book say the same.
+fn check(
+    hello: &Hello,
+    certified: (NodeId, SiteId),
+    local: &LocalNode,
+    class: TrafficClass,
+    expected: (NodeId, SiteId),
+) -> Result<(), Refusal> {
+    let refuse = |cause, detail: String| Err(Refusal::new(cause, detail));
+    if hello.version != PROTOCOL_VERSION {
+        let detail = format!("version {} here, {} there", PROTOCOL_VERSION, hello.version);
+        return refuse(RefusalCause::WrongVersion, detail);
+    }
+    if hello.class != class {
+        let detail = format!("a {} hello on a {} port", hello.class.name(), class.name());
+        return refuse(RefusalCause::WrongClass, detail);
+    }
+    if hello.cluster != local.cluster {
+        let detail = format!("cluster {} here, {} there", local.cluster, hello.cluster);
+        return refuse(RefusalCause::WrongCluster, detail);
+    }
+    if hello.node != certified.0 || certified.0 != expected.0 {
+        let detail = format!(
+            "the hello says {}, the certificate {}, the address book {}",
+            hello.node, certified.0, expected.0
+        );
+        return refuse(RefusalCause::WrongNode, detail);
+    }
+    if hello.site != certified.1 || certified.1 != expected.1 {
+        let detail = format!(
+            "{}: the hello says {}, the certificate {}, the address book {}",
+            hello.node, hello.site, certified.1, expected.1
+        );
+        return refuse(RefusalCause::WrongSite, detail);
+    }
+    Ok(())
+}
+
+async fn read_hello(recv: &mut RecvStream) -> Result<Hello, Ending> {
+    let mut length = [0];
+    recv.read_exact(&mut length)
+        .await
+        .map_err(read_exact_ending)?;
+    let length = usize::from(length[0]);
+    if length > BODY_BYTES_MAX {
+        let detail = format!("a hello of {length} bytes; at most {BODY_BYTES_MAX}");
+        return Err(Refusal::new(RefusalCause::MalformedHello, detail).into());
+    }
+    let mut body = [0; BODY_BYTES_MAX];
+    recv.read_exact(&mut body[..length])
+        .await
+        .map_err(read_exact_ending)?;
+    Ok(Hello::decode(&body[..length])?)
+}
+
+fn read_exact_ending(error: ReadExactError) -> Ending {
+    match error {
+        ReadExactError::FinishedEarly(_) => {
+            Refusal::new(RefusalCause::MalformedHello, "the hello is cut off").into()
+        }
+        ReadExactError::ReadError(error) => read_ending(error),
+    }
+}
+
+fn read_ending(error: quinn::ReadError) -> Ending {
+    match error {
+        quinn::ReadError::ConnectionLost(error) => error.into(),
+        other => Ending::Lost(other.to_string()),
+    }
+}
+
+fn write_ending(error: WriteError) -> Ending {
+    match error {
+        WriteError::ConnectionLost(error) => error.into(),
+        other => Ending::Lost(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            version: PROTOCOL_VERSION,
+            class: TrafficClass::Bulk,
+            node: NodeId(0x0102),
+            site: SiteId(3),
+            incarnation: Incarnation(0xfffe),
+            cluster: ClusterName::new("alpha").expect("a label"),
+        }
+    }
+
+    #[test]
+    fn a_hello_has_these_bytes() {
+        let golden = b"\x12VIVA\x01\x00\x01\x02\x01\x03\x00\xfe\xffalpha";
+        assert_eq!(hello().encode(), golden);
+        assert_eq!(Hello::decode(&golden[1..]), Ok(hello()));
+    }
+
+    #[test]
+    fn a_hello_cut_anywhere_or_with_any_wrong_byte_never_panics() {
+        let golden = hello().encode();
+        for length in 1..golden.len() {
+            let decoded = Hello::decode(&golden[1..length]);
+            // Cut inside the cluster's name it is a hello of another cluster.
+            assert_eq!(decoded.is_err(), length <= 1 + FIXED_BYTES, "{length}");
+        }
+        for at in 1..golden.len() {
+            for value in 0..=u8::MAX {
+                let mut bytes = golden.clone();
+                bytes[at] = value;
+                let decoded = Hello::decode(&bytes[1..]);
+                assert!(bytes == golden || decoded != Ok(hello()));
+            }
+        }
+    }
+}

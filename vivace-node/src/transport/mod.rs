@@ -1,0 +1,272 @@
+//! Messages between nodes, in two classes that never wait for each other
+//! (DESIGN §7): each its own QUIC connection per pair of nodes, UDP socket,
+//! endpoint, OS thread and DSCP.
+//!
+//! ```text
+//!             TransportEvent (one bounded queue)
+//!   owner  <------------------------------------+---------------------+
+//!     | send_priority                           |                     |
+//!     +-----> PrioritySender --> datagrams  [thread vivace-priority]  |
+//!     | send_bulk                                                     |
+//!     +-----> LaneQueue -------> streams              [thread vivace-bulk]
+//! ```
+//!
+//! The lower node dials, both directions share the connection, and a peer counts
+//! as up only after a hello that fits its certificate and the address book on
+//! both sides.
+
+mod accept;
+mod bulk;
+mod class_thread;
+mod counters;
+mod dial;
+mod dscp_table;
+mod event;
+mod events;
+mod fixed_window;
+mod hello;
+pub mod identity;
+mod lane_queue;
+mod limits;
+mod link;
+mod lock;
+mod pipe_window;
+mod priority;
+mod refusal;
+mod session;
+mod socket;
+mod state;
+mod status;
+mod token_bucket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use vivace_core::{Incarnation, NodeId, SiteId};
+
+use class_thread::ClassThread;
+use events::Events;
+use identity::{ClusterName, Identity, Role};
+use refusal::RefusalLog;
+use state::{AddressBook, LocalNode, Peer, Shared};
+
+pub use class_thread::{SocketFactory, ThreadError};
+pub use dscp_table::{DscpObservation, REMOTES_MAX};
+pub use event::{BulkLane, SendError, TrafficClass, TransportEvent};
+pub use limits::{
+    BULK_FRAME_OVERHEAD_BYTES, LimitError, Limits, PRIORITY_MESSAGE_BYTES_MAX, PRIORITY_MTU_BYTES,
+};
+pub use refusal::RefusalCause;
+pub use socket::{ClassSocket, DSCP_MAX, DscpSocket, ObservedDscp, ObservesDscp};
+pub use state::PeerAddress;
+pub use status::{LinkStatus, PeerStatus, TransportStatus};
+
+/// Who we are, whom we talk to, and within which bounds.
+#[derive(Clone, Debug)]
+pub struct TransportConfig {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Our node.
+    pub me: NodeId,
+    /// The site that we stand in.
+    pub site: SiteId,
+    /// Our present life; larger at every start.
+    pub incarnation: Incarnation,
+    /// Our certificate, which must say the same.
+    pub identity: Identity,
+    /// Every other node; those with a smaller number dial us.
+    pub peers: Vec<PeerAddress>,
+    /// Bounds and intervals.
+    pub limits: Limits,
+}
+
+/// Why the transport did not start; nothing is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A limit is out of its range.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// The certificate speaks for someone else.
+    #[error("the certificate is for {certified}, the configuration for {configured}")]
+    Identity {
+        /// What the certificate says.
+        certified: Role,
+        /// What `cluster`, `me` and `site` say.
+        configured: Role,
+    },
+    /// `peers` has our own node.
+    #[error("peers: {0} is our own node; list the others only")]
+    PeerIsSelf(NodeId),
+    /// `peers` has a node twice.
+    #[error("peers: {0} is listed twice")]
+    PeerTwice(NodeId),
+    /// A class's thread did not start.
+    #[error("{}: {source}", class.name())]
+    Thread {
+        /// The class.
+        class: TrafficClass,
+        /// What went wrong.
+        source: ThreadError,
+    },
+}
+
+/// Both classes' connections to every peer. Dropping it is [`shutdown`](Self::shutdown).
+pub struct Transport {
+    shared: Arc<Shared>,
+    priority: ClassThread,
+    bulk: ClassThread,
+}
+
+impl Transport {
+    /// Starts both threads and begins to dial. Each factory runs on its class's
+    /// thread, inside its runtime.
+    ///
+    /// `events` must be drained: bulk waits while it is half full, ups and downs
+    /// wait while it is full, and priority messages that find it full are dropped
+    /// and counted.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub fn start(
+        config: TransportConfig,
+        priority: SocketFactory,
+        bulk: SocketFactory,
+        events: mpsc::Sender<TransportEvent>,
+    ) -> Result<Self, StartError> {
+        config.limits.validate()?;
+        let identity = config.identity.clone();
+        let shared = Arc::new(shared_state(config, events)?);
+        let start = |class, factory| {
+            ClassThread::start(shared.clone(), class, identity.clone(), factory)
+                .map_err(|source| StartError::Thread { class, source })
+        };
+        let priority = start(TrafficClass::Priority, priority)?;
+        match start(TrafficClass::Bulk, bulk) {
+            Ok(bulk) => Ok(Self {
+                shared,
+                priority,
+                bulk,
+            }),
+            Err(error) => {
+                shared.shutdown.send_replace(true);
+                priority.join();
+                Err(error)
+            }
+        }
+    }
+
+    /// The priority thread's runtime: what runs there reaches the priority
+    /// connections without a change of thread. Tasks on it end with the
+    /// transport; one that computes for long delays every timestamp.
+    pub fn priority_handle(&self) -> Handle {
+        self.priority.runtime.clone()
+    }
+
+    /// The address that a class's socket is bound to.
+    pub fn local_addr(&self, class: TrafficClass) -> SocketAddr {
+        match class {
+            TrafficClass::Priority => self.priority.local_addr,
+            TrafficClass::Bulk => self.bulk.local_addr,
+        }
+    }
+
+    /// Queues a priority message of up to [`PRIORITY_MESSAGE_BYTES_MAX`] bytes.
+    /// Doesn't block, from any thread. It may be lost on the way, or overtaken;
+    /// it arrives at most once.
+    ///
+    /// # Errors
+    /// [`SendError`]; the message surely was not sent.
+    pub fn send_priority(&self, to: NodeId, message: Bytes) -> Result<(), SendError> {
+        let peer = self.shared.book.get(&to).ok_or(SendError::Unknown)?;
+        peer.priority_sender.send(&peer.priority, &message)
+    }
+
+    /// Queues a bulk message of up to [`Limits::bulk_frame_bytes_max`] bytes.
+    /// Doesn't block, from any thread. It arrives once, in order within its lane,
+    /// unless the connection ends first: then `PeerDown` says so, and whether it
+    /// arrived is unknown.
+    ///
+    /// # Errors
+    /// [`SendError`]; the message surely was not sent.
+    pub fn send_bulk(&self, to: NodeId, lane: BulkLane, message: Bytes) -> Result<(), SendError> {
+        let peer = self.shared.book.get(&to).ok_or(SendError::Unknown)?;
+        bulk::send(peer, lane, message)
+    }
+
+    /// The present state of every connection, and all counts.
+    pub fn status(&self) -> TransportStatus {
+        TransportStatus::of(&self.shared)
+    }
+
+    /// Closes every connection and ends both threads, within about a second; a
+    /// thread that calls this itself ends soon after. Further calls do nothing.
+    /// No event follows, not even `PeerDown`.
+    pub fn shutdown(&self) {
+        self.shared.shutdown.send_replace(true);
+        self.priority.join();
+        self.bulk.join();
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+/// Checks the configuration and makes what both threads share.
+fn shared_state(
+    config: TransportConfig,
+    events: mpsc::Sender<TransportEvent>,
+) -> Result<Shared, StartError> {
+    let TransportConfig {
+        cluster,
+        me,
+        site,
+        incarnation,
+        identity,
+        peers,
+        limits,
+    } = config;
+    let configured = Role::Node {
+        cluster: cluster.clone(),
+        node: me,
+        site,
+    };
+    if *identity.role() != configured {
+        return Err(StartError::Identity {
+            certified: identity.role().clone(),
+            configured,
+        });
+    }
+    let mut book = AddressBook::new();
+    for address in peers {
+        let node = address.node;
+        if node == me {
+            return Err(StartError::PeerIsSelf(node));
+        }
+        if book
+            .insert(node, Arc::new(Peer::new(address, &limits)))
+            .is_some()
+        {
+            return Err(StartError::PeerTwice(node));
+        }
+    }
+    Ok(Shared {
+        local: LocalNode {
+            cluster,
+            node: me,
+            site,
+            incarnation,
+        },
+        book,
+        limits,
+        events: Events::new(events),
+        refused: RefusalLog::new("refused a connection"),
+        refused_by_peers: RefusalLog::new("a peer refused our connection"),
+        shutdown: watch::Sender::new(false),
+    })
+}

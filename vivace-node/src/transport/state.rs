@@ -1,0 +1,101 @@
+//! What both threads and every task share: who we are, whom we know, the counts.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use vivace_core::{Incarnation, NodeId, SiteId};
+
+use super::bulk::BulkQueues;
+use super::event::TrafficClass;
+use super::events::Events;
+use super::identity::ClusterName;
+use super::limits::Limits;
+use super::link::Link;
+use super::priority::PrioritySender;
+use super::refusal::{Ending, RefusalLog};
+
+/// Where a peer is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// The peer.
+    pub node: NodeId,
+    /// The site that it stands in; its certificate must say the same.
+    pub site: SiteId,
+    /// Its priority socket.
+    pub priority: SocketAddr,
+    /// Its bulk socket.
+    pub bulk: SocketAddr,
+}
+
+/// Who we are, as a hello says it.
+pub(super) struct LocalNode {
+    pub(super) cluster: ClusterName,
+    pub(super) node: NodeId,
+    pub(super) site: SiteId,
+    pub(super) incarnation: Incarnation,
+}
+
+pub(super) struct Peer {
+    pub(super) address: PeerAddress,
+    pub(super) priority: Link,
+    pub(super) priority_sender: PrioritySender,
+    pub(super) bulk: Link,
+    pub(super) bulk_queues: BulkQueues,
+    /// Which life of the peer its priority connection speaks for. Bulk goes by
+    /// it: its own timeout is long, and priority notices a restart first.
+    pub(super) priority_life: watch::Sender<Option<Incarnation>>,
+}
+
+impl Peer {
+    pub(super) fn new(address: PeerAddress, limits: &Limits) -> Self {
+        Self {
+            address,
+            priority: Link::new(TrafficClass::Priority),
+            priority_sender: PrioritySender::new(limits),
+            bulk: Link::new(TrafficClass::Bulk),
+            bulk_queues: BulkQueues::new(limits),
+            priority_life: watch::Sender::new(None),
+        }
+    }
+
+    pub(super) fn link(&self, class: TrafficClass) -> &Link {
+        match class {
+            TrafficClass::Priority => &self.priority,
+            TrafficClass::Bulk => &self.bulk,
+        }
+    }
+
+    pub(super) fn socket_address(&self, class: TrafficClass) -> SocketAddr {
+        match class {
+            TrafficClass::Priority => self.address.priority,
+            TrafficClass::Bulk => self.address.bulk,
+        }
+    }
+}
+
+/// The other nodes of the cluster, by number.
+pub(super) type AddressBook = BTreeMap<NodeId, Arc<Peer>>;
+
+pub(super) struct Shared {
+    pub(super) local: LocalNode,
+    pub(super) book: AddressBook,
+    pub(super) limits: Limits,
+    pub(super) events: Events,
+    pub(super) refused: RefusalLog,
+    pub(super) refused_by_peers: RefusalLog,
+    /// Turns true once, at the end.
+    pub(super) shutdown: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// Counts an ending's refusal, if it is one.
+    pub(super) fn record(&self, ending: &Ending, remote: SocketAddr) {
+        match ending {
+            Ending::Refused(refusal) => self.refused.record(refusal, remote),
+            Ending::RefusedByPeer(refusal) => self.refused_by_peers.record(refusal, remote),
+            Ending::Lost(why) => tracing::debug!(%remote, %why, "connection ended"),
+        }
+    }
+}
