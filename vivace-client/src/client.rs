@@ -18,6 +18,7 @@ use crate::connect::{self, ConnectError};
 use crate::dispatch::{self, Effect, Ended};
 use crate::error::OperationError;
 use crate::exchange::{ExchangeError, exchange};
+use crate::node::Node;
 use crate::nodes::Nodes;
 use crate::rmw::Rmw;
 use crate::rw::Rw;
@@ -95,31 +96,31 @@ impl Client {
         }
     }
 
-    /// What each configured node says of itself, in the configuration's order.
-    ///
-    /// Asks one after another, each for at most [`ClientConfig::timeout`].
+    /// What each configured node says of itself, in the configuration's order, by
+    /// [`ClientConfig::timeout`] at the latest.
     pub async fn statuses(&self) -> Vec<(SocketAddr, Result<NodeStatus, OperationError>)> {
+        let deadline = Instant::now() + self.0.timeout;
+        let asked: Vec<_> = self
+            .0
+            .nodes
+            .all()
+            .iter()
+            .cloned()
+            .map(|node| {
+                let address = node.address;
+                (
+                    address,
+                    tokio::spawn(async move { status_of(&node, deadline).await }),
+                )
+            })
+            .collect();
         let mut statuses = Vec::new();
-        for node in self.0.nodes.all() {
-            statuses.push((node.address, self.status_of(node).await));
+        for (address, status) in asked {
+            let broken =
+                |error: tokio::task::JoinError| OperationError::unavailable(error.to_string());
+            statuses.push((address, status.await.map_err(broken).flatten()));
         }
         statuses
-    }
-
-    async fn status_of(&self, node: &crate::node::Node) -> Result<NodeStatus, OperationError> {
-        let connection = timeout(self.0.timeout, node.connect())
-            .await
-            .map_err(|_| OperationError::unavailable("no connection by the deadline"))?
-            .map_err(|error| OperationError::unavailable(error.to_string()))?;
-        let deadline = Instant::now() + self.0.timeout;
-        match exchange(&connection, &Request::Status, deadline, 0).await {
-            Ok(Ok(Success::Status(status))) => Ok(*status),
-            Ok(Ok(other)) => Err(unfitting(Effect::Read, &other)),
-            Ok(Err(failure)) => Err(failure.into()),
-            Err(ExchangeError::NotSent(reason) | ExchangeError::NoReply(reason)) => {
-                Err(OperationError::unavailable(reason))
-            }
-        }
     }
 
     /// Tells the nodes that this client and its clones are done. Operations that are
@@ -155,6 +156,10 @@ impl Client {
         self.perform(request, deadline, Effect::Read)
             .await
             .map_err(|ended| match ended {
+                // What changes nothing can be in no doubt.
+                Ended::Failed(
+                    OperationError::Unknown { reason } | OperationError::Conflict { reason },
+                ) => OperationError::Unavailable { reason },
                 Ended::Failed(error) => error,
                 Ended::SessionForgotten => OperationError::unavailable("an answer out of place"),
             })
@@ -245,6 +250,21 @@ impl Object {
             OperationError::invalid("key", reason)
         })?;
         Ok((self.container.clone(), key))
+    }
+}
+
+async fn status_of(node: &Node, deadline: Instant) -> Result<NodeStatus, OperationError> {
+    let connection = timeout_at(deadline, node.connect())
+        .await
+        .map_err(|_| OperationError::unavailable("no connection by the deadline"))?
+        .map_err(|error| OperationError::unavailable(error.to_string()))?;
+    match exchange(&connection, &Request::Status, deadline, 0).await {
+        Ok(Ok(Success::Status(status))) => Ok(*status),
+        Ok(Ok(other)) => Err(unfitting(Effect::Read, &other)),
+        Ok(Err(failure)) => Err(failure.into()),
+        Err(ExchangeError::NotSent(reason) | ExchangeError::NoReply(reason)) => {
+            Err(OperationError::unavailable(reason))
+        }
     }
 }
 

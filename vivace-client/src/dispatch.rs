@@ -38,8 +38,9 @@ const ROUND_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest pause between two rounds.
 const ROUND_PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// How a node begins the reason of a `Busy` that concerns itself alone.
-const LEAVING_REASON: &str = "shutting down";
+/// How a node begins the reason of a `Busy` or `Unavailable` that concerns itself
+/// alone: another node may well carry out the request.
+const LEAVING_REASONS: [&str; 2] = ["shutting down", "this node is stopping"];
 
 /// What an operation changes, and so what may be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +122,7 @@ pub(crate) async fn dispatch(
             Effect::Read | Effect::Write | Effect::Command { repeated: false } => None,
         },
         refusal: None,
+        not_sent: None,
     };
     operation.run().await
 }
@@ -141,6 +143,8 @@ struct Operation<'a> {
     may_be_applied: Option<String>,
     /// The last answer of a node that did not carry it out.
     refusal: Option<Failure>,
+    /// Why the last attempt did not begin: it never reached its node, or that one leaves.
+    not_sent: Option<String>,
 }
 
 impl Operation<'_> {
@@ -243,9 +247,17 @@ impl Operation<'_> {
             }
             Ok(Err(Failure::Unknown { reason })) => self.on_unknown(reason),
             Err(ExchangeError::NoReply(reason)) => self.on_unknown(format!("{address}: {reason}")),
-            Err(ExchangeError::NotSent(_)) => Judgment::Open,
-            Ok(Err(Failure::Busy { reason })) if reason.starts_with(LEAVING_REASON) => {
+            Err(ExchangeError::NotSent(reason)) => {
+                self.not_sent = Some(format!("{address}: {reason}"));
+                Judgment::Open
+            }
+            Ok(Err(Failure::Busy { reason } | Failure::Unavailable { reason }))
+                if LEAVING_REASONS
+                    .iter()
+                    .any(|leaving| reason.starts_with(leaving)) =>
+            {
                 self.nodes.set_leaving(attempt.node);
+                self.not_sent = Some(format!("{address}: {reason}"));
                 Judgment::Open
             }
             Ok(Err(failure)) => self.on_refusal(failure),
@@ -290,7 +302,9 @@ impl Operation<'_> {
             }
             (_, Some(refusal), _) => Ended::Failed(refusal.into()),
             (_, None, Some(reason)) => Ended::Failed(OperationError::Unavailable { reason }),
-            (_, None, None) => Ended::Failed(OperationError::unavailable(self.nodes.causes())),
+            (_, None, None) => Ended::Failed(OperationError::unavailable(
+                self.not_sent.unwrap_or_else(|| self.nodes.causes()),
+            )),
         })
     }
 }

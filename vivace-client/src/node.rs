@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use quinn::{Connection, ConnectionError, Endpoint};
+use quinn::{Connection, ConnectionError, Endpoint, VarInt};
 use tokio::time::{Instant, timeout};
 use vivace_core::client_protocol::Request;
 
@@ -72,6 +72,10 @@ pub enum NodeError {
         reason: String,
     },
 }
+
+// How a node's client port closes a connection.
+const CLOSED_CERTIFICATE_REFUSED: u32 = 1;
+const CLOSED_STOPPING: u32 = 2;
 
 /// One node, and what is known of it.
 pub(crate) struct Node {
@@ -162,20 +166,24 @@ impl Node {
                     ..Reach::default()
                 };
             }
-            Err(error) => self.set_down(error.clone()),
+            Err(error) => {
+                let doubled = RETRY_PAUSE_MIN * 2u32.pow(self.reach().failures.min(10));
+                self.set_down(error.clone(), doubled.min(RETRY_PAUSE_MAX));
+            }
         }
         made
     }
 
-    /// Remembers that the node can't serve now: it is tried last until its pause ends.
-    pub(crate) fn set_down(&self, error: NodeError) {
-        let mut reach = self.reach();
-        let doubled = RETRY_PAUSE_MIN * 2u32.pow(reach.failures.min(10));
+    /// Has the node tried last for a while: it said that it is shutting down.
+    pub(crate) fn set_leaving(&self) {
+        self.set_down(NodeError::Leaving, RETRY_PAUSE_MAX);
+    }
+
+    fn set_down(&self, error: NodeError, pause: Duration) {
         // Jitter keeps the clients of a restarted node from coming back in step.
-        let pause = doubled
-            .min(RETRY_PAUSE_MAX)
-            .mul_f64(rand::random_range(0.5..=1.0));
+        let pause = pause.mul_f64(rand::random_range(0.5..=1.0));
         tracing::debug!(node = %self.address, %error, ?pause, "down");
+        let mut reach = self.reach();
         *reach = Reach {
             connection: None,
             failures: reach.failures.saturating_add(1),
@@ -229,8 +237,16 @@ impl Node {
                 waited: CONNECT_TIMEOUT,
             },
             ConnectionError::VersionMismatch => NodeError::OtherProtocol,
-            ConnectionError::ApplicationClosed(_)
-            | ConnectionError::Reset
+            ConnectionError::ApplicationClosed(close) => {
+                if close.error_code == VarInt::from_u32(CLOSED_CERTIFICATE_REFUSED) {
+                    NodeError::CertificateRefused { reason }
+                } else if close.error_code == VarInt::from_u32(CLOSED_STOPPING) {
+                    NodeError::Leaving
+                } else {
+                    NodeError::Broken { reason }
+                }
+            }
+            ConnectionError::Reset
             | ConnectionError::LocallyClosed
             | ConnectionError::CidsExhausted => NodeError::Broken { reason },
         }

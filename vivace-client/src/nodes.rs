@@ -41,7 +41,7 @@ impl Nodes {
 
     /// Has the node tried last for a while: it said that it leaves.
     pub(crate) fn set_leaving(&self, index: NodeIndex) {
-        self.0[index].set_down(NodeError::Leaving);
+        self.0[index].set_leaving();
     }
 
     /// Why each node that is down is so, in words.

@@ -33,6 +33,8 @@ pub struct DataWaiter {
 pub struct DataWaiters {
     by_key: BTreeMap<Key, Vec<DataWaiter>>,
     count: usize,
+    /// When to look for expired ones next.
+    sweep_at: Option<Duration>,
 }
 
 impl DataWaiters {
@@ -62,6 +64,7 @@ impl DataWaiters {
             expires,
         });
         self.count += waiters.len();
+        self.sweep_at.get_or_insert(expires);
         if self.count <= WAITERS_MAX {
             return true;
         }
@@ -93,8 +96,21 @@ impl DataWaiters {
         }
     }
 
-    /// Forgets questions that nobody repeats any more.
-    pub fn expire(&mut self, now: Duration) {
+    /// Forgets questions that nobody repeats any more: their askers have an answer
+    /// from elsewhere, or have given up.
+    pub fn on_tick(&mut self, now: Duration) {
+        if self.sweep_at.is_some_and(|at| at <= now) {
+            self.expire(now);
+            self.sweep_at = (self.count > 0).then(|| now + WAITER_LIFE);
+        }
+    }
+
+    /// When [`DataWaiters::on_tick`] is next due.
+    pub fn next_wakeup(&self) -> Option<Duration> {
+        self.sweep_at
+    }
+
+    fn expire(&mut self, now: Duration) {
         let count = &mut self.count;
         self.by_key.retain(|_, waiters| {
             *count -= waiters.len();

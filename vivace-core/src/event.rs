@@ -25,12 +25,6 @@ pub enum Event {
         /// When to answer at the latest.
         deadline: Duration,
     },
-    /// The client of a request is gone; no answer is needed any more. Whatever the
-    /// operation has begun may still take effect.
-    Cancel {
-        /// The request.
-        id: RequestId,
-    },
     /// A priority message arrived.
     Priority {
         /// Who sent it.

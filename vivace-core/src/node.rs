@@ -137,8 +137,6 @@ impl Node {
                 request,
                 deadline,
             } => self.on_request(id, request, deadline),
-            // The operation goes on: what it began may be visible to others by now.
-            Event::Cancel { .. } => {}
             Event::Priority { from, message } => self.on_priority(from, message),
             Event::Bulk { from, message } => self.on_bulk(from, message),
             Event::PeerUp { node, class } => self.on_peer_up(node, class),
@@ -170,16 +168,18 @@ impl Node {
     fn run_timers(&mut self) {
         self.coordinator.on_tick(&mut self.env);
         self.local.on_tick(&mut self.env);
+        self.waiters.on_tick(self.env.now.monotonic);
         self.drain_loopback();
     }
 
     /// When [`Event::Tick`] is next needed (monotonic time).
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.coordinator
-            .next_wakeup()
-            .into_iter()
-            .chain(self.local.next_wakeup())
-            .min()
+        let parts = [
+            self.coordinator.next_wakeup(),
+            self.local.next_wakeup(),
+            self.waiters.next_wakeup(),
+        ];
+        parts.into_iter().flatten().min()
     }
 
     fn on_request(&mut self, id: RequestId, request: Request, deadline: Duration) {

@@ -150,7 +150,7 @@ fn a_full_list_takes_an_item_only_where_trimming_makes_room() {
     let mut list = after::<List>((0..full).map(|_| list::Command::Push(item())));
     conflict(&mut list, list::Command::Push(item()));
     let too_long = blob(vec![7; list::ITEM_BYTES_MAX + 1]);
-    conflict(&mut list, list::Command::Push(too_long));
+    conflict(&mut List::default(), list::Command::Push(too_long));
     let trimmed = list::Command::PushTrimmed {
         item: item(),
         max: full as u32,

@@ -159,10 +159,10 @@ fn an_owner_that_is_slow_with_bulk_still_hears_priority() {
     }
 }
 
-/// Mbit/s of 15 MB of values over `path`, and the largest round trip that bulk's
+/// Mbit/s of 6 MB of values over `path`, and the largest round trip that bulk's
 /// QUIC saw in the second half.
 fn throughput(path: Path) -> (f64, Duration) {
-    const FRAMES: u32 = 150;
+    const FRAMES: u32 = 60;
     const FRAME_BYTES: u32 = 100_000;
     let mut cluster = Cluster::new(2, LOOPBACK);
     cluster.limits.probe_interval = Duration::from_millis(50);
@@ -230,7 +230,7 @@ fn bulk_gets_through_random_loss() {
 /// ignored, priority waits behind what bulk has queued.
 #[test]
 fn bulk_uses_a_short_link_without_filling_its_queue() {
-    for lost_per_mille in [0, 10, 30] {
+    for lost_per_mille in [0, 30] {
         let (mbit_per_s, rtt) = throughput(Path {
             lost_per_mille,
             delay: Duration::from_millis(20),

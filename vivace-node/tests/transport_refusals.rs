@@ -9,9 +9,9 @@ use std::time::Duration;
 use fixture::rogue::{Rogue, hello_bytes};
 use fixture::{Cluster, DAY, LOOPBACK, Node};
 use vivace_core::{NodeId, SiteId};
-use vivace_node::transport::RefusalCause;
 use vivace_node::transport::TrafficClass::{Bulk, Priority};
 use vivace_node::transport::identity::{ClusterName, DevelopmentCa, Identity, Role};
+use vivace_node::transport::{BulkLane, RefusalCause};
 
 const PRIORITY: u8 = 0;
 const BULK: u8 = 1;
@@ -377,6 +377,33 @@ fn a_second_stream_for_a_lane_ends_the_connection() {
     assert_eq!(&node.wait_message(1, Bulk)[..], [42]);
     assert_eq!(rogue.refusal(&connection).0, RefusalCause::DuplicateLane);
     wait_refused(&node, RefusalCause::DuplicateLane, 1);
+}
+
+#[test]
+fn a_peer_that_stops_reading_a_lane_ends_the_connection() {
+    let (mut node, rogue, connection) = accepted(BULK);
+    let frame = vec![1; 100];
+    let sent = node
+        .transport
+        .send_bulk(NodeId(1), BulkLane::Read, frame.clone().into());
+    assert_eq!(sent, Ok(()));
+    rogue.run(async {
+        let mut stream = connection.accept_uni().await.expect("opened");
+        stream.stop(0_u8.into()).expect("open");
+    });
+    // A writer hears of it when it writes again.
+    let deadline = std::time::Instant::now() + fixture::PATIENCE;
+    while node
+        .transport
+        .send_bulk(NodeId(1), BulkLane::Read, frame.clone().into())
+        .is_ok()
+    {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(rogue.refusal(&connection).0, RefusalCause::StoppedLane);
+    node.wait_down(1, Bulk);
+    wait_refused(&node, RefusalCause::StoppedLane, 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use vivace_client::{Client, ClientConfig, ConnectError, NodeError};
 
 use crate::authority::{Authority, CLUSTER};
-use crate::fake_node::{Action, FakeNode, Store};
+use crate::fake_node::{Action, FakeNode, Port, Store};
 
 async fn cause(config: ClientConfig) -> NodeError {
     match Client::connect(config.timeout(Duration::from_secs(4))).await {
@@ -31,7 +31,7 @@ async fn another_cluster_is_named() {
     let authority = Authority::new();
     let identity = authority.node("elsewhere");
     let silence = Arc::new(|_: &_| Action::Silence);
-    let node = FakeNode::start_as(&authority, &identity, silence, true);
+    let node = FakeNode::start_as(&authority, &identity, silence, Port::Open);
     let cause = cause(authority.config(&[node.address])).await;
     assert!(
         matches!(&cause, NodeError::OtherCluster { cluster, .. } if cluster == CLUSTER),
@@ -52,6 +52,20 @@ async fn a_certificate_that_the_node_refuses_is_named() {
         matches!(cause, NodeError::CertificateRefused { .. }),
         "{cause:?}"
     );
+}
+
+#[tokio::test]
+async fn a_node_that_closes_the_connection_is_heard_on_why() {
+    let authority = Authority::new();
+    let refusing = FakeNode::closing(&authority, 1);
+    let why = cause(authority.config(&[refusing.address])).await;
+    assert!(
+        matches!(why, NodeError::CertificateRefused { .. }),
+        "{why:?}"
+    );
+    let stopping = FakeNode::closing(&authority, 2);
+    let why = cause(authority.config(&[stopping.address])).await;
+    assert_eq!(why, NodeError::Leaving);
 }
 
 #[tokio::test]

@@ -170,19 +170,21 @@ async fn a_first_answer_does_not_count_while_a_hedge_may_take_effect() {
 
 #[tokio::test]
 async fn a_leaving_node_hands_over_even_writes() {
-    let leaving = || Failure::Busy {
+    let busy = Failure::Busy {
         reason: "shutting down".into(),
     };
-    let (first, second, _, client) = pair(move |_, _| Action::Reply(Err(leaving()))).await;
-    let object = client.container("c").rw("k");
-    object.write("v").await.expect("the second node serves");
-    object.write("w").await.expect("the second node serves");
-    assert_eq!(second.seen().len(), 2);
-    assert_eq!(
-        first.seen().len(),
-        1,
-        "a node that leaves is not asked again at once"
-    );
+    let unavailable = Failure::Unavailable {
+        reason: "this node is stopping".into(),
+    };
+    for leaving in [busy, unavailable] {
+        let (first, second, _, client) =
+            pair(move |_, _| Action::Reply(Err(leaving.clone()))).await;
+        let object = client.container("c").rw("k");
+        object.write("v").await.expect("the second node serves");
+        object.write("w").await.expect("the second node serves");
+        assert_eq!(second.seen().len(), 2);
+        assert_eq!(first.seen().len(), 1, "it is not asked again at once");
+    }
 }
 
 #[tokio::test]

@@ -35,6 +35,16 @@ pub enum Action {
     Bytes(Vec<u8>),
 }
 
+/// How far a node lets a request in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    Open,
+    /// Takes hellos, and stops every other request before its end.
+    StopsRequests,
+    /// Closes every connection with this code.
+    Closes(u32),
+}
+
 type Behaviour = dyn Fn(&Request) -> Action + Send + Sync;
 
 /// What a whole fake cluster knows.
@@ -216,7 +226,7 @@ impl FakeNode {
         behaviour: impl Fn(&Request) -> Action + Send + Sync + 'static,
     ) -> Self {
         let identity = authority.node(CLUSTER);
-        Self::start_as(authority, &identity, Arc::new(behaviour), true)
+        Self::start_as(authority, &identity, Arc::new(behaviour), Port::Open)
     }
 
     /// A node that answers as `store` does.
@@ -230,14 +240,22 @@ impl FakeNode {
     /// A node that takes hellos, and stops every other request before its end.
     pub fn stopping_requests(authority: &Authority) -> Self {
         let identity = authority.node(CLUSTER);
-        Self::start_as(authority, &identity, Arc::new(|_| Action::Silence), false)
+        let silence = Arc::new(|_: &_| Action::Silence);
+        Self::start_as(authority, &identity, silence, Port::StopsRequests)
+    }
+
+    /// A node that closes every connection with this code.
+    pub fn closing(authority: &Authority, code: u32) -> Self {
+        let identity = authority.node(CLUSTER);
+        let silence = Arc::new(|_: &_| Action::Silence);
+        Self::start_as(authority, &identity, silence, Port::Closes(code))
     }
 
     pub fn start_as(
         authority: &Authority,
         identity: &Identity,
         behaviour: Arc<Behaviour>,
-        takes_requests: bool,
+        port: Port,
     ) -> Self {
         let mut roots = RootCertStore::empty();
         roots
@@ -257,7 +275,7 @@ impl FakeNode {
         let crypto = QuicServerConfig::try_from(tls).expect("the cipher suites fit QUIC");
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         let mut transport = TransportConfig::default();
-        if !takes_requests {
+        if port == Port::StopsRequests {
             transport.stream_receive_window(VarInt::from_u32(1024));
         }
         config.transport_config(Arc::new(transport));
@@ -274,7 +292,7 @@ impl FakeNode {
                 let (seen, behaviour) = (seen.clone(), behaviour.clone());
                 tokio::spawn(async move {
                     if let Ok(connection) = incoming.await {
-                        serve(connection, seen, behaviour, takes_requests).await;
+                        serve(connection, seen, behaviour, port).await;
                     }
                 });
             }
@@ -298,13 +316,16 @@ async fn serve(
     connection: Connection,
     seen: Arc<Mutex<Vec<ClientRequest>>>,
     behaviour: Arc<Behaviour>,
-    takes_requests: bool,
+    port: Port,
 ) {
+    if let Port::Closes(code) = port {
+        connection.close(VarInt::from_u32(code), b"as the test wants it");
+    }
     while let Ok((send, receive)) = connection.accept_bi().await {
         let (connection, seen, behaviour) = (connection.clone(), seen.clone(), behaviour.clone());
-        tokio::spawn(async move {
-            serve_one(connection, send, receive, seen, behaviour, takes_requests).await
-        });
+        tokio::spawn(
+            async move { serve_one(connection, send, receive, seen, behaviour, port).await },
+        );
     }
 }
 
@@ -314,9 +335,9 @@ async fn serve_one(
     mut receive: RecvStream,
     seen: Arc<Mutex<Vec<ClientRequest>>>,
     behaviour: Arc<Behaviour>,
-    takes_requests: bool,
+    port: Port,
 ) -> Option<()> {
-    if !takes_requests {
+    if port == Port::StopsRequests {
         let mut beginning = [0; 64];
         let read = receive.read(&mut beginning).await.ok()??;
         if codec::decode::<ClientRequest>(&beginning[..read], 64).is_err() {

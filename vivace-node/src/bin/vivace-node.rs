@@ -1,5 +1,6 @@
 //! The `vivace-node` command.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -72,11 +73,27 @@ enum Command {
     },
 }
 
+impl Command {
+    /// What is logged unless `RUST_LOG` says otherwise.
+    fn log_level(&self) -> &'static str {
+        match self {
+            Self::Init { .. } | Self::Run { .. } => "info",
+            // Several nodes' comings and goings would drown the instructions.
+            Self::Dev { .. } => "warn",
+        }
+    }
+}
+
 fn main() -> ExitCode {
+    let command = Arguments::parse().command;
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let result = match Arguments::parse().command {
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(command.log_level()));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match command {
         Command::Init { directory, sites, nodes_per_site, cluster, base_port } => {
             lay_out(&directory, &Layout { cluster, sites, nodes_per_site, base_port })
         }
@@ -86,7 +103,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Our errors name their cause themselves; the chain would say it twice.
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }

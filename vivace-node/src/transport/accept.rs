@@ -15,7 +15,7 @@ use super::state::Shared;
 /// Handshakes under way on one socket; further ones are refused. A cluster has
 /// fewer nodes than that, so only strangers can use them up, for at most
 /// [`Limits::handshake_timeout`](super::Limits::handshake_timeout) each.
-const HANDSHAKES_MAX: usize = 64;
+pub(super) const HANDSHAKES_MAX: usize = 64;
 
 /// From so many handshakes on, an address must prove that it can receive
 /// (a Retry packet, RFC 9000 §8.1) before it costs us a signature.

@@ -115,30 +115,33 @@ pub(super) async fn run(
         ending = write_lane(peer, connection, BulkLane::Propagate) => ending,
         ending = reader() => ending,
         ending = reader() => ending,
-        ending = restart_of_peer(peer, incarnation) => ending,
+        ending = restart_of_peer(peer, connection, incarnation) => ending,
         error = connection.closed() => error.into(),
     };
     match &ending {
         Ending::Refused(refusal) => refusal.close(connection),
         Ending::RefusedByPeer(_) | Ending::Lost(_) => {
-            let end = OrderlyEnd::PeerRestarted;
             // Without effect where the connection is closed already.
+            let end = OrderlyEnd::SessionEnded;
             connection.close(end.code(), end.reason().as_bytes());
         }
     }
     ending
 }
 
-/// Resolves when the priority connection speaks for another life of the peer.
+/// Closes the connection when the priority connection speaks for another life
+/// of the peer.
 /// Only changes count: what it said before may be older than this connection.
-async fn restart_of_peer(peer: &Peer, incarnation: Incarnation) -> Ending {
+async fn restart_of_peer(peer: &Peer, connection: &Connection, incarnation: Incarnation) -> Ending {
     let mut life = peer.priority_life.subscribe();
     loop {
         // The sender lives as long as the peer, which we borrow.
         let _ = life.changed().await;
         let now = *life.borrow_and_update();
         if now.is_some_and(|life| life != incarnation) {
-            return Ending::Lost(OrderlyEnd::PeerRestarted.reason().into());
+            let end = OrderlyEnd::PeerRestarted;
+            connection.close(end.code(), end.reason().as_bytes());
+            return Ending::Lost(end.reason().into());
         }
     }
 }
@@ -239,6 +242,9 @@ fn read_ending(error: ReadExactError) -> Ending {
 fn write_ending(error: quinn::WriteError) -> Ending {
     match error {
         quinn::WriteError::ConnectionLost(error) => error.into(),
+        quinn::WriteError::Stopped(_) => {
+            Refusal::new(RefusalCause::StoppedLane, "the stream was stopped").into()
+        }
         error => Ending::Lost(error.to_string()),
     }
 }

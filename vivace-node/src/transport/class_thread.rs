@@ -175,7 +175,9 @@ fn open(
         TrafficClass::Bulk => bulk::transport_config(&shared.limits),
     });
     let mut server = identity.peer_server_config()?;
-    server.transport_config(quic.clone());
+    server
+        .transport_config(quic.clone())
+        .max_incoming(accept::HANDSHAKES_MAX);
     let mut client = identity.peer_client_config()?;
     client.transport_config(quic);
 

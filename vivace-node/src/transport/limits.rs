@@ -52,8 +52,8 @@ pub struct Limits {
     /// Silence after which a bulk connection is dead. Range 1 s to 600 s, default
     /// 30 s: on a full link a bulk packet may be late without its peer being gone.
     pub bulk_idle_timeout: Duration,
-    /// From a dial or an arriving connection to its accepted hello. Range 100 ms
-    /// to 60 s, default 5 s.
+    /// What the TLS handshake may take, and then the hello again. Range 100 ms to
+    /// 60 s, default 5 s: several retransmissions on a full link.
     pub handshake_timeout: Duration,
     /// First pause before a dial is tried again; doubles, with jitter. Range 1 ms
     /// to `reconnect_max`, default 50 ms.

@@ -24,6 +24,7 @@ pub(super) enum OrderlyEnd {
     ShuttingDown,
     Replaced,
     PeerRestarted,
+    SessionEnded,
 }
 
 impl OrderlyEnd {
@@ -32,6 +33,7 @@ impl OrderlyEnd {
             Self::ShuttingDown => 0,
             Self::Replaced => 1,
             Self::PeerRestarted => 2,
+            Self::SessionEnded => 3,
         })
     }
 
@@ -40,6 +42,7 @@ impl OrderlyEnd {
             Self::ShuttingDown => "the node is shutting down",
             Self::Replaced => "a newer connection took this one's place",
             Self::PeerRestarted => "the peer has restarted since",
+            Self::SessionEnded => "the session has ended",
         }
     }
 }
@@ -110,6 +113,8 @@ causes! {
     FrameTooLarge = "frame_too_large",
     /// A bulk stream that ends inside a frame, or ends at all.
     TruncatedFrame = "truncated_frame",
+    /// The peer stopped reading a bulk stream.
+    StoppedLane = "stopped_lane",
 }
 
 impl RefusalCause {
