@@ -10,6 +10,9 @@ use crate::key::Key;
 use crate::message::{PriorityBody, RpcId, TrustedTime};
 use crate::timestamp::Timestamp;
 
+/// How long until clocks are asked again that were all untrusted.
+const UNTRUSTED_PAUSE: Duration = Duration::from_millis(100);
+
 /// Waits until a trusted clock has surely passed a timestamp by E, so that a clock
 /// that runs slow can't sign a smaller one for a write that begins afterwards.
 #[derive(Debug)]
@@ -81,18 +84,15 @@ impl CommitWait {
             return false;
         };
         call.answered(node);
-        if clock == TrustedTime::default() {
-            return false;
-        }
-        match env.clock.commit_wait(env.now, self.ts, clock) {
-            None => true,
-            Some(wait) => {
-                // Ask again when that clock should have passed the timestamp.
-                let again = env.now.monotonic + wait;
-                self.check_at = self.check_at.min(again);
-                false
-            }
-        }
+        // Ask again when that clock should have passed the timestamp; where it is not
+        // trusted now, it, or this node's own, may be before long.
+        let wait = match env.clock.commit_wait(env.now, self.ts, clock) {
+            None => return true,
+            Some(_) if clock == TrustedTime::default() => UNTRUSTED_PAUSE,
+            Some(wait) => wait,
+        };
+        self.check_at = self.check_at.min(env.now.monotonic + wait);
+        false
     }
 
     /// Repeats to a replica that has come back.
