@@ -20,7 +20,14 @@ const PRIORITY_RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// Bulk is reliable while its connection stands, and a new connection repeats at
 /// once; this covers what a full queue dropped, and must not add to congestion.
-const BULK_RETRY: Duration = Duration::from_secs(5);
+const BULK_RETRY_REMOTE: Duration = Duration::from_secs(5);
+
+/// Repeats of one bulk message between sites are never further apart than this.
+const BULK_RETRY_REMOTE_MAX: Duration = Duration::from_secs(60);
+
+/// Inside a site nothing is scarce, but the priority message that acknowledges a
+/// value may be lost while its connection stands.
+const BULK_RETRY_LOCAL: Duration = Duration::from_secs(2);
 
 /// One question to several nodes, repeated to each until it answers.
 #[derive(Debug)]
@@ -28,6 +35,8 @@ pub struct Call {
     /// The call's name; answers carry it.
     pub rpc: RpcId,
     message: Message,
+    /// What must be durable before the message may leave.
+    lsn: Lsn,
     waiting: Vec<Waiting>,
 }
 
@@ -76,6 +85,7 @@ impl Call {
         let mut call = Self {
             rpc,
             message,
+            lsn,
             waiting: Vec::with_capacity(nodes.len()),
         };
         for &node in nodes {
@@ -102,7 +112,8 @@ impl Call {
     fn first_pause(&self, env: &Env, node: NodeId) -> Duration {
         match self.class() {
             Class::Priority => env.rtt(node).mul_f64(PRIORITY_RETRY_RTTS) + PRIORITY_RETRY_MARGIN,
-            Class::Bulk => BULK_RETRY,
+            Class::Bulk if env.is_local(node) => BULK_RETRY_LOCAL,
+            Class::Bulk => BULK_RETRY_REMOTE,
         }
     }
 
@@ -120,12 +131,14 @@ impl Call {
             }
             waiting.pause = match class {
                 Class::Priority => (waiting.pause * 3 / 2).min(PRIORITY_RETRY_MAX),
-                Class::Bulk => waiting.pause * 2,
+                Class::Bulk if env.is_local(waiting.node) => BULK_RETRY_LOCAL,
+                Class::Bulk => (waiting.pause * 2).min(BULK_RETRY_REMOTE_MAX),
             };
             waiting.repeat_at = env.now.monotonic + env.jitter.around(waiting.pause);
             if env.is_up(waiting.node, class) {
                 env.counters.count("repeated: a request without an answer");
-                env.out.send(waiting.node, self.message.clone());
+                env.out
+                    .send_when_durable(self.lsn, waiting.node, self.message.clone());
             }
         }
     }
@@ -133,7 +146,8 @@ impl Call {
     /// Repeats to a node that has come back, for what was on its way may be lost.
     pub fn on_peer_up(&mut self, env: &mut Env, node: NodeId, class: Class) {
         if class == self.class() && self.waiting.iter().any(|waiting| waiting.node == node) {
-            env.out.send(node, self.message.clone());
+            env.out
+                .send_when_durable(self.lsn, node, self.message.clone());
         }
     }
 
