@@ -181,8 +181,6 @@ impl LocalSet {
         lsn: Lsn,
         check_at: Duration,
     ) {
-        self.copy_bytes += value.len() as u64;
-        self.sweep_at = Some(self.sweep_at.map_or(check_at, |at| at.min(check_at)));
         match tag {
             CopyTag::Bound(ts) => {
                 let copy = LocalCopy {
@@ -194,9 +192,11 @@ impl LocalSet {
                     check_at,
                     takeover: None,
                 };
-                self.copies.entry(key.clone()).or_default().insert(ts, copy);
+                self.insert_bound(key, ts, copy);
             }
             CopyTag::Unbound(write) => {
+                self.copy_bytes += value.len() as u64;
+                self.wake_at(check_at);
                 let copy = UnboundCopy {
                     value,
                     propagator,
@@ -209,6 +209,25 @@ impl LocalSet {
         }
     }
 
+    /// Two copies of one version may come together: a sibling's, that carries the
+    /// timestamp, and the coordinator's, that is bound to it.
+    fn insert_bound(&mut self, key: &Key, ts: Timestamp, copy: LocalCopy) {
+        self.wake_at(copy.check_at);
+        self.copy_bytes += copy.value.len() as u64;
+        let replaced = self.copies.entry(key.clone()).or_default().insert(ts, copy);
+        self.copy_bytes -= replaced.map_or(0, |copy| copy.value.len() as u64);
+    }
+
+    fn take_unbound(&mut self, key: &Key, write: WriteId) -> Option<UnboundCopy> {
+        let copy = self.unbound.remove(&(key.clone(), write))?;
+        self.copy_bytes -= copy.value.len() as u64;
+        Some(copy)
+    }
+
+    fn wake_at(&mut self, at: Duration) {
+        self.sweep_at = Some(self.sweep_at.map_or(at, |next| next.min(at)));
+    }
+
     fn bound_to(&self, key: &Key, write: WriteId) -> Option<(Timestamp, Lsn)> {
         let versions = self.copies.get(key)?;
         versions
@@ -218,7 +237,8 @@ impl LocalSet {
     }
 
     /// BIND: the unbound copy gets its timestamp, durably (mend 6). None where the
-    /// copy has not arrived yet: the coordinator asks again.
+    /// copy has not arrived yet: the coordinator asks again. Where a newer version is
+    /// stable, the copy was bound and dropped, or need not be kept any more.
     ///
     /// # Errors
     /// [`Refusal::NotBindable`] where the write was aborted or has another timestamp.
@@ -244,28 +264,29 @@ impl LocalSet {
         {
             return Err(Refusal::NotBindable {});
         }
-        Ok(self.bind(env, key, write, ts))
+        match self.bind(env, key, write, ts) {
+            None if self.propagator.was_stable(key, ts) => Ok(Some(Lsn::default())),
+            bound => Ok(bound),
+        }
     }
 
     fn bind(&mut self, env: &mut Env, key: &Key, write: WriteId, ts: Timestamp) -> Option<Lsn> {
-        let unbound = self.unbound.remove(&(key.clone(), write))?;
+        let unbound = self.take_unbound(key, write)?;
         let lsn = env.out.persist(Record::LocalBound {
             key: key.clone(),
             write,
             ts,
         });
-        let check_at = env.now.monotonic + PATIENCE;
         let copy = LocalCopy {
             value: unbound.value,
             write: Some(write),
             safe: false,
             lsn,
             propagator: unbound.propagator,
-            check_at,
+            check_at: env.now.monotonic + PATIENCE,
             takeover: None,
         };
-        self.sweep_at = Some(self.sweep_at.map_or(check_at, |at| at.min(check_at)));
-        self.copies.entry(key.clone()).or_default().insert(ts, copy);
+        self.insert_bound(key, ts, copy);
         Some(lsn)
     }
 
@@ -310,6 +331,9 @@ impl LocalSet {
     /// STABLE: a majority of replicas holds `ts`. RW: copies up to it may go.
     /// RMW: exactly it may, for an older one may be what was chosen.
     pub fn on_stable(&mut self, env: &mut Env, container: &Container, key: &Key, ts: Timestamp) {
+        if container.kind == Kind::Rw {
+            self.propagator.remember_stable(key, ts);
+        }
         self.drop_copies(env, key, |version| match container.kind {
             Kind::Rw | Kind::Abd => version <= ts,
             Kind::Rmw | Kind::LanRmw => version == ts,
@@ -500,8 +524,7 @@ impl LocalSet {
             if let Some(ts) = known {
                 self.bind(env, &key, write, ts);
             } else if reached {
-                self.copy_bytes -= copy.value.len() as u64;
-                self.unbound.remove(&id);
+                self.take_unbound(&key, write);
                 env.out.persist(Record::LocalGivenUp { key, write });
             }
         }
@@ -618,8 +641,7 @@ impl LocalSet {
 
     /// Takes over a durable binding.
     pub fn recover_bound(&mut self, env: &Env, key: &Key, write: WriteId, ts: Timestamp) {
-        if let Some(unbound) = self.unbound.remove(&(key.clone(), write)) {
-            self.copy_bytes -= unbound.value.len() as u64;
+        if let Some(unbound) = self.take_unbound(key, write) {
             self.recover_copy(env, key, CopyTag::Bound(ts), unbound.value);
             if let Some(copy) = self.copies.get_mut(key).and_then(|v| v.get_mut(&ts)) {
                 copy.write = Some(write);
@@ -637,13 +659,14 @@ impl LocalSet {
 
     /// Takes over the end of an aborted write.
     pub fn recover_given_up(&mut self, key: &Key, write: WriteId) {
-        if let Some(copy) = self.unbound.remove(&(key.clone(), write)) {
-            self.copy_bytes -= copy.value.len() as u64;
-        }
+        self.take_unbound(key, write);
     }
 
-    /// Takes over a durable drop.
-    pub fn recover_dropped(&mut self, key: &Key, ts: Timestamp) {
+    /// Takes over a durable drop; of an RW object's copies, only stable ones go.
+    pub fn recover_dropped(&mut self, kind: Option<Kind>, key: &Key, ts: Timestamp) {
+        if kind == Some(Kind::Rw) {
+            self.propagator.remember_stable(key, ts);
+        }
         if let Some(versions) = self.copies.get_mut(key)
             && let Some(copy) = versions.remove(&ts)
         {

@@ -111,7 +111,9 @@ impl Node {
             }
             Record::LocalAborted { write, .. } => self.local.recover_aborted(write),
             Record::LocalGivenUp { key, write } => self.local.recover_given_up(&key, write),
-            Record::LocalDropped { key, ts } => self.local.recover_dropped(&key, ts),
+            Record::LocalDropped { key, ts } => {
+                self.local.recover_dropped(self.kind_of(&key), &key, ts);
+            }
         }
     }
 

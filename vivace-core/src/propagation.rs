@@ -110,7 +110,8 @@ impl Propagator {
         self.stable.get(key).is_some_and(|&stable| stable >= ts)
     }
 
-    fn remember_stable(&mut self, key: &Key, ts: Timestamp) {
+    /// A majority of replicas holds this version or one that stands for it.
+    pub fn remember_stable(&mut self, key: &Key, ts: Timestamp) {
         let newest = self.stable.entry(key.clone()).or_insert_with(|| {
             self.stable_order.push_back(key.clone());
             ts

@@ -604,52 +604,51 @@ impl Run {
         self.simulation.now - healed
     }
 
-    /// Every node writes and reads every key, all at once.
+    /// Every node in turn writes and reads every key.
     fn probe(&mut self) {
-        let begun = self.simulation.now;
-        let nodes = self.simulation.nodes();
         self.clients.clear();
-        for node in nodes {
+        for node in self.simulation.nodes() {
             for number in 0..u64::from(self.keys) {
                 let key = format!("{}{number}", self.key_prefix(number));
                 for reads in [false, true] {
                     let c = self.clients.len();
                     let ask = self.probe_ask(number, reads);
                     let entry = self.history.invoke(&key, ask);
-                    let session = SessionId(Timestamp {
-                        time: u64::MAX / 2 + c as u64,
-                        writer: Default::default(),
-                    });
+                    let time = u64::MAX / 2 + c as u64;
                     self.clients.push(Client {
                         entry: Some((key.clone(), entry)),
-                        session: Some(session),
+                        session: Some(SessionId(Timestamp {
+                            time,
+                            ..Timestamp::ZERO
+                        })),
                         sequence: 1,
                         ..Client::default()
                     });
                     self.send(c, node);
                 }
             }
+            self.await_probes(node);
         }
+    }
+
+    fn await_probes(&mut self, node: NodeId) {
+        let begun = self.simulation.now;
         while !self.by_request.is_empty() {
             match self.simulation.next(begun + RECOVERY_MAX) {
                 Some(Occurrence::Reply { request, reply }) => {
                     let c = self.by_request.remove(&request).expect("somebody asked");
-                    let (key, entry) = self.clients[c].entry.clone().unwrap();
-                    let success = reply.unwrap_or_else(|failure| {
-                        panic!("{}: a probe failed: {failure}", self.name)
-                    });
-                    self.history.answer(&key, entry, answer(success));
+                    let (key, entry) = self.clients[c].entry.clone().expect("it asked this");
+                    match reply {
+                        Ok(success) => self.history.answer(&key, entry, answer(success)),
+                        Err(failure) => panic!("{}: {node}'s probe failed: {failure}", self.name),
+                    }
                 }
                 Some(Occurrence::Lost { .. }) => unreachable!("nothing crashes any more"),
                 Some(Occurrence::Wake { .. }) => {}
                 None => panic!(
-                    "{}: {} probes did not end within {RECOVERY_MAX:?}: {:?}",
+                    "{}: {} probes of {node} did not end within {RECOVERY_MAX:?}",
                     self.name,
                     self.by_request.len(),
-                    self.by_request
-                        .values()
-                        .map(|&c| &self.clients[c])
-                        .collect::<Vec<_>>(),
                 ),
             }
         }
