@@ -36,6 +36,8 @@ pub struct Pending {
     pub wish: Wish,
     /// Whether a version with its effect has left this node.
     exposed: bool,
+    /// Whether it waited already when the round under way began.
+    early: bool,
 }
 
 impl Pending {
@@ -46,6 +48,7 @@ impl Pending {
             deadline,
             wish,
             exposed: false,
+            early: false,
         }
     }
 
@@ -81,6 +84,13 @@ impl Batch {
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.round.is_empty()
+    }
+
+    /// A round begins: what waits now may be answered from the version that it finds.
+    pub fn begin_round(&mut self) {
+        for pending in &mut self.waiting {
+            pending.early = true;
+        }
     }
 
     /// Applies all that waits to `base`, in order of arrival. Returns the new object
@@ -125,10 +135,23 @@ impl Batch {
         }
     }
 
-    /// The round's version is chosen, or nothing had to change: its clients are answered.
+    /// The round's version is chosen: its clients are answered.
     pub fn succeed(&mut self, env: &mut Env) {
         for (pending, reply) in self.round.drain(..) {
             env.reply(pending.request, reply);
+        }
+    }
+
+    /// Nothing had to change, and the round's promises confirm the version that it
+    /// found. They may be older than a late client's request, and another coordinator
+    /// may have changed the object between the two: late ones wait for the next round.
+    pub fn succeed_unchanged(&mut self, env: &mut Env) {
+        for (pending, reply) in self.round.drain(..) {
+            if pending.early {
+                env.reply(pending.request, reply);
+            } else {
+                self.waiting.push_back(pending);
+            }
         }
     }
 

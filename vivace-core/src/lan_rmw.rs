@@ -105,6 +105,7 @@ impl Execute {
             self.phase = Phase::AwaitPeers;
             return Step::Continue;
         }
+        self.batch.begin_round();
         let (ots, lsn) = self.contention.next_ots(env, container);
         let rpc = self.calls.next_rpc();
         let body = BulkBody::LanRead {
@@ -222,7 +223,7 @@ impl Execute {
         let changed = self.batch.apply(env, base.as_ref());
         let object = match (changed, base) {
             (None, base) if current || base.is_none() => {
-                self.batch.succeed(env);
+                self.batch.succeed_unchanged(env);
                 self.contention.won();
                 return self.begin(env, container);
             }

@@ -123,6 +123,8 @@ struct Run {
     healed: bool,
     keys: u32,
     think: Duration,
+    /// In mixed runs, the clock that surely is trusted after the faults.
+    trusted_replica: Option<NodeId>,
 }
 
 fn ms(from: u64, to: u64) -> Spread {
@@ -202,6 +204,7 @@ impl Run {
             healed: false,
             keys: rng.random_range(1..=3),
             think: Duration::from_millis(pick(rng, &[1, 50, 400])),
+            trusted_replica: None,
         };
         run.simulation.loss = pick(rng, &[0.0, 0.02, 0.2]);
         run.simulation.repetition = pick(rng, &[0.0, 0.05, 0.3]);
@@ -213,7 +216,8 @@ impl Run {
 
     fn go(mut self, totals: &mut Totals) {
         let length = Duration::from_millis(self.draw(500..=12_000));
-        let faults = self.draw(0..=12);
+        let faults_max = pick(&mut self.simulation.rng, &[0, 8, 60]);
+        let faults = self.draw(0..=faults_max);
         for _ in 0..faults {
             let at = self.simulation.now
                 + Duration::from_millis(self.draw(0..=length.as_millis() as u64));
@@ -225,8 +229,12 @@ impl Run {
         }
         self.run_until(self.simulation.now + length);
         self.heal();
+        if self.chance(0.3) {
+            self.lose_minorities();
+        }
         let recovery = self.await_end();
         self.probe();
+        self.simulation.heal();
         let drain = self.drain();
         if let Err(why) = self.history.check() {
             panic!("{}: not linearizable: {why}", self.name);
@@ -339,6 +347,7 @@ impl Run {
         if matches!(self.clocks, Clocks::Mixed) {
             let replicas = self.simulation.spec().containers[0].replicas.clone();
             let node = pick(&mut self.simulation.rng, &replicas);
+            self.trusted_replica = Some(node);
             self.simulation.set_clock(
                 node,
                 HostClock {
@@ -346,6 +355,28 @@ impl Run {
                     error_ns: Some(0),
                 },
             );
+        }
+    }
+
+    /// As many nodes as the container can bear stay down until all operations ended.
+    fn lose_minorities(&mut self) {
+        let container = self.simulation.spec().containers[0].clone();
+        let bearable = |set: &[NodeId], lost: &BTreeSet<NodeId>| {
+            set.iter().filter(|node| lost.contains(node)).count() <= (set.len() - 1) / 2
+        };
+        let mut lost = BTreeSet::new();
+        let nodes = self.simulation.nodes();
+        for node in sample(&mut self.simulation.rng, &nodes, nodes.len()) {
+            let mut more = lost.clone();
+            more.insert(node);
+            let sets = container.local_sets.values().chain([&container.replicas]);
+            let clock = self.trusted_replica == Some(node);
+            if !clock && sets.into_iter().all(|set| bearable(set, &more)) {
+                lost = more;
+            }
+        }
+        for node in lost {
+            self.simulation.crash(node);
         }
     }
 
@@ -607,7 +638,7 @@ impl Run {
     /// Every node in turn writes and reads every key.
     fn probe(&mut self) {
         self.clients.clear();
-        for node in self.simulation.nodes() {
+        for node in self.simulation.alive() {
             for number in 0..u64::from(self.keys) {
                 let key = format!("{}{number}", self.key_prefix(number));
                 for reads in [false, true] {

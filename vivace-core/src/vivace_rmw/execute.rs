@@ -123,6 +123,7 @@ impl Execute {
             self.phase = Phase::AwaitPeers;
             return Step::Continue;
         }
+        self.batch.begin_round();
         let (ots, lsn) = self.contention.next_ots(env, container);
         let rpc = self.calls.next_rpc();
         let body = PriorityBody::OrderedReadTs {
@@ -346,14 +347,14 @@ impl Execute {
         let changed = self.batch.apply(env, base.as_ref());
         let object = match (changed, base) {
             (None, _) if current => {
-                self.batch.succeed(env);
+                self.batch.succeed_unchanged(env);
                 self.contention.won();
                 return self.begin(env, container);
             }
             (Some(object), _) | (None, Some(object)) => object,
             (None, None) => {
                 // Never written, and a majority says so: there is nothing to complete.
-                self.batch.succeed(env);
+                self.batch.succeed_unchanged(env);
                 return self.begin(env, container);
             }
         };
