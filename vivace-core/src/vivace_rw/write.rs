@@ -11,7 +11,7 @@ use crate::identity::NodeId;
 use crate::key::Key;
 use crate::message::{BulkBody, BulkMessage, CopyTag, PriorityBody, RpcId, TrustedTime, WriteId};
 use crate::operation::{Input, Step, Ticket, refusal_text, unavailable, unknown};
-use crate::outbox::Message;
+use crate::outbox::{Lsn, Message};
 use crate::quorum::{Tally, Votes};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
@@ -48,7 +48,7 @@ enum Phase {
         bind: Call,
         bound: Votes<()>,
     },
-    /// Clock mode: the local copies, under their timestamp.
+    /// The local copies, under their timestamp: clock mode, or a binding was refused.
     StoreLocal {
         ts: Timestamp,
         store: Call,
@@ -108,12 +108,7 @@ impl Write {
         match env.clock.mode_for(container.timestamps) {
             Mode::Clock => {
                 let (ts, lsn) = env.clock.next_from_clock(env.now, &mut env.out);
-                let store = self.store_call(env, container, CopyTag::Bound(ts), lsn);
-                self.phase = Phase::StoreLocal {
-                    ts,
-                    store,
-                    stored: Votes::new(local_set.len()),
-                };
+                self.store(env, container, ts, lsn);
             }
             Mode::Query => {
                 let rpc = self.ticket.next_rpc();
@@ -134,13 +129,13 @@ impl Write {
         Step::Continue
     }
 
-    fn store_call(
-        &mut self,
-        env: &mut Env,
-        container: &Container,
-        tag: CopyTag,
-        lsn: crate::outbox::Lsn,
-    ) -> Call {
+    fn store(&mut self, env: &mut Env, container: &Container, ts: Timestamp, lsn: Lsn) {
+        let store = self.store_call(env, container, CopyTag::Bound(ts), lsn);
+        let stored = Votes::new(container.local_set(env.site).len());
+        self.phase = Phase::StoreLocal { ts, store, stored };
+    }
+
+    fn store_call(&mut self, env: &mut Env, container: &Container, tag: CopyTag, lsn: Lsn) -> Call {
         let local_set = container.local_set(env.site);
         let rpc = self.ticket.next_rpc();
         let message = Message::Bulk(BulkMessage {
@@ -204,7 +199,7 @@ impl Write {
                 }
             }
             (_, PriorityBody::Refused { why }) => {
-                return self.on_refused(env, from, answered, &refusal_text(&why));
+                return self.on_refused(env, container, from, answered, &refusal_text(&why));
             }
             _ => return Step::Continue,
         }
@@ -300,7 +295,14 @@ impl Write {
         Step::Done
     }
 
-    fn on_refused(&mut self, env: &mut Env, from: NodeId, answered: RpcId, why: &str) -> Step {
+    fn on_refused(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        from: NodeId,
+        answered: RpcId,
+        why: &str,
+    ) -> Step {
         let tally = match &mut self.phase {
             Phase::QueryAndStore { query, known, .. } if query.rpc == answered => {
                 query.answered(from);
@@ -315,10 +317,12 @@ impl Write {
                 stored.no(from);
                 stored.tally()
             }
-            Phase::Bind { bind, bound, .. } if bind.rpc == answered => {
-                bind.answered(from);
-                bound.no(from);
-                bound.tally()
+            // The copy was given up while this node was slow: the value goes out once
+            // more, under its timestamp, and needs no binding.
+            Phase::Bind { ts, bind, .. } if bind.rpc == answered => {
+                let ts = *ts;
+                self.store(env, container, ts, Lsn::default());
+                return Step::Continue;
             }
             Phase::PublishTs {
                 publish, published, ..
