@@ -10,7 +10,8 @@ use vivace_client::client_protocol::{Failure, Request};
 
 use crate::authority::Authority;
 use crate::command::{Ended, Shell};
-use crate::fake_node::{Action, FakeNode, Store};
+use crate::fake_node::{Action, FakeNode};
+use crate::store::Store;
 
 #[tokio::test]
 async fn a_bench_reports_each_kind_and_a_history_of_every_operation() {
@@ -81,7 +82,7 @@ async fn ctrl_c_ends_a_bench_at_once_and_prints_what_was_measured() {
         _ => Action::Reply(store.answer(request)),
     });
     let shell = Shell::new(&authority, node);
-    let words = "--deadline 10m bench --mix 5:95:0 --clients 2 --duration 1h --history h.jsonl";
+    let words = "--deadline 20s bench --mix 5:95:0 --clients 2 --duration 1h --history h.jsonl";
     let mut command = shell.command(&words.split(' ').collect::<Vec<_>>());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().expect("the command runs");
@@ -99,4 +100,17 @@ async fn ctrl_c_ends_a_bench_at_once_and_prints_what_was_measured() {
     assert!(ended.text().contains("2 cut off"), "{ended:?}");
     let history = fs::read_to_string(shell.path("h.jsonl")).expect("it was written");
     assert!(history.ends_with("}\n"), "the last line is whole");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_history_that_could_not_be_written_is_named() {
+    let shell = Shell::serving();
+    let words = ["bench", "--duration", "200ms", "--history", "/dev/full"];
+    let ended = shell.run(&words).await;
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert!(
+        ended.stderr.contains("/dev/full is incomplete"),
+        "{ended:?}"
+    );
 }

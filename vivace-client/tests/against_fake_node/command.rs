@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use vivace_client::client_protocol::{Failure, Request};
 
 use crate::authority::{Authority, CLUSTER};
-use crate::fake_node::{Action, FakeNode, Store};
+use crate::fake_node::{Action, FakeNode};
+use crate::store::Store;
 
 /// A client file for `node`, in a folder of its own.
 pub struct Shell {

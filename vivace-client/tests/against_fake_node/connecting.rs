@@ -6,7 +6,8 @@ use std::time::Duration;
 use vivace_client::{Client, ClientConfig, ConnectError, NodeError};
 
 use crate::authority::{Authority, CLUSTER};
-use crate::fake_node::{Action, FakeNode, Port, Store};
+use crate::fake_node::{Action, FakeNode, Port};
+use crate::store::Store;
 
 async fn cause(config: ClientConfig) -> NodeError {
     match Client::connect(config.timeout(Duration::from_secs(4))).await {

@@ -7,7 +7,8 @@ use vivace_client::machine::builtin::{Counter, counter};
 use vivace_client::{Client, OperationError};
 
 use crate::authority::Authority;
-use crate::fake_node::{Action, FakeNode, Store};
+use crate::fake_node::{Action, FakeNode};
+use crate::store::Store;
 
 /// Two nodes of one cluster; the first behaves as told, except that it gives sessions.
 async fn pair(
@@ -81,14 +82,16 @@ async fn a_write_that_surely_never_arrived_goes_to_another_node() {
 #[tokio::test]
 async fn half_a_request_is_reset_and_never_finished() {
     let authority = Authority::new();
-    let node = FakeNode::stopping_requests(&authority);
+    let node = FakeNode::reading_late(&authority, Duration::from_millis(500));
     let config = authority
         .config(&[node.address])
         .timeout(Duration::from_millis(300));
     let client = Client::connect(config).await.expect("it takes hellos");
     let write = client.container("c").rw("k").write(vec![1; 100_000]).await;
-    let error = write.expect_err("no node takes it");
+    let error = write.expect_err("the node does not read it in time");
     assert!(error.surely_not_applied(), "{error}");
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!((node.halves(), node.seen().len()), (0, 0));
 }
 
 #[tokio::test]
@@ -199,36 +202,69 @@ async fn an_overloaded_node_is_not_escaped_from() {
 }
 
 #[tokio::test]
-async fn a_refusal_after_a_lost_attempt_leaves_a_command_unknown() {
+async fn a_refusal_beside_a_lost_attempt_leaves_a_command_unknown() {
     let authority = Authority::new();
-    let store = Store::default();
-    let first = FakeNode::start(&authority, move |request| match request {
-        Request::OpenSession => Action::Reply(store.answer(request)),
-        _ => Action::HangUp,
-    });
     let busy = || Failure::Busy {
         reason: "backlog".into(),
     };
-    let second = FakeNode::start(&authority, move |_| Action::Reply(Err(busy())));
-    let config = authority
-        .config(&[first.address, second.address])
-        .timeout(Duration::from_millis(600));
-    let client = Client::connect(config).await.expect("both serve us");
-    let add = counter::Command::Add(1);
-    let execute = client.container("c").rmw::<Counter>("k").execute(add).await;
-    assert!(
-        matches!(execute, Err(OperationError::Unknown { .. })),
-        "{execute:?}"
-    );
+    // The first attempt is lost before the refusal of the second, or after it.
+    for lost_after in [Duration::ZERO, Duration::from_millis(500)] {
+        let store = Store::default();
+        let first = FakeNode::start(&authority, move |request| match request {
+            Request::OpenSession => Action::Reply(store.answer(request)),
+            _ => Action::HangUpAfter(lost_after),
+        });
+        let second = FakeNode::start(&authority, move |_| Action::Reply(Err(busy())));
+        let config = authority
+            .config(&[first.address, second.address])
+            .timeout(Duration::from_millis(900));
+        let client = Client::connect(config).await.expect("both serve us");
+        let counter = client.container("c").rmw::<Counter>("k");
+        let execute = counter.execute(counter::Command::Add(1)).await;
+        assert!(
+            matches!(execute, Err(OperationError::Unknown { .. })),
+            "{execute:?}"
+        );
+        assert!(!executes(&second).is_empty());
+    }
 }
 
 #[tokio::test]
-async fn the_preferred_node_is_used_again_once_it_is_back() {
+async fn a_lost_command_is_asked_for_until_its_fate_is_known() {
+    let refusals = std::sync::atomic::AtomicU32::new(2);
+    let authority = Authority::new();
+    let store = Store::default();
+    let (known, shared) = (store.clone(), store.clone());
+    let first = FakeNode::start(&authority, move |request| match request {
+        Request::OpenSession => Action::Reply(known.answer(request)),
+        Request::Execute {
+            repeated: false, ..
+        } => Action::HangUp,
+        _ => Action::Silence,
+    });
+    let second = FakeNode::start(&authority, move |request| {
+        use std::sync::atomic::Ordering::SeqCst;
+        let left = refusals.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        Action::Reply(match left {
+            Ok(_) => Err(Failure::Busy {
+                reason: "backlog".into(),
+            }),
+            Err(_) => shared.answer(request),
+        })
+    });
+    let config = authority.config(&[first.address, second.address]);
+    let client = Client::connect(config).await.expect("both serve us");
+    let visits = client.container("c").rmw::<Counter>("visits");
+    assert_eq!(visits.execute(counter::Command::Add(1)).await, Ok(1));
+    assert_eq!(store.executions(), 1);
+}
+
+#[tokio::test]
+async fn a_dead_preferred_node_costs_a_head_start_and_no_more() {
     let authority = Authority::new();
     let store = Store::default();
     let first = FakeNode::serving(&authority, &store);
     let second = FakeNode::serving(&authority, &store);
-    // A dead address preferred to both costs a head start, not the operation.
     let nowhere = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let dead = nowhere.local_addr().expect("it is bound");
     let config = authority.config(&[dead, first.address, second.address]);
@@ -241,6 +277,29 @@ async fn the_preferred_node_is_used_again_once_it_is_back() {
     }
     assert!(start.elapsed() < Duration::from_secs(2));
     assert_eq!((first.seen().len(), second.seen().len()), (20, 0));
+}
+
+#[tokio::test]
+async fn the_preferred_node_is_used_again_once_it_is_back() {
+    let leaves = std::sync::atomic::AtomicBool::new(true);
+    let (first, second, _, client) = pair(move |store, request| {
+        if leaves.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            let reason = "shutting down".into();
+            return Action::Reply(Err(Failure::Busy { reason }));
+        }
+        Action::Reply(store.answer(request))
+    })
+    .await;
+    let object = client.container("c").rw("k");
+    object.read().await.expect("the second node serves");
+    assert_eq!((first.seen().len(), second.seen().len()), (1, 1));
+    let start = Instant::now();
+    while first.seen().len() == 1 && start.elapsed() < Duration::from_secs(5) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        object.read().await.expect("one of them serves");
+    }
+    assert!(first.seen().len() > 1);
+    assert!(start.elapsed() >= Duration::from_millis(400), "not at once");
 }
 
 #[tokio::test]

@@ -10,3 +10,4 @@ mod failover;
 mod fake_node;
 mod operations;
 mod sessions;
+mod store;

@@ -5,7 +5,8 @@ use vivace_client::machine::builtin::{Counter, List, Register, counter, list, re
 use vivace_client::{Client, OperationError, Timestamp};
 
 use crate::authority::Authority;
-use crate::fake_node::{Action, FakeNode, Store};
+use crate::fake_node::{Action, FakeNode};
+use crate::store::Store;
 
 async fn client_of(authority: &Authority, node: &FakeNode) -> Client {
     Client::connect(authority.config(&[node.address]))

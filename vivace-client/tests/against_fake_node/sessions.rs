@@ -10,7 +10,8 @@ use vivace_client::machine::builtin::{Counter, counter};
 use vivace_client::{Client, OperationError};
 
 use crate::authority::Authority;
-use crate::fake_node::{Action, FakeNode, Store};
+use crate::fake_node::{Action, FakeNode};
+use crate::store::Store;
 
 fn commands(node: &FakeNode) -> Vec<(String, u64, bool)> {
     let seen = node.seen().into_iter();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use vivace_core::{Incarnation, NodeId};
 
-/// The two classes of traffic between nodes (DESIGN §7). Each has its own
+/// The two classes of traffic between nodes. Each has its own
 /// socket, connection, thread and DSCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

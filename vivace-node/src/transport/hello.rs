@@ -244,6 +244,9 @@ fn read_exact_ending(error: ReadExactError) -> Ending {
 fn read_ending(error: quinn::ReadError) -> Ending {
     match error {
         quinn::ReadError::ConnectionLost(error) => error.into(),
+        quinn::ReadError::Reset(_) => {
+            Refusal::new(RefusalCause::MalformedHello, "the hello's stream was reset").into()
+        }
         other => Ending::Lost(other.to_string()),
     }
 }
@@ -251,6 +254,9 @@ fn read_ending(error: quinn::ReadError) -> Ending {
 fn write_ending(error: WriteError) -> Ending {
     match error {
         WriteError::ConnectionLost(error) => error.into(),
+        WriteError::Stopped(_) => {
+            Refusal::new(RefusalCause::MalformedHello, "our hello was not wanted").into()
+        }
         other => Ending::Lost(other.to_string()),
     }
 }

@@ -46,7 +46,7 @@ pub struct Limits {
     pub bulk_window_bytes: u32,
     /// Between two probes of a peer. Range 10 ms to 60 s, default 500 ms.
     pub probe_interval: Duration,
-    /// Silence after which a priority connection is dead. Range 100 ms to 60 s
+    /// Silence after which a priority connection is dead. Range 100 ms to 180 s
     /// and at least 3 probes, default 3 s.
     pub priority_idle_timeout: Duration,
     /// Silence after which a bulk connection is dead. Range 1 s to 600 s, default
@@ -100,8 +100,11 @@ impl Limits {
     /// # Errors
     /// The first field out of range.
     pub fn validate(&self) -> Result<(), LimitError> {
-        const MS: Duration = Duration::from_millis(1);
-        const MINUTE: Duration = Duration::from_secs(60);
+        self.validate_sizes()?;
+        self.validate_times()
+    }
+
+    fn validate_sizes(&self) -> Result<(), LimitError> {
         in_range(
             "priority_window_bytes",
             self.priority_window_bytes,
@@ -146,7 +149,12 @@ impl Limits {
             self.bulk_window_bytes,
             64 << 10,
             1 << 30,
-        )?;
+        )
+    }
+
+    fn validate_times(&self) -> Result<(), LimitError> {
+        const MS: Duration = Duration::from_millis(1);
+        const MINUTE: Duration = Duration::from_secs(60);
         in_range("probe_interval", self.probe_interval, 10 * MS, MINUTE)?;
         let idle_min = (100 * MS).max(3 * self.probe_interval);
         in_range(

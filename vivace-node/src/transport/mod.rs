@@ -1,6 +1,5 @@
-//! Messages between nodes, in two classes that never wait for each other
-//! (DESIGN §7): each its own QUIC connection per pair of nodes, UDP socket,
-//! endpoint, OS thread and DSCP.
+//! Messages between nodes, in two classes that never wait for each other: each its
+//! own QUIC connection per pair of nodes, UDP socket, endpoint, OS thread and DSCP.
 //!
 //! ```text
 //!             TransportEvent (one bounded queue)

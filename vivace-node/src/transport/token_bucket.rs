@@ -59,5 +59,10 @@ mod tests {
         }
         assert_eq!(passed, 2_000 + 49_900);
         assert!(!bucket.take(100, start), "an earlier time brings nothing");
+        let long_after = start + Duration::from_secs(3_600);
+        assert!(
+            bucket.take(2_000, long_after) && !bucket.take(1, long_after),
+            "idle saves no more than the burst"
+        );
     }
 }

@@ -1,0 +1,181 @@
+//! What a whole fake cluster knows and answers, and a node's status.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use vivace_client::client_protocol::{ClientReply, Failure, Request, SessionId, Success};
+use vivace_client::machine::{ApplyError, Machines};
+use vivace_client::status::{
+    BacklogStatus, ClockStatus, ContainerStatus, LinkStatus, NodeStatus, OperationCounts,
+    PeerStatus,
+};
+use vivace_client::{Blob, Timestamp};
+use vivace_core::Value;
+
+use crate::authority::CLUSTER;
+
+/// What a whole fake cluster knows.
+#[derive(Clone, Default)]
+pub struct Store(Arc<Mutex<Contents>>);
+
+#[derive(Default)]
+struct Contents {
+    time: u64,
+    values: BTreeMap<Vec<u8>, (Timestamp, Value)>,
+    states: BTreeMap<Vec<u8>, Blob>,
+    results: BTreeMap<(Vec<u8>, SessionId), (u64, ClientReply)>,
+    executions: u64,
+}
+
+impl Contents {
+    fn tick(&mut self) -> Timestamp {
+        self.time += 1;
+        Timestamp {
+            time: self.time,
+            ..Timestamp::ZERO
+        }
+    }
+
+    fn execute(&mut self, key: &[u8], machine: &str, command: &Blob) -> ClientReply {
+        let applied = Machines::builtin()
+            .apply(machine, self.states.get(key), command)
+            .ok_or_else(|| Failure::Invalid {
+                field: "machine".into(),
+                reason: "is not known".into(),
+            })?;
+        match applied {
+            Ok(applied) => {
+                self.executions += 1;
+                self.states.insert(key.to_vec(), applied.state);
+                Ok(Success::Executed {
+                    output: applied.output,
+                })
+            }
+            Err(ApplyError::Conflict(conflict)) => Err(Failure::Conflict { reason: conflict.0 }),
+            Err(error) => Err(Failure::Invalid {
+                field: "command".into(),
+                reason: error.to_string(),
+            }),
+        }
+    }
+}
+
+impl Store {
+    /// How many commands took effect.
+    pub fn executions(&self) -> u64 {
+        self.0.lock().expect("no test panics in it").executions
+    }
+
+    /// Answers as a well-behaved cluster does.
+    pub fn answer(&self, request: &Request) -> ClientReply {
+        let object = object(request);
+        let mut contents = self.0.lock().expect("no test panics in it");
+        match request {
+            Request::Read { .. } => Ok(match contents.values.get(&object) {
+                Some((ts, Value::Bytes(value))) => Success::Value {
+                    ts: *ts,
+                    value: value.clone(),
+                },
+                Some((_, Value::Tombstone)) | None => Success::NotFound,
+            }),
+            Request::Write { value, .. } => {
+                let ts = contents.tick();
+                let written = (ts, value.clone());
+                contents.values.insert(object, written);
+                Ok(Success::Written { ts })
+            }
+            Request::Execute {
+                machine,
+                session,
+                sequence,
+                command,
+                ..
+            } => {
+                let place = (object.clone(), *session);
+                if let Some((last, result)) = contents.results.get(&place)
+                    && last == sequence
+                {
+                    return result.clone();
+                }
+                let result = contents.execute(&object, machine, command);
+                contents.results.insert(place, (*sequence, result.clone()));
+                result
+            }
+            Request::ReadState { .. } => Ok(Success::State {
+                state: contents.states.get(&object).cloned(),
+            }),
+            Request::OpenSession => Ok(Success::Session(SessionId(contents.tick()))),
+            Request::Status => Ok(Success::Status(Box::new(status()))),
+        }
+    }
+}
+
+/// The object's container and key; nothing where the request is for none.
+fn object(request: &Request) -> Vec<u8> {
+    match request {
+        Request::Read { container, key }
+        | Request::Write { container, key, .. }
+        | Request::Execute { container, key, .. }
+        | Request::ReadState { container, key, .. } => {
+            [container.as_bytes(), b"/", key.as_bytes()].concat()
+        }
+        Request::OpenSession | Request::Status => Vec::new(),
+    }
+}
+
+pub fn status() -> NodeStatus {
+    NodeStatus {
+        cluster: CLUSTER.into(),
+        node: 1,
+        site: "here".into(),
+        incarnation: 3,
+        uptime_s: 61,
+        storage: "memory".into(),
+        clock: ClockStatus {
+            mode: "query".into(),
+            error_us: None,
+            error_max_us: 10_000,
+            mode_changes: 0,
+        },
+        peers: vec![PeerStatus {
+            node: 2,
+            site: "there".into(),
+            priority: link(46, Some(0)),
+            bulk: link(0, Some(0)),
+        }],
+        containers: ["rw", "rmw"].map(container).to_vec(),
+        operations: OperationCounts::default(),
+        backlog: BacklogStatus::default(),
+        refusals: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+fn link(dscp_sent: u8, dscp_seen: Option<u8>) -> LinkStatus {
+    LinkStatus {
+        up: true,
+        rtt_us: Some(93_000),
+        dscp_sent,
+        dscp_seen_by_peer: dscp_seen,
+        dscp_seen_here: Some(dscp_sent),
+        messages_sent: 0,
+        messages_received: 0,
+        bytes_sent: 0,
+        bytes_received: 0,
+        dropped: 0,
+        queue_bytes: 0,
+        reconnects: 0,
+        last_error: None,
+    }
+}
+
+fn container(kind: &str) -> ContainerStatus {
+    ContainerStatus {
+        name: format!("some-{kind}"),
+        kind: kind.into(),
+        epoch: 0,
+        replicas: vec![1, 2, 3],
+        local_set: vec![1],
+        objects: 0,
+    }
+}

@@ -1,0 +1,154 @@
+//! The history checkers themselves: what they must accept, what they must refuse,
+//! and that the two of them agree.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_types)]
+
+mod cluster;
+
+use cluster::history::{Answer, Ask, Entry, check_machine, check_register};
+use proptest::prelude::*;
+use vivace_core::machine::StateMachine;
+use vivace_core::machine::builtin::{Counter, counter};
+use vivace_core::{Timestamp, codec};
+
+fn ts(value: u64) -> Timestamp {
+    Timestamp {
+        time: value,
+        ..Timestamp::ZERO
+    }
+}
+
+fn write(invoked: u64, returned: u64, value: u64) -> Entry {
+    let (ask, answer) = (Ask::Write(value), Answer::Written(ts(value)));
+    Entry {
+        invoked,
+        returned: Some(returned),
+        ask,
+        answer,
+    }
+}
+
+fn unended(invoked: u64, value: u64) -> Entry {
+    Entry {
+        invoked,
+        returned: None,
+        ask: Ask::Write(value),
+        answer: Answer::Unknown,
+    }
+}
+
+fn read(invoked: u64, returned: u64, value: Option<u64>) -> Entry {
+    let answer = Answer::Value(value.map(|value| (value, ts(value))));
+    Entry {
+        invoked,
+        returned: Some(returned),
+        ask: Ask::Read,
+        answer,
+    }
+}
+
+fn add(invoked: u64, returned: u64, amount: i64, sum: i64) -> Entry {
+    let command = codec::encode(&counter::Command::Add(amount)).into();
+    let answer = Answer::Executed(Ok(codec::encode(&sum).into()));
+    let ask = Ask::Execute {
+        machine: Counter::NAME,
+        command,
+    };
+    Entry {
+        invoked,
+        returned: Some(returned),
+        ask,
+        answer,
+    }
+}
+
+#[test]
+fn new_then_old_is_refused() {
+    let entries = [
+        write(1, 2, 8),
+        unended(3, 17),
+        read(4, 5, Some(17)),
+        read(6, 7, Some(8)),
+    ];
+    assert!(check_register(&entries).is_err());
+    assert!(check_machine(&entries).is_err());
+}
+
+#[test]
+fn a_lost_write_is_refused() {
+    let entries = [write(1, 2, 8), read(3, 4, None)];
+    assert!(check_register(&entries).is_err());
+    assert!(check_machine(&entries).is_err());
+}
+
+#[test]
+fn an_unended_write_may_take_effect_at_any_later_time_or_never() {
+    let entries = [
+        unended(1, 8),
+        write(2, 3, 9),
+        read(4, 5, Some(9)),
+        read(6, 7, Some(8)),
+    ];
+    assert_eq!(check_register(&entries), Ok(()));
+    assert_eq!(check_machine(&entries), Ok(()));
+    assert_eq!(check_register(&entries[..3]), Ok(()));
+}
+
+#[test]
+fn a_value_from_nowhere_is_refused() {
+    let refused = Entry {
+        answer: Answer::NotApplied,
+        ..write(1, 2, 8)
+    };
+    let entries = [refused, read(3, 4, Some(8))];
+    assert!(check_register(&entries).is_err());
+    assert!(check_machine(&entries).is_err());
+}
+
+#[test]
+fn one_value_with_two_timestamps_is_refused() {
+    let mut entries = [write(1, 2, 8), read(3, 4, Some(8))];
+    entries[1].answer = Answer::Value(Some((8, ts(9))));
+    assert!(check_register(&entries).is_err());
+}
+
+#[test]
+fn a_command_applied_twice_is_refused() {
+    assert_eq!(check_machine(&[add(1, 2, 5, 5), add(3, 4, 1, 6)]), Ok(()));
+    assert!(check_machine(&[add(1, 2, 5, 5), add(3, 4, 1, 11)]).is_err());
+}
+
+/// Up to 8 operations over few moments and values: about a third is linearizable.
+fn register_history() -> impl Strategy<Value = Vec<Entry>> {
+    let operation = (
+        0..12_u64,
+        1..8_u64,
+        proptest::option::of(0..4_usize),
+        any::<bool>(),
+    );
+    prop::collection::vec(operation, 1..8).prop_map(|drawn| {
+        let writes: Vec<u64> = (0..drawn.len() as u64).collect();
+        let mut entries = Vec::new();
+        for (i, (begin, length, target, ends)) in drawn.into_iter().enumerate() {
+            // Moments are unique, as a recorder's are.
+            let invoked = 1 + begin * 100 + i as u64;
+            let returned = 1 + (begin + length) * 100 + 50 + i as u64;
+            entries.push(match target {
+                None if ends => write(invoked, returned, writes[i]),
+                None => unended(invoked, writes[i]),
+                Some(0) => read(invoked, returned, None),
+                Some(of) => read(invoked, returned, writes.get(of - 1).copied()),
+            });
+        }
+        entries
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn the_fast_checker_agrees_with_the_search(entries in register_history()) {
+        prop_assert_eq!(check_register(&entries).is_ok(), check_machine(&entries).is_ok());
+    }
+}
