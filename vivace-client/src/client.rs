@@ -48,11 +48,15 @@ struct Shared {
 impl Client {
     /// Connects to one of the configured nodes; later ones are connected as needed.
     ///
-    /// ```no_run
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = vivace_node::dev::DevCluster::start()?;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let client_file = cluster.write_client_files(directory.path())?.remove(0);
     /// use vivace_client::{Client, ClientConfig};
     ///
-    /// let client = Client::connect(ClientConfig::from_file("client.toml")?).await?;
+    /// let client = Client::connect(ClientConfig::from_file(client_file)?).await?;
     /// println!("connected to site {}", client.status().await?.site);
     /// # Ok(())
     /// # }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use quinn::Connection;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use vivace_core::client_protocol::{ClientReply, Failure, Request, Success};
+use vivace_core::client_protocol::{ClientReply, Failure, Request, STOPPING_REASON, Success};
 
 use crate::error::OperationError;
 use crate::exchange::{ExchangeError, exchange};
@@ -37,10 +37,6 @@ const ROUND_PAUSE_MIN: Duration = Duration::from_millis(20);
 
 /// The longest pause between two rounds.
 const ROUND_PAUSE_MAX: Duration = Duration::from_millis(500);
-
-/// How a node begins the reason of a `Busy` or `Unavailable` that concerns itself
-/// alone: another node may well carry out the request.
-const LEAVING_REASONS: [&str; 2] = ["shutting down", "this node is stopping"];
 
 /// What an operation changes, and so what may be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,9 +248,7 @@ impl Operation<'_> {
                 Judgment::Open
             }
             Ok(Err(Failure::Busy { reason } | Failure::Unavailable { reason }))
-                if LEAVING_REASONS
-                    .iter()
-                    .any(|leaving| reason.starts_with(leaving)) =>
+                if reason.starts_with(STOPPING_REASON) =>
             {
                 self.nodes.set_leaving(attempt.node);
                 self.not_sent = Some(format!("{address}: {reason}"));

@@ -8,21 +8,25 @@
 //! - [`Rmw`]: a [state machine](machine::StateMachine), such as a
 //!   [counter](machine::builtin::Counter), that carries out commands exactly once.
 //!
-//! ```no_run
+//! ```
 //! use vivace_client::machine::builtin::{Counter, counter};
 //! use vivace_client::{Client, ClientConfig};
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::connect(ClientConfig::from_file("client.toml")?).await?;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let cluster = vivace_node::dev::DevCluster::start()?;
+//! # let directory = tempfile::tempdir()?;
+//! # let client_file = cluster.write_client_files(directory.path())?.remove(0);
+//! let client = Client::connect(ClientConfig::from_file(client_file)?).await?;
 //!
-//! let alice = client.container("profiles").rw("alice");
+//! let alice = client.container("kv").rw("alice");
 //! alice.write("likes long links").await?;
 //! let profile = alice.read().await?.expect("it was just written");
 //! assert_eq!(profile.value, "likes long links");
 //!
-//! let visits = client.container("counters").rmw::<Counter>("visits");
+//! let visits = client.container("objects").rmw::<Counter>("visits");
 //! let total = visits.execute(counter::Command::Add(1)).await?;
-//! assert!(total >= 1);
+//! assert_eq!(total, 1);
 //! # client.close().await;
 //! # Ok(())
 //! # }

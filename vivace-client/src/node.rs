@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, Endpoint, VarInt};
 use tokio::time::{Instant, timeout};
-use vivace_core::client_protocol::Request;
+use vivace_core::client_protocol::{Request, close_code};
 
 use crate::exchange::{ExchangeError, exchange};
 
@@ -72,10 +72,6 @@ pub enum NodeError {
         reason: String,
     },
 }
-
-// How a node's client port closes a connection.
-const CLOSED_CERTIFICATE_REFUSED: u32 = 1;
-const CLOSED_STOPPING: u32 = 2;
 
 /// One node, and what is known of it.
 pub(crate) struct Node {
@@ -238,9 +234,9 @@ impl Node {
             },
             ConnectionError::VersionMismatch => NodeError::OtherProtocol,
             ConnectionError::ApplicationClosed(close) => {
-                if close.error_code == VarInt::from_u32(CLOSED_CERTIFICATE_REFUSED) {
+                if close.error_code == VarInt::from_u32(close_code::REFUSED) {
                     NodeError::CertificateRefused { reason }
-                } else if close.error_code == VarInt::from_u32(CLOSED_STOPPING) {
+                } else if close.error_code == VarInt::from_u32(close_code::STOPPING) {
                     NodeError::Leaving
                 } else {
                     NodeError::Broken { reason }

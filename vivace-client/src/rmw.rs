@@ -20,12 +20,17 @@ const SESSION_RENEWALS_MAX: u32 = 3;
 
 /// An RMW object whose state machine is `M`.
 ///
-/// ```no_run
-/// # async fn example(client: vivace_client::Client) -> Result<(), vivace_client::OperationError> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let cluster = vivace_node::dev::DevCluster::start()?;
+/// # let directory = tempfile::tempdir()?;
+/// # let client_file = cluster.write_client_files(directory.path())?.remove(0);
+/// # let client = vivace_client::Client::connect(vivace_client::ClientConfig::from_file(client_file)?).await?;
 /// use vivace_client::OperationError;
 /// use vivace_client::machine::builtin::{Register, register};
 ///
-/// let lock = client.container("locks").rmw::<Register>("printer");
+/// let lock = client.container("objects").rmw::<Register>("printer");
 /// let take = register::Command::CompareAndSwap {
 ///     expected: None,
 ///     new: Some(b"me".to_vec().into()),
@@ -33,7 +38,7 @@ const SESSION_RENEWALS_MAX: u32 = 3;
 /// match lock.execute(take).await {
 ///     Ok(()) => println!("the lock is ours"),
 ///     Err(OperationError::Conflict { reason }) => println!("somebody has it: {reason}"),
-///     Err(error) => return Err(error),
+///     Err(error) => return Err(error.into()),
 /// }
 /// # Ok(())
 /// # }
@@ -116,17 +121,25 @@ impl<M: StateMachine> Rmw<M> {
 /// A command with its place in a session: however often it runs, it takes effect
 /// at most once.
 ///
-/// ```no_run
-/// # use vivace_client::{OperationError, Rmw};
+/// ```
+/// # use vivace_client::OperationError;
 /// # use vivace_client::machine::builtin::{Counter, counter};
-/// # async fn example(visits: Rmw<Counter>) -> Result<i64, OperationError> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let cluster = vivace_node::dev::DevCluster::start()?;
+/// # let directory = tempfile::tempdir()?;
+/// # let client_file = cluster.write_client_files(directory.path())?.remove(0);
+/// # let client = vivace_client::Client::connect(vivace_client::ClientConfig::from_file(client_file)?).await?;
+/// # let visits = client.container("objects").rmw::<Counter>("visits");
 /// let mut add = visits.prepare(counter::Command::Add(1));
-/// loop {
+/// let total = loop {
 ///     match add.run().await {
 ///         Err(OperationError::Unknown { .. }) => continue, // not counted twice
-///         settled => return settled,
+///         settled => break settled?,
 ///     }
-/// }
+/// };
+/// # assert_eq!(total, 1);
+/// # Ok(())
 /// # }
 /// ```
 pub struct Prepared<M> {

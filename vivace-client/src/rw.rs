@@ -21,11 +21,16 @@ pub struct Versioned {
 
 /// An RW object. Cloning is cheap.
 ///
-/// ```no_run
-/// # async fn example(client: vivace_client::Client) -> Result<(), vivace_client::OperationError> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let cluster = vivace_node::dev::DevCluster::start()?;
+/// # let directory = tempfile::tempdir()?;
+/// # let client_file = cluster.write_client_files(directory.path())?.remove(0);
+/// # let client = vivace_client::Client::connect(vivace_client::ClientConfig::from_file(client_file)?).await?;
 /// use std::time::Duration;
 ///
-/// let bob = client.container("profiles").rw("bob");
+/// let bob = client.container("kv").rw("bob");
 /// bob.write("hello").await?;
 /// match bob.clone().deadline(Duration::from_millis(800)).read().await? {
 ///     Some(profile) => println!("{:?}, written at {}", profile.value, profile.ts),

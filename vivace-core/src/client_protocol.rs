@@ -14,6 +14,20 @@ use crate::value::Value;
 /// The QUIC protocol name of the client port.
 pub const CLIENT_ALPN: &[u8] = b"vivace-client/1";
 
+/// QUIC application error code with which a node closes a client's connection.
+pub mod close_code {
+    /// The certificate names no client of this cluster.
+    pub const REFUSED: u32 = 1;
+    /// The node is stopping: go to another one of the site.
+    pub const STOPPING: u32 = 2;
+    /// The node has too many clients: go to another one of the site.
+    pub const FULL: u32 = 3;
+}
+
+/// How the reason of a failure begins that concerns the answering node alone,
+/// because it is stopping: another one of the site may carry out the request.
+pub const STOPPING_REASON: &str = "this node is stopping";
+
 /// The longest container name, in bytes.
 pub const CONTAINER_NAME_BYTES_MAX: usize = 64;
 

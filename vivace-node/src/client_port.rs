@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use quinn::{Connection, Endpoint, VarInt};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use vivace_core::client_protocol::{
-    ClientReply, ClientRequest, DEADLINE_MS_MAX, Failure, Request,
+    ClientReply, ClientRequest, DEADLINE_MS_MAX, Failure, Request, STOPPING_REASON, close_code,
 };
 use vivace_core::codec::{self, MESSAGE_BYTES_MAX};
 
@@ -25,15 +25,6 @@ const STREAMS_MAX: u32 = 1024;
 
 /// Silence after which a client is gone.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Application error code of a connection whose certificate is refused.
-const CODE_REFUSED: u32 = 1;
-
-/// Application error code of a connection to a node that stops.
-const CODE_STOPPING: u32 = 2;
-
-/// Application error code of a connection beyond [`CONNECTIONS_MAX`].
-const CODE_FULL: u32 = 3;
 
 /// Why the port was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +80,9 @@ impl ClientPort {
         let thread = std::thread::Builder::new()
             .name("vivace-clients".into())
             .spawn(move || {
-                let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build()
+                let runtime = match tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
                 {
                     Ok(runtime) => runtime,
                     Err(error) => return drop(ready.send(Err(error))),
@@ -116,7 +109,11 @@ impl ClientPort {
             Ok(Err(error)) => return Err(bind(error)),
             Err(_) => return Err(bind(std::io::ErrorKind::BrokenPipe.into())),
         }
-        Ok(Self { address: bound, stop, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            address: bound,
+            stop,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// The bound address.
@@ -127,7 +124,11 @@ impl ClientPort {
     /// Closes all connections and ends the thread.
     pub fn shutdown(&self) {
         self.stop.send_replace(true);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread {
             // A panic there was already reported by its hook.
             let _ = thread.join();
@@ -157,7 +158,7 @@ async fn accept(
                 tokio::spawn(async move {
                     let Ok(connection) = incoming.await else { return };
                     let Ok(_place) = room.try_acquire() else {
-                        connection.close(CODE_FULL.into(), b"this node has too many clients");
+                        connection.close(close_code::FULL.into(), b"this node has too many clients");
                         return;
                     };
                     serve(connection, &cluster, &asked).await;
@@ -165,14 +166,20 @@ async fn accept(
             }
         }
     }
-    endpoint.close(VarInt::from_u32(CODE_STOPPING), b"this node is stopping");
+    endpoint.close(
+        VarInt::from_u32(close_code::STOPPING),
+        STOPPING_REASON.as_bytes(),
+    );
     let _ = tokio::time::timeout(Duration::from_millis(300), endpoint.wait_idle()).await;
 }
 
 async fn serve(connection: Connection, cluster: &ClusterName, asked: &mpsc::Sender<Asked>) {
     if let Err(reason) = check_role(&connection, cluster) {
-        tracing::warn!("refused a client at {}: {reason}", connection.remote_address());
-        connection.close(CODE_REFUSED.into(), reason.as_bytes());
+        tracing::warn!(
+            "refused a client at {}: {reason}",
+            connection.remote_address()
+        );
+        connection.close(close_code::REFUSED.into(), reason.as_bytes());
         return;
     }
     while let Ok((send, receive)) = connection.accept_bi().await {
@@ -186,7 +193,9 @@ async fn serve(connection: Connection, cluster: &ClusterName, asked: &mpsc::Send
 
 fn check_role(connection: &Connection, cluster: &ClusterName) -> Result<(), String> {
     match Role::of_peer(connection) {
-        Ok(Role::Client { cluster: theirs, .. }) if theirs == *cluster => Ok(()),
+        Ok(Role::Client {
+            cluster: theirs, ..
+        }) if theirs == *cluster => Ok(()),
         Ok(other) => Err(format!(
             "this port is for clients of cluster {:?}; the certificate is for {other}",
             cluster.as_str()
@@ -208,9 +217,14 @@ async fn answer(
 }
 
 async fn carry_out(bytes: &[u8], asked: &mpsc::Sender<Asked>) -> ClientReply {
-    let invalid = |field: &str, reason: String| Failure::Invalid { field: field.into(), reason };
-    let ClientRequest { deadline_ms, request } =
-        codec::decode(bytes, MESSAGE_BYTES_MAX).map_err(|e| invalid("request", e.to_string()))?;
+    let invalid = |field: &str, reason: String| Failure::Invalid {
+        field: field.into(),
+        reason,
+    };
+    let ClientRequest {
+        deadline_ms,
+        request,
+    } = codec::decode(bytes, MESSAGE_BYTES_MAX).map_err(|e| invalid("request", e.to_string()))?;
     if !(1..=DEADLINE_MS_MAX).contains(&deadline_ms) {
         let reason = format!("is {deadline_ms}; it must be 1 to {DEADLINE_MS_MAX}");
         return Err(invalid("deadline_ms", reason));
@@ -219,19 +233,27 @@ async fn carry_out(bytes: &[u8], asked: &mpsc::Sender<Asked>) -> ClientReply {
     let deadline = Instant::now() + patience;
     let changes = matches!(request, Request::Write { .. } | Request::Execute { .. });
     let (reply, answer) = oneshot::channel();
-    asked.try_send(Asked { request, deadline, reply }).map_err(|error| match error {
-        mpsc::error::TrySendError::Full(_) => {
-            Failure::Busy { reason: "this node has too many requests".into() }
-        }
-        mpsc::error::TrySendError::Closed(_) => {
-            Failure::Unavailable { reason: "this node is stopping".into() }
-        }
-    })?;
+    asked
+        .try_send(Asked {
+            request,
+            deadline,
+            reply,
+        })
+        .map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Failure::Busy {
+                reason: "this node has too many requests".into(),
+            },
+            mpsc::error::TrySendError::Closed(_) => Failure::Unavailable {
+                reason: STOPPING_REASON.into(),
+            },
+        })?;
     match answer.await {
         Ok(reply) => reply,
-        Err(_) if changes => {
-            Err(Failure::Unknown { reason: "this node stopped before it could answer".into() })
-        }
-        Err(_) => Err(Failure::Unavailable { reason: "this node is stopping".into() }),
+        Err(_) if changes => Err(Failure::Unknown {
+            reason: "this node stopped before it could answer".into(),
+        }),
+        Err(_) => Err(Failure::Unavailable {
+            reason: STOPPING_REASON.into(),
+        }),
     }
 }

@@ -24,13 +24,19 @@ pub enum ClockSource {
 impl ClockSource {
     /// The clock now.
     pub fn read(self) -> ClockReading {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let error = match self {
             Self::Kernel => kernel_clock::error_bound(),
             Self::Fixed { error } => Some(error),
             Self::Untrusted => None,
         };
-        let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        ClockReading { time_ns: nanoseconds(since_epoch), error_ns: error.map(nanoseconds) }
+        let nanoseconds =
+            |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        ClockReading {
+            time_ns: nanoseconds(since_epoch),
+            error_ns: error.map(nanoseconds),
+        }
     }
 }

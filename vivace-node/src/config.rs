@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use vivace_core::cluster::{
-    Cluster, ClusterError, ClusterSpec, Container, Kind, TimestampSource,
-};
+use vivace_core::cluster::{Cluster, ClusterError, ClusterSpec, Container, Kind, TimestampSource};
 use vivace_core::{ContainerId, Epoch, NodeId, SiteId, VALUE_BYTES_MAX};
 
 use crate::clock_source::ClockSource;
@@ -101,7 +99,10 @@ struct LimitFields {
 
 impl Default for LimitFields {
     fn default() -> Self {
-        Self { value_bytes_max: 1 << 20, backlog_bytes_max: 256 << 20 }
+        Self {
+            value_bytes_max: 1 << 20,
+            backlog_bytes_max: 256 << 20,
+        }
     }
 }
 
@@ -114,7 +115,10 @@ struct DscpFields {
 
 impl Default for DscpFields {
     fn default() -> Self {
-        Self { priority: 46, bulk: 0 }
+        Self {
+            priority: 46,
+            bulk: 0,
+        }
     }
 }
 
@@ -214,8 +218,10 @@ impl ClusterConfig {
 
     fn check(file: ClusterFile) -> Result<Self, Wrong> {
         let name = ClusterName::new(&file.name).map_err(|error| field("name", error))?;
-        for (name, dscp) in [("dscp.priority", file.dscp.priority), ("dscp.bulk", file.dscp.bulk)]
-        {
+        for (name, dscp) in [
+            ("dscp.priority", file.dscp.priority),
+            ("dscp.bulk", file.dscp.bulk),
+        ] {
             if dscp > DSCP_MAX {
                 return Err(field(name, format!("is {dscp}; a DSCP is 0 to {DSCP_MAX}")));
             }
@@ -230,7 +236,10 @@ impl ClusterConfig {
         let spec = ClusterSpec {
             name: file.name,
             sites: file.sites,
-            nodes: addresses.iter().map(|(&node, at)| (node, at.site)).collect(),
+            nodes: addresses
+                .iter()
+                .map(|(&node, at)| (node, at.site))
+                .collect(),
             containers,
             clock_error_max: Duration::from_micros(file.clock.error_max_us),
             clock_slack: Duration::from_millis(file.clock.slack_ms),
@@ -268,7 +277,10 @@ fn site_number(
 ) -> Result<SiteId, Wrong> {
     sites.get(name).copied().ok_or_else(|| {
         let known: Vec<&str> = sites.keys().map(String::as_str).collect();
-        field(at, format!("names site {name:?}; sites has {}", known.join(", ")))
+        field(
+            at,
+            format!("names site {name:?}; sites has {}", known.join(", ")),
+        )
     })
 }
 
@@ -281,9 +293,11 @@ fn addresses(
     for node in nodes {
         let at = |name: &str| format!("nodes (id {}).{name}", node.id);
         let site = site_number(sites, &node.site, at("site"))?;
-        for (name, address) in
-            [("priority", node.priority), ("bulk", node.bulk), ("client", node.client)]
-        {
+        for (name, address) in [
+            ("priority", node.priority),
+            ("bulk", node.bulk),
+            ("client", node.client),
+        ] {
             if address.port() == 0 {
                 return Err(field(at(name), "has port 0; peers need a fixed port"));
             }
@@ -401,11 +415,19 @@ impl NodeConfig {
         let cluster = ClusterConfig::from_file(&cluster_path)?;
         let node = NodeId(file.node);
         if !cluster.addresses.contains_key(&node) {
-            let known: Vec<String> =
-                cluster.addresses.keys().map(|node| node.0.to_string()).collect();
+            let known: Vec<String> = cluster
+                .addresses
+                .keys()
+                .map(|node| node.0.to_string())
+                .collect();
             return Err(field(
                 "node",
-                format!("is {}; {} has {}", file.node, cluster_path.display(), known.join(", ")),
+                format!(
+                    "is {}; {} has {}",
+                    file.node,
+                    cluster_path.display(),
+                    known.join(", ")
+                ),
             )
             .in_file(path));
         }
@@ -416,33 +438,47 @@ impl NodeConfig {
         )?;
         let storage = match file.storage {
             StorageFields::Memory {} => StorageConfig::Memory,
-            StorageFields::Log { directory } => {
-                StorageConfig::Log { directory: base.join(directory) }
-            }
+            StorageFields::Log { directory } => StorageConfig::Log {
+                directory: base.join(directory),
+            },
         };
         let clock = match file.clock {
             NodeClock::Kernel {} => ClockSource::Kernel,
-            NodeClock::Fixed { error_us } => {
-                ClockSource::Fixed { error: Duration::from_micros(error_us) }
-            }
+            NodeClock::Fixed { error_us } => ClockSource::Fixed {
+                error: Duration::from_micros(error_us),
+            },
             NodeClock::Untrusted {} => ClockSource::Untrusted,
         };
-        Ok(Self { node, cluster, identity, storage, clock })
+        Ok(Self {
+            node,
+            cluster,
+            identity,
+            storage,
+            clock,
+        })
     }
 }
 
 fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
     let bytes = fs::metadata(path).map_err(unreadable)?.len();
     if bytes > FILE_BYTES_MAX {
-        return Err(ConfigError::TooLong { path: path.to_owned(), bytes });
+        return Err(ConfigError::TooLong {
+            path: path.to_owned(),
+            bytes,
+        });
     }
     parse(&fs::read_to_string(path).map_err(unreadable)?, path)
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, ConfigError> {
-    toml::from_str(text)
-        .map_err(|source| ConfigError::Malformed { path: path.to_owned(), source: Box::new(source) })
+    toml::from_str(text).map_err(|source| ConfigError::Malformed {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
 }
 
 /// A wrong field, before the file's name is added.
@@ -455,12 +491,19 @@ impl Wrong {
     fn in_file(self, path: &Path) -> ConfigError {
         let path = path.to_owned();
         match self {
-            Self::Field { field, reason } => ConfigError::Field { path, field, reason },
+            Self::Field { field, reason } => ConfigError::Field {
+                path,
+                field,
+                reason,
+            },
             Self::Cluster(source) => ConfigError::Cluster { path, source },
         }
     }
 }
 
 fn field(field: impl Into<String>, reason: impl ToString) -> Wrong {
-    Wrong::Field { field: field.into(), reason: reason.to_string() }
+    Wrong::Field {
+        field: field.into(),
+        reason: reason.to_string(),
+    }
 }

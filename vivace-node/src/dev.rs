@@ -81,9 +81,21 @@ impl DevCluster {
     /// # Errors
     /// [`DevError`].
     pub fn start() -> Result<Self, DevError> {
-        let layout = Layout { cluster: "dev".into(), sites: 3, nodes_per_site: 1, base_port: 7000 };
-        let link = LinkConfig { delay: Duration::from_millis(20), ..LinkConfig::default() };
-        Self::with(&layout.cluster_file(), &Topology::mesh(3, &link), Machines::builtin())
+        let layout = Layout {
+            cluster: "dev".into(),
+            sites: 3,
+            nodes_per_site: 1,
+            base_port: 7000,
+        };
+        let link = LinkConfig {
+            delay: Duration::from_millis(20),
+            ..LinkConfig::default()
+        };
+        Self::with(
+            &layout.cluster_file(),
+            &Topology::mesh(3, &link),
+            Machines::builtin(),
+        )
     }
 
     /// Starts the cluster that a cluster file's text describes (its addresses are
@@ -100,11 +112,23 @@ impl DevCluster {
         let config = ClusterConfig::from_text(cluster_file, Path::new("cluster.toml"))?;
         let wan = Wan::start(topology, rand::random())?;
         let ca = DevelopmentCa::generate(&config.name, VALID_FOR)?;
-        let role = Role::Client { cluster: config.name.clone(), name: ClientName::new("dev")? };
+        let role = Role::Client {
+            cluster: config.name.clone(),
+            name: ClientName::new("dev")?,
+        };
         let pair = ca.issue(&role, VALID_FOR)?;
-        let client = ClientCredentials { ca: ca.pem().certificate.clone(), pair };
-        let mut cluster =
-            Self { nodes: BTreeMap::new(), config, wan, ca, client, machines };
+        let client = ClientCredentials {
+            ca: ca.pem().certificate.clone(),
+            pair,
+        };
+        let mut cluster = Self {
+            nodes: BTreeMap::new(),
+            config,
+            wan,
+            ca,
+            client,
+            machines,
+        };
         let nodes: Vec<NodeId> = cluster.config.addresses.keys().copied().collect();
         for node in nodes {
             cluster.start_node(node)?;
@@ -118,7 +142,11 @@ impl DevCluster {
     /// [`DevError`].
     pub fn start_node(&mut self, node: NodeId) -> Result<(), DevError> {
         let at = self.config.addresses[&node];
-        let role = Role::Node { cluster: self.config.name.clone(), node, site: at.site };
+        let role = Role::Node {
+            cluster: self.config.name.clone(),
+            node,
+            site: at.site,
+        };
         let pair = self.ca.issue(&role, VALID_FOR)?;
         let identity = Identity::from_pem(
             self.ca.pem().certificate.as_bytes(),
@@ -131,7 +159,9 @@ impl DevCluster {
             cluster: self.config.clone(),
             identity,
             storage: StorageConfig::Memory,
-            clock: ClockSource::Fixed { error: SHARED_CLOCK_ERROR },
+            clock: ClockSource::Fixed {
+                error: SHARED_CLOCK_ERROR,
+            },
             machines: self.machines.clone(),
             sockets: Sockets::Made {
                 priority: self.socket(Site(at.site.0), at.priority, priority),
@@ -149,7 +179,9 @@ impl DevCluster {
     fn socket(&self, site: Site, address: SocketAddr, dscp: u8) -> SocketFactory {
         let wan = self.wan.clone();
         Box::new(move || {
-            let socket = wan.socket(site, address, dscp).map_err(std::io::Error::other)?;
+            let socket = wan
+                .socket(site, address, dscp)
+                .map_err(std::io::Error::other)?;
             let observer = socket.clone();
             Ok(ClassSocket {
                 socket,
@@ -233,10 +265,13 @@ impl DevCluster {
             for running in self.nodes.values() {
                 let status = running.status().await;
                 let up = |status: &vivace_core::status::NodeStatus| {
-                    let reachable = status.peers.iter().filter(|peer| {
-                        self.nodes.contains_key(&NodeId(peer.node))
-                    });
-                    reachable.into_iter().all(|peer| peer.priority.up && peer.bulk.up)
+                    let reachable = status
+                        .peers
+                        .iter()
+                        .filter(|peer| self.nodes.contains_key(&NodeId(peer.node)));
+                    reachable
+                        .into_iter()
+                        .all(|peer| peer.priority.up && peer.bulk.up)
                 };
                 connected &= status.as_ref().is_ok_and(up);
             }

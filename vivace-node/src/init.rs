@@ -69,18 +69,32 @@ impl Layout {
     /// The cluster's nodes, with their sites, numbered from 1 site by site.
     pub fn nodes(&self) -> Vec<(NodeId, SiteId)> {
         let sites = (0..self.sites).flat_map(|site| (0..self.nodes_per_site).map(move |_| site));
-        (1..).zip(sites).map(|(node, site)| (NodeId(node), SiteId(site))).collect()
+        (1..)
+            .zip(sites)
+            .map(|(node, site)| (NodeId(node), SiteId(site)))
+            .collect()
     }
 
     fn check(&self) -> Result<(), InitError> {
-        for (field, value) in [("--sites", self.sites), ("--nodes-per-site", self.nodes_per_site)] {
+        for (field, value) in [
+            ("--sites", self.sites),
+            ("--nodes-per-site", self.nodes_per_site),
+        ] {
             if !(1..=9).contains(&value) {
-                return Err(InitError::Range { field, value, allowed: "1 to 9" });
+                return Err(InitError::Range {
+                    field,
+                    value,
+                    allowed: "1 to 9",
+                });
             }
         }
         if !(1024..=64_000).contains(&self.base_port) {
             let (field, value) = ("--base-port", self.base_port);
-            return Err(InitError::Range { field, value, allowed: "1024 to 64000" });
+            return Err(InitError::Range {
+                field,
+                value,
+                allowed: "1024 to 64000",
+            });
         }
         Ok(())
     }
@@ -88,8 +102,9 @@ impl Layout {
     /// The replicas of the example containers: one node of each site, and with fewer
     /// than three sites as many more as make an odd number of at least three.
     fn replicas(&self) -> Vec<u16> {
-        let by_rank = (0..self.nodes_per_site)
-            .flat_map(|rank| (0..self.sites).map(move |site| site * self.nodes_per_site + rank + 1));
+        let by_rank = (0..self.nodes_per_site).flat_map(|rank| {
+            (0..self.sites).map(move |site| site * self.nodes_per_site + rank + 1)
+        });
         let count = usize::from(self.sites).max(3);
         let mut replicas: Vec<u16> = by_rank.take(count).collect();
         if replicas.len().is_multiple_of(2) && replicas.len() > 1 {
@@ -101,7 +116,9 @@ impl Layout {
 
     /// The text of `cluster.toml`.
     pub fn cluster_file(&self) -> String {
-        let sites: Vec<String> = (0..self.sites).map(|site| format!("{:?}", site_name(site))).collect();
+        let sites: Vec<String> = (0..self.sites)
+            .map(|site| format!("{:?}", site_name(site)))
+            .collect();
         let mut text = format!(
             "# One Vivace cluster. Every node and nobody else reads this file; it must be the\n\
              # same everywhere.\n\
@@ -131,14 +148,28 @@ impl Layout {
             let _ = write!(
                 text,
                 "\n[[nodes]]\nid = {}\nsite = {:?}\npriority = \"127.0.0.1:{}\"\nbulk = \"127.0.0.1:{}\"\nclient = \"127.0.0.1:{}\"\n",
-                node.0, site_name(site.0), port + 1, port + 2, port + 3
+                node.0,
+                site_name(site.0),
+                port + 1,
+                port + 2,
+                port + 3
             );
         }
         for (id, name, kind, comment) in [
             (1, "kv", "rw", "read, write, delete: Vivace's Algorithm 1"),
-            (2, "objects", "rmw", "commands on state machines, exactly once: Algorithm 3"),
+            (
+                2,
+                "objects",
+                "rmw",
+                "commands on state machines, exactly once: Algorithm 3",
+            ),
             (3, "kv-abd", "abd", "the baseline ABD, for comparison"),
-            (4, "objects-lan", "lan-rmw", "the baseline Algorithm 2, for comparison"),
+            (
+                4,
+                "objects-lan",
+                "lan-rmw",
+                "the baseline Algorithm 2, for comparison",
+            ),
         ] {
             self.write_container(&mut text, id, name, kind, comment);
         }
@@ -159,7 +190,11 @@ impl Layout {
         for site in 0..self.sites {
             let first = site * self.nodes_per_site + 1;
             // Two would tolerate no crash and cost more than one.
-            let size = if self.nodes_per_site == 2 { 1 } else { self.nodes_per_site.min(3) };
+            let size = if self.nodes_per_site == 2 {
+                1
+            } else {
+                self.nodes_per_site.min(3)
+            };
             let members: Vec<u16> = (first..first + size).collect();
             let _ = writeln!(text, "{} = {members:?}", site_name(site));
         }
@@ -228,15 +263,29 @@ pub fn init(directory: &Path, layout: &Layout) -> Result<Laid, InitError> {
         move |source| InitError::Io { path, source }
     };
     fs::create_dir_all(directory).map_err(io(directory))?;
-    if fs::read_dir(directory).map_err(io(directory))?.next().is_some() {
+    if fs::read_dir(directory)
+        .map_err(io(directory))?
+        .next()
+        .is_some()
+    {
         return Err(InitError::NotEmpty(directory.to_owned()));
     }
     let ca = DevelopmentCa::generate(&cluster, VALID_FOR)?;
     write_pair(directory, "ca", ca.pem())?;
-    write(&directory.join("cluster.toml"), &layout.cluster_file(), PUBLIC)?;
-    let client = Role::Client { cluster: cluster.clone(), name: ClientName::new("dev")? };
+    write(
+        &directory.join("cluster.toml"),
+        &layout.cluster_file(),
+        PUBLIC,
+    )?;
+    let client = Role::Client {
+        cluster: cluster.clone(),
+        name: ClientName::new("dev")?,
+    };
     write_pair(directory, "client", &ca.issue(&client, VALID_FOR)?)?;
-    let mut laid = Laid { node_files: Vec::new(), client_files: Vec::new() };
+    let mut laid = Laid {
+        node_files: Vec::new(),
+        client_files: Vec::new(),
+    };
     for site in 0..layout.sites {
         let path = directory.join(format!("client-{}.toml", site_name(site)));
         write(&path, &layout.client_file(site), PUBLIC)?;
@@ -245,7 +294,11 @@ pub fn init(directory: &Path, layout: &Layout) -> Result<Laid, InitError> {
     for (node, site) in layout.nodes() {
         let home = directory.join(format!("node-{}", node.0));
         fs::create_dir(&home).map_err(io(&home))?;
-        let role = Role::Node { cluster: cluster.clone(), node, site };
+        let role = Role::Node {
+            cluster: cluster.clone(),
+            node,
+            site,
+        };
         write_pair(&home, "node", &ca.issue(&role, VALID_FOR)?)?;
         let path = home.join("node.toml");
         write(&path, &layout.node_file(node), PUBLIC)?;
@@ -258,7 +311,11 @@ const PUBLIC: u32 = 0o644;
 const SECRET: u32 = 0o600;
 
 fn write_pair(directory: &Path, name: &str, pair: &PemPair) -> Result<(), InitError> {
-    write(&directory.join(format!("{name}.pem")), &pair.certificate, PUBLIC)?;
+    write(
+        &directory.join(format!("{name}.pem")),
+        &pair.certificate,
+        PUBLIC,
+    )?;
     write(&directory.join(format!("{name}.key")), &pair.key, SECRET)
 }
 
@@ -269,5 +326,8 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), InitError> {
     options
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|source| InitError::Io { path: path.to_owned(), source })
+        .map_err(|source| InitError::Io {
+            path: path.to_owned(),
+            source,
+        })
 }

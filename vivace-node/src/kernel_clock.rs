@@ -15,7 +15,8 @@ pub fn error_bound() -> Option<Duration> {
     // SAFETY: the pointer is to a live, exclusively borrowed `timex`; the kernel
     // writes no more than its size.
     let status = unsafe { libc::adjtimex(&mut state) };
-    let synchronized = status >= 0 && status != libc::TIME_ERROR && state.status & libc::STA_UNSYNC == 0;
+    let synchronized =
+        status >= 0 && status != libc::TIME_ERROR && state.status & libc::STA_UNSYNC == 0;
     let microseconds = u64::try_from(state.maxerror).ok()?;
     synchronized.then(|| Duration::from_micros(microseconds))
 }

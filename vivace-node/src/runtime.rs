@@ -147,9 +147,12 @@ impl RunningNode {
                 let now = options.clock.read();
                 open_memory(now.time_ns / 1_000_000_000, on_durable)
             }
-            StorageConfig::Log { directory } => {
-                open_log(directory, options.cluster.name.as_str(), options.node, on_durable)?
-            }
+            StorageConfig::Log { directory } => open_log(
+                directory,
+                options.cluster.name.as_str(),
+                options.node,
+                on_durable,
+            )?,
         };
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let (asked, requests) = mpsc::channel(REQUESTS_MAX);
@@ -167,8 +170,12 @@ impl RunningNode {
             peers: peers(&options.cluster, options.node),
             limits: options.limits,
         };
-        let transport =
-            Arc::new(Transport::start(transport_config, priority, bulk, events_sender)?);
+        let transport = Arc::new(Transport::start(
+            transport_config,
+            priority,
+            bulk,
+            events_sender,
+        )?);
         let clients = ClientPort::start(
             options.client_address,
             &options.identity,
@@ -177,7 +184,12 @@ impl RunningNode {
         )?;
         let drive = core.drive(transport.clone(), events, requests, durable, stopped);
         transport.priority_handle().spawn(drive);
-        Ok(Self { transport, clients, stop, asked })
+        Ok(Self {
+            transport,
+            clients,
+            stop,
+            asked,
+        })
     }
 
     /// The address that clients connect to.
@@ -190,10 +202,16 @@ impl RunningNode {
     /// # Errors
     /// [`Failure`] when the node is stopping.
     pub async fn status(&self) -> Result<NodeStatus, Failure> {
-        let gone = || Failure::Unavailable { reason: "the node is stopping".into() };
+        let gone = || Failure::Unavailable {
+            reason: "the node is stopping".into(),
+        };
         let (reply, answer) = oneshot::channel();
         let deadline = Instant::now() + Duration::from_secs(5);
-        let asked = Asked { request: Request::Status, deadline, reply };
+        let asked = Asked {
+            request: Request::Status,
+            deadline,
+            reply,
+        };
         self.asked.send(asked).await.map_err(|_| gone())?;
         match answer.await.map_err(|_| gone())?? {
             Success::Status(status) => Ok(*status),
@@ -263,7 +281,10 @@ struct Core {
 impl Core {
     fn recover(options: &NodeOptions, opened: Opened) -> Result<Self, StartError> {
         let started = Instant::now();
-        let now = Now { monotonic: Duration::ZERO, clock: options.clock.read() };
+        let now = Now {
+            monotonic: Duration::ZERO,
+            clock: options.clock.read(),
+        };
         let mut node = vivace_core::Node::new(
             options.node,
             opened.incarnation,
@@ -327,24 +348,30 @@ impl Core {
 
     fn on_transport(&mut self, transport: &Transport, event: TransportEvent) {
         let event = match event {
-            TransportEvent::Received { from, class: TrafficClass::Priority, bytes } => {
-                match codec::decode(&bytes, message::PRIORITY_MESSAGE_BYTES_MAX) {
-                    Ok(message) => Event::Priority { from, message },
-                    Err(error) => return self.on_malformed(from, &error),
-                }
-            }
-            TransportEvent::Received { from, class: TrafficClass::Bulk, bytes } => {
-                match codec::decode(&bytes, codec::MESSAGE_BYTES_MAX) {
-                    Ok(message) => Event::Bulk { from, message },
-                    Err(error) => return self.on_malformed(from, &error),
-                }
-            }
-            TransportEvent::PeerUp { node, class, .. } => {
-                Event::PeerUp { node, class: core_class(class) }
-            }
-            TransportEvent::PeerDown { node, class } => {
-                Event::PeerDown { node, class: core_class(class) }
-            }
+            TransportEvent::Received {
+                from,
+                class: TrafficClass::Priority,
+                bytes,
+            } => match codec::decode(&bytes, message::PRIORITY_MESSAGE_BYTES_MAX) {
+                Ok(message) => Event::Priority { from, message },
+                Err(error) => return self.on_malformed(from, &error),
+            },
+            TransportEvent::Received {
+                from,
+                class: TrafficClass::Bulk,
+                bytes,
+            } => match codec::decode(&bytes, codec::MESSAGE_BYTES_MAX) {
+                Ok(message) => Event::Bulk { from, message },
+                Err(error) => return self.on_malformed(from, &error),
+            },
+            TransportEvent::PeerUp { node, class, .. } => Event::PeerUp {
+                node,
+                class: core_class(class),
+            },
+            TransportEvent::PeerDown { node, class } => Event::PeerDown {
+                node,
+                class: core_class(class),
+            },
             TransportEvent::Rtt { node, rtt } => Event::RoundTrip { node, rtt },
         };
         self.handle(transport, event);
@@ -353,7 +380,10 @@ impl Core {
     fn on_malformed(&mut self, from: NodeId, error: &codec::CodecError) {
         self.malformed += 1;
         if self.malformed.is_power_of_two() {
-            tracing::warn!("dropped a message of {from}: {error} ({} so far)", self.malformed);
+            tracing::warn!(
+                "dropped a message of {from}: {error} ({} so far)",
+                self.malformed
+            );
         }
     }
 
@@ -372,11 +402,21 @@ impl Core {
         let id = RequestId(self.last_request);
         self.asked.insert(id, asked.reply);
         let deadline = asked.deadline.saturating_duration_since(self.started);
-        self.handle(transport, Event::Request { id, request: asked.request, deadline });
+        self.handle(
+            transport,
+            Event::Request {
+                id,
+                request: asked.request,
+                deadline,
+            },
+        );
     }
 
     fn handle(&mut self, transport: &Transport, event: Event) {
-        let now = Now { monotonic: self.started.elapsed(), clock: self.clock.read() };
+        let now = Now {
+            monotonic: self.started.elapsed(),
+            clock: self.clock.read(),
+        };
         for action in self.node.handle(now, event) {
             match action {
                 Action::SendPriority { to, message } => {
@@ -384,8 +424,11 @@ impl Core {
                     self.note(transport.send_priority(to, bytes));
                 }
                 Action::SendBulk { to, message } => {
-                    let lane =
-                        if message.is_awaited() { BulkLane::Read } else { BulkLane::Propagate };
+                    let lane = if message.is_awaited() {
+                        BulkLane::Read
+                    } else {
+                        BulkLane::Propagate
+                    };
                     let bytes = codec::encode(&message).into();
                     self.note(transport.send_bulk(to, lane, bytes));
                 }
@@ -411,11 +454,28 @@ impl Core {
         let core = self.node.status();
         let links = transport.status();
         let spec = self.cluster.cluster.spec();
-        let site_name = |site: u16| spec.sites.get(usize::from(site)).cloned().unwrap_or_default();
+        let site_name = |site: u16| {
+            spec.sites
+                .get(usize::from(site))
+                .cloned()
+                .unwrap_or_default()
+        };
         let mut refusals = core.causes;
-        refusals.extend(links.refusals.iter().map(|(cause, n)| (format!("peer port: {cause}"), *n)));
-        let own = [("malformed messages", self.malformed), ("messages not sent", self.send_refused)];
-        refusals.extend(own.iter().filter(|(_, n)| *n > 0).map(|(c, n)| ((*c).to_owned(), *n)));
+        refusals.extend(
+            links
+                .refusals
+                .iter()
+                .map(|(cause, n)| (format!("peer port: {cause}"), *n)),
+        );
+        let own = [
+            ("malformed messages", self.malformed),
+            ("messages not sent", self.send_refused),
+        ];
+        refusals.extend(
+            own.iter()
+                .filter(|(_, n)| *n > 0)
+                .map(|(c, n)| ((*c).to_owned(), *n)),
+        );
         let peers: Vec<PeerStatus> = links
             .peers
             .iter()

@@ -7,8 +7,8 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use process::{Processes, START_PATIENCE, path_text, stderr, vivace_node};
-use vivace_client::machine::builtin::{Counter, Register, counter, register};
 use vivace_client::OperationError;
+use vivace_client::machine::builtin::{Counter, Register, counter, register};
 
 fn refused(processes: &Processes, file: &str, from: &str, to: &str) -> String {
     let path = processes.cluster().join(file);
@@ -18,7 +18,10 @@ fn refused(processes: &Processes, file: &str, from: &str, to: &str) -> String {
     let output = vivace_node(&["run", path_text(&processes.node_file(1))]);
     fs::write(&path, before).expect("it can be changed back");
     assert_eq!(output.status.code(), Some(1), "{to:?} was accepted");
-    assert!(!processes.cluster().join("node-1/data").exists(), "{to:?} left something behind");
+    assert!(
+        !processes.cluster().join("node-1/data").exists(),
+        "{to:?} left something behind"
+    );
     stderr(&output)
 }
 
@@ -26,32 +29,130 @@ fn refused(processes: &Processes, file: &str, from: &str, to: &str) -> String {
 fn a_wrong_configuration_is_refused_with_the_fields_name() {
     let processes = Processes::lay_out(3, 1);
     for (file, from, to, expected) in [
-        ("cluster.toml", "sites = ", "places = ", &["unknown field `places`"][..]),
-        ("cluster.toml", "error_max_us = 5000", "", &["missing field `error_max_us`"]),
-        ("cluster.toml", "kind = \"rw\"", "kind = \"raft\"", &["raft", "rmw"]),
-        ("cluster.toml", "replicas = [1, 2, 3]", "replicas = [1, 2, 9]", &["replicas", "node 9"]),
-        ("cluster.toml", "replicas = [1, 2, 3]", "replicas = [1, 2, 2]", &["replicas", "twice"]),
-        ("cluster.toml", "replicas = [1, 2, 3]", "replicas = []", &["replicas", "at least one"]),
-        ("cluster.toml", "a = [1]", "a = [7]", &["local_sets.a", "node 7"]),
-        ("cluster.toml", "a = [1]", "a = [2]", &["local_sets.a", "another site"]),
+        (
+            "cluster.toml",
+            "sites = ",
+            "places = ",
+            &["unknown field `places`"][..],
+        ),
+        (
+            "cluster.toml",
+            "error_max_us = 5000",
+            "",
+            &["missing field `error_max_us`"],
+        ),
+        (
+            "cluster.toml",
+            "kind = \"rw\"",
+            "kind = \"raft\"",
+            &["raft", "rmw"],
+        ),
+        (
+            "cluster.toml",
+            "replicas = [1, 2, 3]",
+            "replicas = [1, 2, 9]",
+            &["replicas", "node 9"],
+        ),
+        (
+            "cluster.toml",
+            "replicas = [1, 2, 3]",
+            "replicas = [1, 2, 2]",
+            &["replicas", "twice"],
+        ),
+        (
+            "cluster.toml",
+            "replicas = [1, 2, 3]",
+            "replicas = []",
+            &["replicas", "at least one"],
+        ),
+        (
+            "cluster.toml",
+            "a = [1]",
+            "a = [7]",
+            &["local_sets.a", "node 7"],
+        ),
+        (
+            "cluster.toml",
+            "a = [1]",
+            "a = [2]",
+            &["local_sets.a", "another site"],
+        ),
         ("cluster.toml", "a = [1]", "", &["local_sets.a", "is empty"]),
-        ("cluster.toml", "a = [1]", "z = [1]", &["local_sets", "\"z\""]),
-        ("cluster.toml", "site = \"a\"", "site = \"q\"", &["site", "\"q\"", "a, b, c"]),
+        (
+            "cluster.toml",
+            "a = [1]",
+            "z = [1]",
+            &["local_sets", "\"z\""],
+        ),
+        (
+            "cluster.toml",
+            "site = \"a\"",
+            "site = \"q\"",
+            &["site", "\"q\"", "a, b, c"],
+        ),
         ("cluster.toml", "id = 1\n", "id = 2\n", &["id", "twice"]),
-        ("cluster.toml", "priority = 46", "priority = 64", &["dscp.priority", "0 to 63"]),
-        ("cluster.toml", "value_bytes_max = 1048576", "value_bytes_max = 0", &["value_bytes_max"]),
-        ("cluster.toml", "name = \"dev\"", "name = \"Dev!\"", &["name"]),
-        ("cluster.toml", "name = \"kv\"", "name = \"a/b\"", &["containers.name", "'/'"]),
-        ("node-1/node.toml", "node = 1", "node = 12", &["node", "1, 2, 3"]),
-        ("node-1/node.toml", "node.pem", "absent.pem", &["absent.pem"]),
-        ("node-1/node.toml", "node.pem", "../node-2/node.pem", &["node-1/node.key"]),
-        ("node-1/node.toml", "source = \"fixed\"", "source = \"gps\"", &["gps", "kernel"]),
-        ("node-1/node.toml", "kind = \"log\"", "kind = \"tape\"", &["tape", "memory"]),
+        (
+            "cluster.toml",
+            "priority = 46",
+            "priority = 64",
+            &["dscp.priority", "0 to 63"],
+        ),
+        (
+            "cluster.toml",
+            "value_bytes_max = 1048576",
+            "value_bytes_max = 0",
+            &["value_bytes_max"],
+        ),
+        (
+            "cluster.toml",
+            "name = \"dev\"",
+            "name = \"Dev!\"",
+            &["name"],
+        ),
+        (
+            "cluster.toml",
+            "name = \"kv\"",
+            "name = \"a/b\"",
+            &["containers.name", "'/'"],
+        ),
+        (
+            "node-1/node.toml",
+            "node = 1",
+            "node = 12",
+            &["node", "1, 2, 3"],
+        ),
+        (
+            "node-1/node.toml",
+            "node.pem",
+            "absent.pem",
+            &["absent.pem"],
+        ),
+        (
+            "node-1/node.toml",
+            "node.pem",
+            "../node-2/node.pem",
+            &["node-1/node.key"],
+        ),
+        (
+            "node-1/node.toml",
+            "source = \"fixed\"",
+            "source = \"gps\"",
+            &["gps", "kernel"],
+        ),
+        (
+            "node-1/node.toml",
+            "kind = \"log\"",
+            "kind = \"tape\"",
+            &["tape", "memory"],
+        ),
         ("node-1/node.toml", "node = 1", "node = [", &["node.toml"]),
     ] {
         let message = refused(&processes, file, from, to);
         for part in expected {
-            assert!(message.contains(part), "{to:?} yields {message:?}, without {part:?}");
+            assert!(
+                message.contains(part),
+                "{to:?} yields {message:?}, without {part:?}"
+            );
         }
         assert!(!message.contains("panicked"), "{message}");
     }
@@ -70,7 +171,10 @@ fn another_nodes_certificate_is_refused_before_anything_starts() {
     let output = vivace_node(&["run", path_text(&processes.node_file(1))]);
     assert_eq!(output.status.code(), Some(1));
     let message = stderr(&output);
-    assert!(message.contains("certificate is for") && message.contains("node/2"), "{message}");
+    assert!(
+        message.contains("certificate is for") && message.contains("node/2"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -80,10 +184,21 @@ fn init_refuses_a_directory_with_files_and_numbers_out_of_range() {
     let before = fs::read(cluster.join("cluster.toml")).expect("reads");
     let output = vivace_node(&["init", path_text(&cluster)]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("is not empty"), "{}", stderr(&output));
-    assert_eq!(fs::read(cluster.join("cluster.toml")).expect("reads"), before);
+    assert!(
+        stderr(&output).contains("is not empty"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(
+        fs::read(cluster.join("cluster.toml")).expect("reads"),
+        before
+    );
     let elsewhere = processes.directory.path().join("elsewhere");
-    for (flag, value) in [("--sites", "0"), ("--nodes-per-site", "10"), ("--base-port", "80")] {
+    for (flag, value) in [
+        ("--sites", "0"),
+        ("--nodes-per-site", "10"),
+        ("--base-port", "80"),
+    ] {
         let output = vivace_node(&["init", path_text(&elsewhere), flag, value]);
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains(flag), "{}", stderr(&output));
@@ -96,7 +211,11 @@ fn an_even_replica_count_works_and_is_warned_about() {
     let mut processes = Processes::lay_out(3, 1);
     let path = processes.cluster().join("cluster.toml");
     let text = fs::read_to_string(&path).expect("reads");
-    fs::write(&path, text.replace("replicas = [1, 2, 3]", "replicas = [1, 2]")).expect("writes");
+    fs::write(
+        &path,
+        text.replace("replicas = [1, 2, 3]", "replicas = [1, 2]"),
+    )
+    .expect("writes");
     processes.start_node(1);
     let deadline = std::time::Instant::now() + START_PATIENCE;
     loop {
@@ -120,18 +239,34 @@ async fn requests_out_of_bounds_are_refused_by_field_and_change_nothing() {
         Err(OperationError::Invalid { field, .. }) => field,
         other => panic!("expected Invalid, got {other:?}"),
     };
-    assert_eq!(field_of(key.write(vec![0; (1 << 20) + 1]).await.map(drop)), "value");
+    assert_eq!(
+        field_of(key.write(vec![0; (1 << 20) + 1]).await.map(drop)),
+        "value"
+    );
     assert_eq!(field_of(kv.rw("").write("x").await.map(drop)), "key");
-    assert_eq!(field_of(kv.rw(vec![b'k'; 256]).write("x").await.map(drop)), "key");
+    assert_eq!(
+        field_of(kv.rw(vec![b'k'; 256]).write("x").await.map(drop)),
+        "key"
+    );
     let elsewhere = client.container("nowhere").rw("key");
     assert_eq!(field_of(elsewhere.write("x").await.map(drop)), "container");
     let wrong_kind = client.container("objects").rw("key");
     assert_eq!(field_of(wrong_kind.write("x").await.map(drop)), "container");
     let objects = client.container("objects");
-    objects.rmw::<Counter>("object").execute(counter::Command::Add(1)).await.expect("counts");
-    let as_register = objects.rmw::<Register>("object").execute(register::Command::Delete).await;
+    objects
+        .rmw::<Counter>("object")
+        .execute(counter::Command::Add(1))
+        .await
+        .expect("counts");
+    let as_register = objects
+        .rmw::<Register>("object")
+        .execute(register::Command::Delete)
+        .await;
     assert_eq!(field_of(as_register.map(drop)), "machine");
-    assert_eq!(key.read().await.expect("reads").expect("is there").value, "before");
+    assert_eq!(
+        key.read().await.expect("reads").expect("is there").value,
+        "before"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +293,10 @@ async fn garbage_on_every_port_is_survived() {
         let length = round % bytes.len();
         let _ = socket.send_to(&bytes[..length], ("127.0.0.1", port));
     }
-    assert_eq!(key.read().await.expect("reads").expect("is there").value, "before");
+    assert_eq!(
+        key.read().await.expect("reads").expect("is there").value,
+        "before"
+    );
     assert!(processes.is_running(1));
     let log = fs::read_to_string(processes.log_of(1)).expect("reads");
     assert!(!log.contains("panicked"), "{log}");
@@ -178,7 +316,10 @@ async fn a_node_of_another_epoch_is_refused_and_counted() {
     fs::write(&path, text.replace("epoch = 1", "epoch = 2")).expect("writes");
     processes.start_node(3);
     let ahead = processes.client('c').await;
-    let write = ahead.container("kv").rw("key").deadline(Duration::from_secs(5));
+    let write = ahead
+        .container("kv")
+        .rw("key")
+        .deadline(Duration::from_secs(5));
     let outcome = write.write("of epoch 2").await;
     match &outcome {
         Err(error @ (OperationError::Unknown { .. } | OperationError::Unavailable { .. })) => {
@@ -187,7 +328,17 @@ async fn a_node_of_another_epoch_is_refused_and_counted() {
         other => panic!("expected a refusal, got {other:?}"),
     }
     let status = first.status().await.expect("status");
-    let refused = status.refusals.iter().find(|(cause, _)| cause.contains("epoch"));
-    assert!(refused.is_some_and(|(_, count)| *count > 0), "{:?}", status.refusals);
-    assert_eq!(key.read().await.expect("reads").expect("is there").value, "of epoch 1");
+    let refused = status
+        .refusals
+        .iter()
+        .find(|(cause, _)| cause.contains("epoch"));
+    assert!(
+        refused.is_some_and(|(_, count)| *count > 0),
+        "{:?}",
+        status.refusals
+    );
+    assert_eq!(
+        key.read().await.expect("reads").expect("is there").value,
+        "of epoch 1"
+    );
 }

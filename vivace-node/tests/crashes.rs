@@ -16,17 +16,30 @@ const DEADLINE: Duration = Duration::from_secs(3);
 
 async fn write(client: &Client, key: &str, value: String) -> Result<Duration, OperationError> {
     let started = Instant::now();
-    client.container("kv").rw(key.to_owned()).deadline(DEADLINE).write(value).await?;
+    client
+        .container("kv")
+        .rw(key.to_owned())
+        .deadline(DEADLINE)
+        .write(value)
+        .await?;
     Ok(started.elapsed())
 }
 
 async fn read(client: &Client, key: &str) -> Result<Option<String>, OperationError> {
-    let found = client.container("kv").rw(key.to_owned()).deadline(DEADLINE).read().await?;
+    let found = client
+        .container("kv")
+        .rw(key.to_owned())
+        .deadline(DEADLINE)
+        .read()
+        .await?;
     Ok(found.map(|found| String::from_utf8_lossy(&found.value).into_owned()))
 }
 
 async fn add(client: &Client) -> Result<i64, OperationError> {
-    let visits = client.container("objects").rmw::<Counter>("visits").deadline(DEADLINE);
+    let visits = client
+        .container("objects")
+        .rmw::<Counter>("visits")
+        .deadline(DEADLINE);
     visits.execute(counter::Command::Add(1)).await
 }
 
@@ -35,7 +48,10 @@ async fn one_replica_killed_fails_nothing_two_end_by_the_deadline_restarted_ones
     let mut processes = Processes::start(3);
     let client = processes.client('a').await;
     let first = client.container("kv").rw("first").deadline(START_PATIENCE);
-    first.write("written before any crash").await.expect("the cluster serves");
+    first
+        .write("written before any crash")
+        .await
+        .expect("the cluster serves");
     let mut added = 0;
 
     // One of three, while a load runs: nothing fails, nothing waits longer than a
@@ -46,7 +62,9 @@ async fn one_replica_killed_fails_nothing_two_end_by_the_deadline_restarted_ones
             processes.kill(3);
         }
         let started = Instant::now();
-        write(&client, "load", format!("value {round}")).await.expect("a majority is up");
+        write(&client, "load", format!("value {round}"))
+            .await
+            .expect("a majority is up");
         slowest = slowest.max(started.elapsed());
         let started = Instant::now();
         let found = read(&client, "load").await.expect("a majority is up");
@@ -71,14 +89,25 @@ async fn one_replica_killed_fails_nothing_two_end_by_the_deadline_restarted_ones
         "{outcome:?}"
     );
     let outcome = read(&client, "first").await;
-    assert!(matches!(outcome, Err(OperationError::Unavailable { .. })), "{outcome:?}");
-    assert!(started.elapsed() < 2 * DEADLINE + SLOWEST, "took {:?}", started.elapsed());
+    assert!(
+        matches!(outcome, Err(OperationError::Unavailable { .. })),
+        "{outcome:?}"
+    );
+    assert!(
+        started.elapsed() < 2 * DEADLINE + SLOWEST,
+        "took {:?}",
+        started.elapsed()
+    );
 
     // Started again: they serve, and remember.
     processes.start_node(2);
     processes.start_node(3);
     let again = client.container("kv").rw("first").deadline(START_PATIENCE);
-    let found = again.read().await.expect("all are up").expect("it was written");
+    let found = again
+        .read()
+        .await
+        .expect("all are up")
+        .expect("it was written");
     assert_eq!(found.value, "written before any crash");
     assert!(add(&client).await.expect("all are up") > added);
 }
@@ -95,7 +124,9 @@ async fn everything_acknowledged_survives_the_crash_of_all_nodes_at_once() {
         .await
         .expect("the cluster serves");
     for i in 1..30 {
-        write(&client, &format!("key {i}"), format!("value {i}")).await.expect("all are up");
+        write(&client, &format!("key {i}"), format!("value {i}"))
+            .await
+            .expect("all are up");
     }
     for i in 1..=10 {
         assert_eq!(add(&client).await, Ok(i));
@@ -108,8 +139,15 @@ async fn everything_acknowledged_survives_the_crash_of_all_nodes_at_once() {
     }
     let other = processes.client('c').await;
     for i in 0..30 {
-        let key = other.container("kv").rw(format!("key {i}")).deadline(START_PATIENCE);
-        let found = key.read().await.expect("all are up").expect("it was acknowledged");
+        let key = other
+            .container("kv")
+            .rw(format!("key {i}"))
+            .deadline(START_PATIENCE);
+        let found = key
+            .read()
+            .await
+            .expect("all are up")
+            .expect("it was acknowledged");
         assert_eq!(found.value, format!("value {i}"));
     }
     assert_eq!(add(&other).await, Ok(11));
@@ -141,7 +179,11 @@ async fn clients_go_over_to_another_node_of_their_site() {
             Err(OperationError::Unknown { .. }) => unknown += 1,
             Err(other) => panic!("round {round}: {other}"),
         }
-        assert_eq!(add(&client).await, Ok(round), "commands take effect exactly once");
+        assert_eq!(
+            add(&client).await,
+            Ok(round),
+            "commands take effect exactly once"
+        );
     }
     assert!(unknown <= 1, "{unknown} writes were unknown");
 }

@@ -27,7 +27,9 @@ async fn client(cluster: &DevCluster, node: u16) -> Client {
         vec![certificate(&credentials.pair.certificate)],
         PrivateKeyDer::from_pem_slice(credentials.pair.key.as_bytes()).expect("is PEM"),
     );
-    Client::connect(config).await.expect("the node serves clients")
+    Client::connect(config)
+        .await
+        .expect("the node serves clients")
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -49,14 +51,24 @@ async fn operations_take_one_round_trip_and_a_crash_adds_at_most_a_hedge_and_ano
             cluster.stop_node(NodeId(3));
         }
         let started = Instant::now();
-        value.write(format!("value {round}")).await.expect("a majority is up");
+        value
+            .write(format!("value {round}"))
+            .await
+            .expect("a majority is up");
         writes.push(started.elapsed());
         let started = Instant::now();
-        let found = value.read().await.expect("a majority is up").expect("it was written");
+        let found = value
+            .read()
+            .await
+            .expect("a majority is up")
+            .expect("it was written");
         reads.push(started.elapsed());
         assert_eq!(found.value, format!("value {round}"));
         let started = Instant::now();
-        let total = visits.execute(counter::Command::Add(1)).await.expect("a majority is up");
+        let total = visits
+            .execute(counter::Command::Add(1))
+            .await
+            .expect("a majority is up");
         executes.push(started.elapsed());
         assert_eq!(total, round);
         slowest = [slowest, writes[writes.len() - 1], reads[reads.len() - 1]]
@@ -64,11 +76,20 @@ async fn operations_take_one_round_trip_and_a_crash_adds_at_most_a_hedge_and_ano
             .max()
             .expect("there are three");
     }
-    assert!(slowest < 2 * RTT + RTT / 4 + SLACK, "the slowest took {slowest:?}");
-    for (name, times, rounds) in [("write", writes, 1), ("read", reads, 1), ("execute", executes, 2)]
-    {
+    assert!(
+        slowest < 2 * RTT + RTT / 4 + SLACK,
+        "the slowest took {slowest:?}"
+    );
+    for (name, times, rounds) in [
+        ("write", writes, 1),
+        ("read", reads, 1),
+        ("execute", executes, 2),
+    ] {
         let median = median(times);
-        assert!(median >= rounds * RTT, "{name}: {median:?} is faster than the link");
+        assert!(
+            median >= rounds * RTT,
+            "{name}: {median:?} is faster than the link"
+        );
         assert!(median < rounds * RTT + SLACK / 2, "{name}: {median:?}");
     }
 }
@@ -78,7 +99,12 @@ async fn without_a_majority_every_operation_ends_by_its_deadline() {
     let mut cluster = DevCluster::start().expect("starts");
     assert!(cluster.wait_until_connected(Duration::from_secs(20)).await);
     let client = client(&cluster, 2).await;
-    client.container("kv").rw("key").write("value").await.expect("all are up");
+    client
+        .container("kv")
+        .rw("key")
+        .write("value")
+        .await
+        .expect("all are up");
     cluster.stop_node(NodeId(1));
     cluster.stop_node(NodeId(3));
     let deadline = Duration::from_secs(1);
@@ -91,13 +117,24 @@ async fn without_a_majority_every_operation_ends_by_its_deadline() {
         running.spawn(async move { other.read().await.map(drop) });
     }
     for container in ["objects", "objects-lan"] {
-        let object = client.container(container).rmw::<Counter>("visits").deadline(deadline);
+        let object = client
+            .container(container)
+            .rmw::<Counter>("visits")
+            .deadline(deadline);
         running.spawn(async move { object.execute(counter::Command::Add(1)).await.map(drop) });
     }
     let started = Instant::now();
     while let Some(outcome) = running.join_next().await {
-        let error = outcome.expect("no panic").expect_err("there is no majority");
-        assert!(error.is_retryable() || !error.surely_not_applied(), "{error}");
-        assert!(started.elapsed() < deadline + Duration::from_secs(1), "{error}");
+        let error = outcome
+            .expect("no panic")
+            .expect_err("there is no majority");
+        assert!(
+            error.is_retryable() || !error.surely_not_applied(),
+            "{error}"
+        );
+        assert!(
+            started.elapsed() < deadline + Duration::from_secs(1),
+            "{error}"
+        );
     }
 }

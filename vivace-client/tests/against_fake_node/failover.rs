@@ -174,7 +174,7 @@ async fn a_first_answer_does_not_count_while_a_hedge_may_take_effect() {
 #[tokio::test]
 async fn a_leaving_node_hands_over_even_writes() {
     let busy = Failure::Busy {
-        reason: "shutting down".into(),
+        reason: "this node is stopping".into(),
     };
     let unavailable = Failure::Unavailable {
         reason: "this node is stopping".into(),
@@ -284,7 +284,7 @@ async fn the_preferred_node_is_used_again_once_it_is_back() {
     let leaves = std::sync::atomic::AtomicBool::new(true);
     let (first, second, _, client) = pair(move |store, request| {
         if leaves.swap(false, std::sync::atomic::Ordering::SeqCst) {
-            let reason = "shutting down".into();
+            let reason = "this node is stopping".into();
             return Action::Reply(Err(Failure::Busy { reason }));
         }
         Action::Reply(store.answer(request))

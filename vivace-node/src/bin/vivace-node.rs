@@ -33,10 +33,12 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Write a development CA, certificates and commented configuration.
-    #[command(after_help = "Example:\n  vivace-node init cluster --sites 3 --nodes-per-site 3\n\n\
+    #[command(
+        after_help = "Example:\n  vivace-node init cluster --sites 3 --nodes-per-site 3\n\n\
         Writes cluster.toml (shared by all nodes), node-N/node.toml with its certificate for each \
         node, client-SITE.toml for clients of each site. All addresses are on this machine: edit \
-        cluster.toml for several. The CA's key is in ca.key: keep it off production machines.")]
+        cluster.toml for several. The CA's key is in ca.key: keep it off production machines."
+    )]
     Init {
         /// A new or empty directory.
         directory: PathBuf,
@@ -54,8 +56,10 @@ enum Command {
         base_port: u16,
     },
     /// Run one node until Ctrl-C or SIGTERM.
-    #[command(after_help = "Example:\n  vivace-node run cluster/node-1/node.toml\n\n\
-        RUST_LOG=debug shows more.")]
+    #[command(
+        after_help = "Example:\n  vivace-node run cluster/node-1/node.toml\n\n\
+        RUST_LOG=debug shows more."
+    )]
     Run {
         /// The node's configuration file.
         config: PathBuf,
@@ -94,9 +98,21 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let result = match command {
-        Command::Init { directory, sites, nodes_per_site, cluster, base_port } => {
-            lay_out(&directory, &Layout { cluster, sites, nodes_per_site, base_port })
-        }
+        Command::Init {
+            directory,
+            sites,
+            nodes_per_site,
+            cluster,
+            base_port,
+        } => lay_out(
+            &directory,
+            &Layout {
+                cluster,
+                sites,
+                nodes_per_site,
+                base_port,
+            },
+        ),
         Command::Run { config } => run(&config),
         Command::Dev { congest, directory } => dev(congest, directory),
     };
@@ -119,7 +135,9 @@ fn lay_out(directory: &Path, layout: &Layout) -> anyhow::Result<()> {
         layout.sites
     );
     if layout.nodes_per_site == 2 {
-        println!("Note: with 2 nodes in a site its local set is 1 node, which tolerates no crash; 3 would.\n");
+        println!(
+            "Note: with 2 nodes in a site its local set is 1 node, which tolerates no crash; 3 would.\n"
+        );
     }
     println!("Start each node in a terminal of its own:");
     for file in &laid.node_files {
@@ -127,14 +145,20 @@ fn lay_out(directory: &Path, layout: &Layout) -> anyhow::Result<()> {
     }
     println!("Then store and read a value, from different sites:");
     if let (Some(first), Some(last)) = (laid.client_files.first(), laid.client_files.last()) {
-        println!("  vivace --config {} put kv/greeting hello", first.display());
+        println!(
+            "  vivace --config {} put kv/greeting hello",
+            first.display()
+        );
         println!("  vivace --config {} get kv/greeting", last.display());
     }
     Ok(())
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("tokio runtime")
 }
 
 async fn stop_signal() -> anyhow::Result<()> {
@@ -162,7 +186,10 @@ fn run(path: &Path) -> anyhow::Result<()> {
     }
     let node = config.node;
     let running = RunningNode::start(NodeOptions::from_config(config))?;
-    tracing::info!("{node} serves clients at {}; Ctrl-C stops it", running.client_address());
+    tracing::info!(
+        "{node} serves clients at {}; Ctrl-C stops it",
+        running.client_address()
+    );
     runtime()?.block_on(stop_signal())?;
     tracing::info!("stopping");
     running.shutdown();
@@ -180,18 +207,25 @@ fn dev(congest: f64, directory: Option<PathBuf>) -> anyhow::Result<()> {
     anyhow::ensure!(connected, "the nodes did not connect within 10 s");
     for from in 0..3 {
         for to in (0..3).filter(|&to| to != from) {
-            cluster.wan().congest(netem::Site(from), netem::Site(to), congest)?;
+            cluster
+                .wan()
+                .congest(netem::Site(from), netem::Site(to), congest)?;
         }
     }
-    let directory = directory.unwrap_or_else(|| {
-        std::env::temp_dir().join(format!("vivace-dev-{}", std::process::id()))
-    });
+    let directory = directory
+        .unwrap_or_else(|| std::env::temp_dir().join(format!("vivace-dev-{}", std::process::id())));
     let files = cluster.write_client_files(&directory)?;
     println!("Three sites, 40 ms round trip and 20 Mbit/s apart; everything is in memory.\n");
     println!("In another terminal:");
-    println!("  vivace --config {} put kv/greeting hello", files[0].display());
+    println!(
+        "  vivace --config {} put kv/greeting hello",
+        files[0].display()
+    );
     println!("  vivace --config {} get kv/greeting", files[2].display());
-    println!("  vivace --config {} exec objects/visits counter add 1", files[1].display());
+    println!(
+        "  vivace --config {} exec objects/visits counter add 1",
+        files[1].display()
+    );
     println!("  vivace --config {} status", files[0].display());
     for (site, file) in (0..).zip(&files) {
         println!("Clients of site {}: {}", site_name(site), file.display());

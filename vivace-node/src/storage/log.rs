@@ -96,7 +96,11 @@ impl LogStorage {
         let log_path = directory.join("log");
         match (identity_path.exists(), log_path.exists()) {
             (true, false) => return Err(LogError::Incomplete { path: log_path }),
-            (false, true) => return Err(LogError::Incomplete { path: identity_path }),
+            (false, true) => {
+                return Err(LogError::Incomplete {
+                    path: identity_path,
+                });
+            }
             (true, true) | (false, false) => {}
         }
         let earlier = read_identity(&identity_path, cluster, node)?;
@@ -104,19 +108,28 @@ impl LogStorage {
             Some(_) => replay(&log_path)?,
             None => (Vec::new(), 0),
         };
-        let life = earlier.unwrap_or(0).checked_add(1).ok_or_else(|| LogError::Exhausted {
-            path: identity_path.clone(),
-        })?;
+        let life = earlier
+            .unwrap_or(0)
+            .checked_add(1)
+            .ok_or_else(|| LogError::Exhausted {
+                path: identity_path.clone(),
+            })?;
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .open(&log_path)
             .map_err(|source| at(&log_path, source))?;
-        file.set_len(end).and_then(|()| file.sync_all()).map_err(|source| at(&log_path, source))?;
+        file.set_len(end)
+            .and_then(|()| file.sync_all())
+            .map_err(|source| at(&log_path, source))?;
         write_identity(directory, &identity_path, cluster, node, life)?;
         let storage = Self::start(file, end, log_path, on_durable)?;
-        Ok(Opened { storage: Box::new(storage), incarnation: Incarnation(life), records })
+        Ok(Opened {
+            storage: Box::new(storage),
+            incarnation: Incarnation(life),
+            records,
+        })
     }
 
     fn start(
@@ -125,7 +138,8 @@ impl LogStorage {
         path: PathBuf,
         on_durable: OnDurable,
     ) -> Result<Self, LogError> {
-        file.seek(SeekFrom::Start(end)).map_err(|source| at(&path, source))?;
+        file.seek(SeekFrom::Start(end))
+            .map_err(|source| at(&path, source))?;
         let (batches, incoming) = mpsc::channel();
         let pending = Arc::new(AtomicU64::new(0));
         let written = pending.clone();
@@ -134,15 +148,22 @@ impl LogStorage {
             .name("vivace-log".into())
             .spawn(move || write_batches(&mut file, &path, &incoming, &written, &on_durable))
             .map_err(|source| at(&name, source))?;
-        Ok(Self { batch: Vec::new(), last: Lsn::default(), pending, batches })
+        Ok(Self {
+            batch: Vec::new(),
+            last: Lsn::default(),
+            pending,
+            batches,
+        })
     }
 }
 
 impl Storage for LogStorage {
     fn append(&mut self, lsn: Lsn, record: &Record) {
         let payload = codec::encode(record);
-        self.batch.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-        self.batch.extend_from_slice(&crc32c::crc32c(&payload).to_le_bytes());
+        self.batch
+            .extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        self.batch
+            .extend_from_slice(&crc32c::crc32c(&payload).to_le_bytes());
         self.batch.extend_from_slice(&payload);
         self.last = lsn;
     }
@@ -152,7 +173,8 @@ impl Storage for LogStorage {
             return;
         }
         let batch = std::mem::take(&mut self.batch);
-        self.pending.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        self.pending
+            .fetch_add(batch.len() as u64, Ordering::Relaxed);
         // The writing thread ends only with the process.
         let _ = self.batches.send((batch, self.last));
     }
@@ -182,7 +204,10 @@ fn write_batches(
         if let Err(error) = file.write_all(&bytes).and_then(|()| file.sync_data()) {
             // After a failed sync nobody knows what is on the disk, and a second sync
             // may lie: only a restart that reads it can tell.
-            tracing::error!("{}: {error}: stopping, for nothing more can be promised", path.display());
+            tracing::error!(
+                "{}: {error}: stopping, for nothing more can be promised",
+                path.display()
+            );
             std::process::exit(EXIT_STORAGE);
         }
         pending.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
@@ -194,7 +219,10 @@ fn write_batches(
 pub const EXIT_STORAGE: i32 = 74;
 
 fn at(path: &Path, source: io::Error) -> LogError {
-    LogError::Io { path: path.to_owned(), source }
+    LogError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// The incarnation that `path` records; none where there is no file.
@@ -210,7 +238,10 @@ fn read_identity(path: &Path, cluster: &str, node: NodeId) -> Result<Option<u16>
         found: format!("holds {:?}", text.trim()),
         expected: expected.clone(),
     };
-    let (owner, life) = text.trim().rsplit_once(" incarnation ").ok_or_else(foreign)?;
+    let (owner, life) = text
+        .trim()
+        .rsplit_once(" incarnation ")
+        .ok_or_else(foreign)?;
     if owner != expected {
         return Err(foreign());
     }
@@ -225,7 +256,10 @@ fn write_identity(
     life: u16,
 ) -> Result<(), LogError> {
     let new = directory.join("identity.new");
-    let text = format!("{FORMAT} cluster {cluster} node {} incarnation {life}\n", node.0);
+    let text = format!(
+        "{FORMAT} cluster {cluster} node {} incarnation {life}\n",
+        node.0
+    );
     let write = || -> io::Result<()> {
         let mut file = File::create(&new)?;
         file.write_all(text.as_bytes())?;
@@ -252,7 +286,10 @@ fn replay(path: &Path) -> Result<(Vec<Record>, u64), LogError> {
     // and its records were never acknowledged.
     let intact_later = (offset + 1..bytes.len()).any(|start| frame_at(&bytes, start).is_some());
     if intact_later {
-        return Err(LogError::Damaged { path: path.to_owned(), offset: offset as u64 });
+        return Err(LogError::Damaged {
+            path: path.to_owned(),
+            offset: offset as u64,
+        });
     }
     Ok((records, offset as u64))
 }
@@ -345,6 +382,9 @@ mod tests {
         let refused = LogStorage::open(directory.path(), "test", NodeId(2), Box::new(|_| ()));
         assert!(matches!(refused.map(|_| ()), Err(LogError::Foreign { .. })));
         fs::remove_file(directory.path().join("log")).expect("removes");
-        assert!(matches!(open(directory.path()).map(|_| ()), Err(LogError::Incomplete { .. })));
+        assert!(matches!(
+            open(directory.path()).map(|_| ()),
+            Err(LogError::Incomplete { .. })
+        ));
     }
 }

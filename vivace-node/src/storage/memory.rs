@@ -15,7 +15,11 @@ pub struct MemoryStorage {
 impl MemoryStorage {
     /// An empty one.
     pub fn new(on_durable: OnDurable) -> Self {
-        Self { last: Lsn::default(), reported: Lsn::default(), on_durable }
+        Self {
+            last: Lsn::default(),
+            reported: Lsn::default(),
+            on_durable,
+        }
     }
 }
 

@@ -36,8 +36,7 @@ fn free_base_port(nodes: u16) -> u16 {
         .map(|_| 10_000 + (start + TAKEN.fetch_add(1, Ordering::Relaxed)) % 200 * 100)
         .find(|base| {
             (1..=nodes).all(|node| {
-                (1..=3)
-                    .all(|port| UdpSocket::bind(("127.0.0.1", base + 10 * node + port)).is_ok())
+                (1..=3).all(|port| UdpSocket::bind(("127.0.0.1", base + 10 * node + port)).is_ok())
             })
         })
         .expect("some ports are free")
@@ -76,7 +75,11 @@ impl Processes {
         ]);
         assert!(output.status.success(), "init: {}", stderr(&output));
         let children = (0..sites * nodes_per_site).map(|_| None).collect();
-        Self { directory, children, base_port }
+        Self {
+            directory,
+            children,
+            base_port,
+        }
     }
 
     /// The directory that `init` wrote.
@@ -113,7 +116,9 @@ impl Processes {
 
     /// SIGKILL: no goodbye, nothing flushed.
     pub fn kill(&mut self, node: u16) {
-        let mut child = self.children[usize::from(node) - 1].take().expect("the node runs");
+        let mut child = self.children[usize::from(node) - 1]
+            .take()
+            .expect("the node runs");
         child.kill().expect("the node can be killed");
         child.wait().expect("the node ends");
     }
@@ -135,7 +140,10 @@ impl Processes {
             match Client::connect(config).await {
                 Ok(client) => return client,
                 Err(error) => {
-                    assert!(tokio::time::Instant::now() < deadline, "no connection: {error}");
+                    assert!(
+                        tokio::time::Instant::now() < deadline,
+                        "no connection: {error}"
+                    );
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
