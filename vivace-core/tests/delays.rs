@@ -1,0 +1,282 @@
+//! How many message delays each operation takes, exactly: the table at the end of
+//! the protocol's description (ARCHITECTURE.md), and what travels meanwhile.
+//!
+//! δ, d and D are distinct primes, so that a sum tells which delays it is made of.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_types)]
+
+mod cluster;
+
+use std::time::Duration;
+
+use cluster::{Delays, Simulation, Spread, Wire, layout};
+use vivace_core::client_protocol::{ClientReply, Request, SessionId, Success};
+use vivace_core::cluster::{Container, Kind, TimestampSource};
+use vivace_core::machine::StateMachine;
+use vivace_core::machine::builtin::{Counter, counter};
+use vivace_core::message::BulkBody;
+use vivace_core::{NodeId, Timestamp, Value, codec};
+
+/// δ: in a site.
+const LOCAL_MS: u64 = 3;
+/// d: priority, between sites.
+const PRIORITY_MS: u64 = 41;
+/// D: bulk, between sites.
+const BULK_MS: u64 = 211;
+
+/// A node of site 0 without a role of its own, so that δ counts.
+const COORDINATOR: NodeId = NodeId(0);
+
+/// `locals` δ + `priorities` d + `bulks` D.
+fn delays(locals: u64, priorities: u64, bulks: u64) -> Duration {
+    Duration::from_millis(locals * LOCAL_MS + priorities * PRIORITY_MS + bulks * BULK_MS)
+}
+
+/// Three sites of a coordinator and a replica each, which is also the local set.
+fn three_sites(kind: Kind, change: impl FnOnce(&mut Container)) -> Simulation {
+    let mut container = layout::container(kind, &[1, 3, 5], &[&[1], &[3], &[5]]);
+    change(&mut container);
+    simulate(&[2, 2, 2], container)
+}
+
+fn simulate(nodes_per_site: &[u16], container: Container) -> Simulation {
+    let mut spec = layout::sites(nodes_per_site);
+    spec.containers = vec![container];
+    let exactly = |ms| Spread::exactly(Duration::from_millis(ms));
+    let delays = Delays {
+        local: exactly(LOCAL_MS),
+        priority: exactly(PRIORITY_MS),
+        bulk: exactly(BULK_MS),
+        disk: Spread::ZERO,
+    };
+    Simulation::new(0, spec, delays)
+}
+
+fn by_query(container: &mut Container) {
+    container.timestamps = TimestampSource::Query;
+}
+
+fn settle(simulation: &mut Simulation) {
+    simulation.run_for(Duration::from_secs(120));
+    assert!(simulation.is_settled());
+}
+
+fn write(value: &'static [u8]) -> Request {
+    Request::Write {
+        container: layout::CONTAINER.into(),
+        key: layout::key("k"),
+        value: Value::from(bytes::Bytes::from_static(value)),
+    }
+}
+
+fn read() -> Request {
+    Request::Read {
+        container: layout::CONTAINER.into(),
+        key: layout::key("k"),
+    }
+}
+
+fn add(sequence: u64) -> Request {
+    Request::Execute {
+        container: layout::CONTAINER.into(),
+        key: layout::key("k"),
+        machine: Counter::NAME.into(),
+        session: SessionId(Timestamp {
+            time: 1,
+            ..Timestamp::ZERO
+        }),
+        sequence,
+        repeated: false,
+        command: codec::encode(&counter::Command::Add(1)).into(),
+    }
+}
+
+fn read_state() -> Request {
+    Request::ReadState {
+        container: layout::CONTAINER.into(),
+        key: layout::key("k"),
+        machine: Counter::NAME.into(),
+    }
+}
+
+/// The time that `request` takes when all before it has settled; it must succeed.
+fn time_of(simulation: &mut Simulation, request: Request) -> Duration {
+    let (reply, took) = simulation.ask(COORDINATOR, request);
+    assert!(is_result(&reply), "{reply:?}");
+    settle(simulation);
+    took
+}
+
+fn is_result(reply: &ClientReply) -> bool {
+    matches!(
+        reply,
+        Ok(Success::Value { .. }
+            | Success::Written { .. }
+            | Success::Executed { .. }
+            | Success::State { state: Some(_) })
+    )
+}
+
+#[test]
+fn an_rw_write_by_clock_takes_two_local_and_two_priority_delays() {
+    let mut simulation = three_sites(Kind::Rw, |_| {});
+    assert_eq!(time_of(&mut simulation, write(b"a")), delays(2, 2, 0));
+    assert_eq!(time_of(&mut simulation, write(b"b")), delays(2, 2, 0));
+}
+
+#[test]
+fn an_rw_write_by_query_takes_two_local_and_four_priority_delays() {
+    let mut simulation = three_sites(Kind::Rw, by_query);
+    assert_eq!(time_of(&mut simulation, write(b"a")), delays(2, 4, 0));
+}
+
+#[test]
+fn an_rw_read_takes_two_local_and_two_priority_delays() {
+    let mut simulation = three_sites(Kind::Rw, |_| {});
+    time_of(&mut simulation, write(b"a"));
+    assert_eq!(time_of(&mut simulation, read()), delays(2, 2, 0));
+}
+
+#[test]
+fn an_rw_read_right_after_the_write_ended_need_not_wait_for_bulk() {
+    let mut simulation = three_sites(Kind::Rw, |_| {});
+    let (written, _) = simulation.ask(COORDINATOR, write(b"a"));
+    assert!(is_result(&written));
+    assert_eq!(time_of(&mut simulation, read()), delays(2, 2, 0));
+}
+
+#[test]
+fn an_rw_read_without_the_shortcut_of_section_3_4_1_takes_a_round_more() {
+    let mut simulation = three_sites(Kind::Rw, |container| container.write_back_skip = false);
+    time_of(&mut simulation, write(b"a"));
+    assert_eq!(time_of(&mut simulation, read()), delays(2, 4, 0));
+}
+
+#[test]
+fn an_rmw_command_takes_four_local_and_four_priority_delays() {
+    let mut simulation = three_sites(Kind::Rmw, |_| {});
+    // The first finds no version to fetch.
+    assert_eq!(time_of(&mut simulation, add(1)), delays(2, 4, 0));
+    assert_eq!(time_of(&mut simulation, add(2)), delays(4, 4, 0));
+}
+
+#[test]
+fn an_rmw_read_takes_two_local_and_two_priority_delays() {
+    let mut simulation = three_sites(Kind::Rmw, |_| {});
+    time_of(&mut simulation, add(1));
+    assert_eq!(time_of(&mut simulation, read_state()), delays(2, 2, 0));
+}
+
+#[test]
+fn an_abd_write_takes_two_bulk_delays() {
+    let mut simulation = three_sites(Kind::Abd, |_| {});
+    assert_eq!(time_of(&mut simulation, write(b"a")), delays(0, 0, 2));
+    let mut simulation = three_sites(Kind::Abd, by_query);
+    assert_eq!(time_of(&mut simulation, write(b"a")), delays(0, 0, 4));
+}
+
+#[test]
+fn an_abd_read_takes_two_bulk_delays_or_four_without_the_shortcut() {
+    let mut simulation = three_sites(Kind::Abd, |_| {});
+    time_of(&mut simulation, write(b"a"));
+    assert_eq!(time_of(&mut simulation, read()), delays(0, 0, 2));
+    let mut simulation = three_sites(Kind::Abd, |container| container.write_back_skip = false);
+    time_of(&mut simulation, write(b"a"));
+    assert_eq!(time_of(&mut simulation, read()), delays(0, 0, 4));
+}
+
+#[test]
+fn a_command_of_algorithm_2_takes_four_bulk_delays() {
+    let mut simulation = three_sites(Kind::LanRmw, |_| {});
+    assert_eq!(time_of(&mut simulation, add(1)), delays(0, 0, 4));
+    assert_eq!(time_of(&mut simulation, add(2)), delays(0, 0, 4));
+    // A read alone changes nothing: its promises confirm what it read.
+    assert_eq!(time_of(&mut simulation, read_state()), delays(0, 0, 2));
+}
+
+#[test]
+fn congested_bulk_slows_no_vivace_operation() {
+    for (kind, requests) in [
+        (Kind::Rw, vec![write(b"a"), read()]),
+        (Kind::Rmw, vec![add(1), read_state(), add(2)]),
+    ] {
+        let mut simulation = three_sites(kind, |_| {});
+        simulation.delays.bulk = Spread::exactly(Duration::from_secs(20));
+        for request in requests {
+            let (reply, took) = simulation.ask(COORDINATOR, request);
+            assert!(is_result(&reply), "{reply:?}");
+            assert!(took <= delays(4, 4, 0), "{kind:?} took {took:?}");
+        }
+    }
+}
+
+/// Messages that cross a border between sites, by class, while `request` runs and
+/// settles.
+fn crossings(simulation: &mut Simulation, request: Request) -> (usize, usize) {
+    simulation.sent = Some(Vec::new());
+    time_of(simulation, request);
+    let sent = simulation.sent.take().unwrap();
+    let mut counts = (0, 0);
+    for (from, to, wire) in sent {
+        if simulation.site_of(from) != simulation.site_of(to) {
+            match wire {
+                Wire::Priority(_) => counts.0 += 1,
+                Wire::Bulk(_) => counts.1 += 1,
+            }
+        }
+    }
+    counts
+}
+
+#[test]
+fn an_operation_sends_no_more_than_it_must_between_sites() {
+    let mut simulation = three_sites(Kind::Rw, |_| {});
+    // W-TS and its answers, and in the background a value and its acknowledgment,
+    // to and from two other sites.
+    assert_eq!(crossings(&mut simulation, write(b"a")), (6, 2));
+    // R-TS and its answers; the value is here.
+    assert_eq!(crossings(&mut simulation, read()), (4, 0));
+
+    let mut simulation = three_sites(Kind::Rmw, |_| {});
+    // OR-TS, OW-TS and their answers, COMMIT; a value and its acknowledgment.
+    assert_eq!(crossings(&mut simulation, add(1)), (12, 2));
+    assert_eq!(crossings(&mut simulation, add(2)), (12, 2));
+    assert_eq!(crossings(&mut simulation, read_state()), (4, 0));
+
+    let mut simulation = three_sites(Kind::Abd, |_| {});
+    assert_eq!(crossings(&mut simulation, write(b"a")), (0, 4));
+    assert_eq!(crossings(&mut simulation, read()), (0, 4));
+}
+
+#[test]
+fn each_remote_site_gets_one_copy_of_a_value() {
+    for kind in [Kind::Rw, Kind::Rmw] {
+        // Two replicas in each of the sites 1 and 2, and a local set of 3 in site 0.
+        let replicas = [1, 5, 6, 8, 9];
+        let container = layout::container(kind, &replicas, &[&[1, 2, 3], &[5], &[8]]);
+        let mut simulation = simulate(&[4, 3, 3], container);
+        simulation.sent = Some(Vec::new());
+        let request = if kind == Kind::Rw {
+            write(b"a")
+        } else {
+            add(1)
+        };
+        time_of(&mut simulation, request);
+        let mut copies = [0; 3];
+        for (from, to, wire) in simulation.sent.take().unwrap() {
+            let (here, there) = (simulation.site_of(from), simulation.site_of(to));
+            if let Wire::Bulk(message) = wire
+                && here != there
+            {
+                assert!(matches!(message.body, BulkBody::WriteRemote { .. }));
+                assert_eq!(here.0, 0, "values go out from the site of the write");
+                copies[usize::from(there.0)] += 1;
+            }
+        }
+        assert_eq!(copies, [0, 1, 1], "{kind:?}");
+        for node in replicas {
+            let stored = simulation.status(NodeId(node)).containers[0].objects;
+            assert_eq!(stored, 1, "{kind:?}: node {node}");
+        }
+    }
+}
