@@ -64,9 +64,14 @@ pub enum ConfigError {
         /// Which field, and what would be right.
         source: ClusterError,
     },
-    /// A certificate or key can't be used.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
+    /// The certificates or the key that a node file names can't be used.
+    #[error("{}: ca, certificate, key: {source}", path.display())]
+    Identity {
+        /// The node file.
+        path: PathBuf,
+        /// Which of them, and what would be right.
+        source: IdentityError,
+    },
 }
 
 #[derive(Debug, Deserialize)]
@@ -435,7 +440,11 @@ impl NodeConfig {
             &base.join(&file.ca),
             &base.join(&file.certificate),
             &base.join(&file.key),
-        )?;
+        )
+        .map_err(|source| ConfigError::Identity {
+            path: path.to_owned(),
+            source,
+        })?;
         let storage = match file.storage {
             StorageFields::Memory {} => StorageConfig::Memory,
             StorageFields::Log { directory } => StorageConfig::Log {

@@ -131,7 +131,7 @@ fn a_wrong_configuration_is_refused_with_the_fields_name() {
             "node-1/node.toml",
             "node.pem",
             "../node-2/node.pem",
-            &["node-1/node.key"],
+            &["node-1/node.toml", "certificate and private key"],
         ),
         (
             "node-1/node.toml",

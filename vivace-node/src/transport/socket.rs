@@ -116,7 +116,9 @@ impl DscpSocket {
         socket.set_recv_buffer_size(KERNEL_BUFFER_BYTES)?;
         socket.set_send_buffer_size(KERNEL_BUFFER_BYTES)?;
         let setup = UdpSocketState::new((&socket).into())?;
-        socket.bind(&addr.into())?;
+        socket
+            .bind(&addr.into())
+            .map_err(|error| io::Error::new(error.kind(), format!("{addr}: {error}")))?;
         Ok(Arc::new(Self {
             io: tokio::net::UdpSocket::from_std(socket.into())?,
             dscp,
