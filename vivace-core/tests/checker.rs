@@ -1,7 +1,7 @@
 //! The history checkers themselves: what they must accept, what they must refuse,
 //! and that the two of them agree.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_types)]
+#![allow(clippy::unwrap_used)]
 
 mod cluster;
 

@@ -3,7 +3,7 @@
 //!
 //! δ, d and D are distinct primes, so that a sum tells which delays it is made of.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_types)]
+#![allow(clippy::unwrap_used)]
 
 mod cluster;
 

@@ -7,7 +7,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    clippy::disallowed_types
+    clippy::disallowed_macros
 )]
 
 mod cluster;
@@ -172,7 +172,7 @@ impl Run {
             // in which they must end.
             Kind::Abd | Kind::LanRmw => ms(10, 60),
         };
-        let disk = pick(rng, &[Spread::ZERO, ms(0, 2), ms(1, 30)]);
+        let disk = pick(rng, &[Spread::ZERO, ms(0, 2), ms(1, 30), ms(20, 400)]);
         let sites = spec.sites.len() as u16;
         let simulation = Simulation::new(
             seed,

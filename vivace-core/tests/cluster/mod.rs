@@ -5,7 +5,12 @@
 //! order while their connection stands and are lost with it. A node that crashes
 //! keeps the records that its disk had finished, and perhaps some of the others.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::disallowed_types)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros
+)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -1,0 +1,544 @@
+//! The bytes on the wire and in the log, spelt out. A change here is a change of the
+//! format: nodes of two versions would misread each other.
+
+#![allow(clippy::unwrap_used)]
+
+use bincode::{Decode, Encode};
+use bytes::Bytes;
+use vivace_core::client_protocol::{
+    ClientReply, ClientRequest, Failure, Request, SessionId, Success,
+};
+use vivace_core::codec;
+use vivace_core::message::{
+    BulkBody, BulkMessage, CopyTag, PriorityBody, PriorityMessage, Refusal, RpcId, TrustedTime,
+    WriteId,
+};
+use vivace_core::record::Record;
+use vivace_core::{
+    Blob, ContainerId, Epoch, Incarnation, Key, KeyName, NodeId, Timestamp, Value, WriterId,
+};
+
+/// The message is these bytes and these bytes are the message.
+fn golden<M: Encode + Decode<()> + PartialEq + std::fmt::Debug>(message: &M, bytes: &[&[u8]]) {
+    let bytes = bytes.concat();
+    assert_eq!(codec::encode(message), bytes, "{message:?}");
+    assert_eq!(&codec::decode::<M>(&bytes, bytes.len()).unwrap(), message);
+}
+
+/// 300@2.1
+fn ts() -> Timestamp {
+    Timestamp {
+        time: 300,
+        writer: WriterId::new(NodeId(2), Incarnation(1)),
+    }
+}
+
+const TS: &[u8] = &[0, 0, 0, 0, 0, 0, 1, 44, 0, 2, 0, 1];
+
+fn key() -> Key {
+    Key {
+        container: ContainerId(7),
+        name: KeyName::new("user").unwrap(),
+    }
+}
+
+const KEY: &[u8] = b"\x07\x04user";
+
+fn value() -> Value {
+    Value::from(Bytes::from_static(b"abc"))
+}
+
+const VALUE: &[u8] = b"\x01\x03abc";
+
+fn rpc() -> RpcId {
+    RpcId {
+        incarnation: Incarnation(3),
+        operation: 1000,
+        call: 2,
+    }
+}
+
+/// Numbers above 250 take a marker byte: 251 for 2 bytes, 252 for 4, 253 for 8.
+const RPC: &[u8] = &[3, 251, 0xe8, 3, 2];
+
+const EPOCH: &[u8] = &[5];
+
+fn write() -> WriteId {
+    WriteId {
+        node: NodeId(2),
+        incarnation: Incarnation(1),
+        number: 70_000,
+    }
+}
+
+const WRITE: &[u8] = &[2, 1, 252, 0x70, 0x11, 1, 0];
+
+fn priority(body: PriorityBody, bytes: &[&[u8]]) {
+    let message = PriorityMessage {
+        rpc: rpc(),
+        epoch: Epoch(5),
+        body,
+    };
+    golden(&message, &[&[RPC, EPOCH], bytes].concat());
+}
+
+fn bulk(body: BulkBody, bytes: &[&[u8]]) {
+    let message = BulkMessage {
+        rpc: rpc(),
+        epoch: Epoch(5),
+        body,
+    };
+    golden(&message, &[&[RPC, EPOCH], bytes].concat());
+}
+
+#[test]
+fn a_timestamp_is_12_big_endian_bytes() {
+    golden(&ts(), &[TS]);
+    golden(&Timestamp::ZERO, &[&[0; 12]]);
+    golden(&Timestamp::MAX, &[&[0xff; 12]]);
+}
+
+#[test]
+fn a_key_is_its_container_a_length_byte_and_the_name() {
+    golden(&key(), &[KEY]);
+    let name = KeyName::new(vec![b'x'; 255]).unwrap();
+    golden(&name, &[&[255], &[b'x'; 255]]);
+}
+
+#[test]
+fn a_value_is_a_tag_a_length_and_the_bytes() {
+    golden(&Value::Tombstone, &[&[0]]);
+    golden(&value(), &[VALUE]);
+    let long = Value::from(Bytes::from(vec![9; 251]));
+    golden(&long, &[&[1, 251, 251, 0], &[9; 251]]);
+}
+
+#[test]
+fn the_priority_messages_of_rw_objects() {
+    priority(PriorityBody::ReadTs { key: key() }, &[&[0], KEY]);
+    priority(
+        PriorityBody::ReadTsAck {
+            known: ts(),
+            chosen: Timestamp::ZERO,
+            has: true,
+            clock: TrustedTime(1 << 40),
+        },
+        &[&[1], TS, &[0; 12], &[1], &[253, 0, 0, 0, 0, 0, 1, 0, 0]],
+    );
+    priority(
+        PriorityBody::WriteTs {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[2], KEY, TS],
+    );
+    priority(
+        PriorityBody::WriteTsAck {
+            clock: TrustedTime(0),
+        },
+        &[&[3, 0]],
+    );
+    priority(
+        PriorityBody::ReadData {
+            key: key(),
+            at_least: ts(),
+        },
+        &[&[4], KEY, TS],
+    );
+}
+
+#[test]
+fn the_priority_messages_of_local_sets() {
+    priority(PriorityBody::WriteLocalAck {}, &[&[5]]);
+    priority(
+        PriorityBody::Bind {
+            key: key(),
+            write: write(),
+            ts: ts(),
+        },
+        &[&[6], KEY, WRITE, TS],
+    );
+    priority(PriorityBody::BindAck {}, &[&[7]]);
+    priority(
+        PriorityBody::Abort {
+            key: key(),
+            write: write(),
+        },
+        &[&[8], KEY, WRITE],
+    );
+    priority(PriorityBody::AbortAck { bound: Some(ts()) }, &[&[9, 1], TS]);
+    priority(
+        PriorityBody::Go {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[10], KEY, TS],
+    );
+    priority(
+        PriorityBody::Stable {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[11], KEY, TS],
+    );
+    priority(
+        PriorityBody::WriteRemoteAck {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[14], KEY, TS],
+    );
+}
+
+#[test]
+fn the_priority_messages_of_rmw_objects() {
+    priority(
+        PriorityBody::OrderedReadTs {
+            key: key(),
+            ots: ts(),
+        },
+        &[&[15], KEY, TS],
+    );
+    priority(
+        PriorityBody::OrderedReadTsAck {
+            granted: false,
+            promised: ts(),
+            accepted: Timestamp::ZERO,
+            chosen: Timestamp::ZERO,
+            has: false,
+        },
+        &[&[16, 0], TS, &[0; 12], &[0; 12], &[0]],
+    );
+    priority(
+        PriorityBody::OrderedReadData {
+            key: key(),
+            at_least: Timestamp::ZERO,
+            below: ts(),
+        },
+        &[&[17], KEY, &[0; 12], TS],
+    );
+    priority(PriorityBody::Gone { chosen: ts() }, &[&[18], TS]);
+    priority(
+        PriorityBody::OrderedWriteTs {
+            key: key(),
+            ots: ts(),
+        },
+        &[&[19], KEY, TS],
+    );
+    priority(
+        PriorityBody::OrderedWriteTsAck {
+            accepted: true,
+            promised: ts(),
+        },
+        &[&[20, 1], TS],
+    );
+    priority(
+        PriorityBody::Commit {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[21], KEY, TS],
+    );
+}
+
+#[test]
+fn refusals() {
+    let refused = |why| PriorityBody::Refused { why };
+    priority(
+        refused(Refusal::WrongEpoch { current: Epoch(6) }),
+        &[&[22, 0, 6]],
+    );
+    priority(refused(Refusal::UnknownContainer {}), &[&[22, 1]]);
+    priority(refused(Refusal::NotAMember {}), &[&[22, 2]]);
+    priority(refused(Refusal::WrongKind {}), &[&[22, 3]]);
+    priority(
+        refused(Refusal::FutureTimestamp { limit: 9 }),
+        &[&[22, 4, 9]],
+    );
+    priority(refused(Refusal::NotBindable {}), &[&[22, 5]]);
+    priority(refused(Refusal::Overloaded {}), &[&[22, 6]]);
+}
+
+#[test]
+fn the_bulk_messages_of_vivace() {
+    let propagator = NodeId(4);
+    bulk(
+        BulkBody::WriteLocal {
+            key: key(),
+            tag: CopyTag::Bound(ts()),
+            propagator,
+            value: value(),
+        },
+        &[&[0], KEY, &[0], TS, &[4], VALUE],
+    );
+    bulk(
+        BulkBody::WriteLocal {
+            key: key(),
+            tag: CopyTag::Unbound(write()),
+            propagator,
+            value: value(),
+        },
+        &[&[0], KEY, &[1], WRITE, &[4], VALUE],
+    );
+    bulk(
+        BulkBody::WriteRemote {
+            key: key(),
+            ts: ts(),
+            propagator,
+            relay: vec![NodeId(8), NodeId(300)],
+            value: value(),
+        },
+        &[&[1], KEY, TS, &[4], &[2, 8, 251, 44, 1], VALUE],
+    );
+    bulk(
+        BulkBody::Data {
+            ts: ts(),
+            value: value(),
+        },
+        &[&[2], TS, VALUE],
+    );
+}
+
+#[test]
+fn the_bulk_messages_of_the_baselines() {
+    bulk(BulkBody::AbdRead { key: key() }, &[&[3], KEY]);
+    let clock = TrustedTime(250);
+    bulk(
+        BulkBody::AbdReadAck {
+            ts: ts(),
+            value: Some(value()),
+            clock,
+        },
+        &[&[4], TS, &[1], VALUE, &[250]],
+    );
+    bulk(
+        BulkBody::AbdWrite {
+            key: key(),
+            ts: ts(),
+            value: value(),
+        },
+        &[&[5], KEY, TS, VALUE],
+    );
+    bulk(BulkBody::AbdWriteAck { clock }, &[&[6, 250]]);
+    bulk(
+        BulkBody::LanRead {
+            key: key(),
+            ots: ts(),
+        },
+        &[&[7], KEY, TS],
+    );
+    bulk(
+        BulkBody::LanReadAck {
+            granted: true,
+            promised: ts(),
+            ts: ts(),
+            value: None,
+        },
+        &[&[8, 1], TS, TS, &[0]],
+    );
+    bulk(
+        BulkBody::LanWrite {
+            key: key(),
+            ots: ts(),
+            value: value(),
+        },
+        &[&[9], KEY, TS, VALUE],
+    );
+    bulk(
+        BulkBody::LanWriteAck {
+            accepted: false,
+            promised: ts(),
+        },
+        &[&[10, 0], TS],
+    );
+    bulk(
+        BulkBody::Refused {
+            why: Refusal::Overloaded {},
+        },
+        &[&[11, 6]],
+    );
+}
+
+#[test]
+fn the_client_protocol() {
+    let container = || "users".to_owned();
+    let name = || KeyName::new("user").unwrap();
+    let request = |request, bytes: &[&[u8]]| {
+        golden(
+            &ClientRequest {
+                deadline_ms: 5000,
+                request,
+            },
+            &[&[&[251, 0x88, 0x13][..]], bytes].concat(),
+        );
+    };
+    request(
+        Request::Read {
+            container: container(),
+            key: name(),
+        },
+        &[b"\0\x05users\x04user"],
+    );
+    request(
+        Request::Write {
+            container: container(),
+            key: name(),
+            value: value(),
+        },
+        &[b"\x01\x05users\x04user", VALUE],
+    );
+    request(
+        Request::Execute {
+            container: container(),
+            key: name(),
+            machine: "counter".into(),
+            session: SessionId(ts()),
+            sequence: 1,
+            repeated: false,
+            command: Blob::from(vec![0, 2]),
+        },
+        &[b"\x02\x05users\x04user\x07counter", TS, &[1, 0, 2, 0, 2]],
+    );
+    request(
+        Request::ReadState {
+            container: container(),
+            key: name(),
+            machine: "counter".into(),
+        },
+        &[b"\x03\x05users\x04user\x07counter"],
+    );
+    request(Request::OpenSession, &[&[4]]);
+    request(Request::Status, &[&[5]]);
+
+    let ok = |success, bytes: &[&[u8]]| {
+        golden::<ClientReply>(&Ok(success), &[&[&[0][..]], bytes].concat());
+    };
+    ok(
+        Success::Value {
+            ts: ts(),
+            value: Blob::from(vec![1]),
+        },
+        &[&[0], TS, &[1, 1]],
+    );
+    ok(Success::NotFound, &[&[1]]);
+    ok(Success::Written { ts: ts() }, &[&[2], TS]);
+    ok(
+        Success::Executed {
+            output: Blob::from(vec![]),
+        },
+        &[&[3, 0]],
+    );
+    ok(Success::State { state: None }, &[&[4, 0]]);
+    ok(Success::Session(SessionId(ts())), &[&[5], TS]);
+
+    let failed = |failure, bytes: &[&[u8]]| {
+        golden::<ClientReply>(&Err(failure), &[&[&[1][..]], bytes].concat());
+    };
+    let reason = || "why".to_owned();
+    failed(Failure::Conflict { reason: reason() }, &[b"\0\x03why"]);
+    failed(Failure::Busy { reason: reason() }, &[b"\x01\x03why"]);
+    failed(Failure::Unavailable { reason: reason() }, &[b"\x02\x03why"]);
+    failed(Failure::Unknown { reason: reason() }, &[b"\x03\x03why"]);
+    failed(Failure::SessionForgotten, &[&[4]]);
+    failed(
+        Failure::Invalid {
+            field: "key".into(),
+            reason: reason(),
+        },
+        &[b"\x05\x03key\x03why"],
+    );
+}
+
+#[test]
+fn the_records_of_the_log() {
+    golden(&Record::ClockHighWater { time: 300 }, &[&[0, 251, 44, 1]]);
+    golden(
+        &Record::Known {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[1], KEY, TS],
+    );
+    golden(
+        &Record::Complete {
+            key: key(),
+            ts: ts(),
+            value: value(),
+        },
+        &[&[2], KEY, TS, VALUE],
+    );
+    golden(
+        &Record::Promised {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[3], KEY, TS],
+    );
+    golden(
+        &Record::Accepted {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[4], KEY, TS],
+    );
+    golden(
+        &Record::Chosen {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[5], KEY, TS],
+    );
+    golden(
+        &Record::Version {
+            key: key(),
+            ts: ts(),
+            value: value(),
+        },
+        &[&[6], KEY, TS, VALUE],
+    );
+    golden(
+        &Record::LanAccepted {
+            key: key(),
+            ts: ts(),
+            value: value(),
+        },
+        &[&[7], KEY, TS, VALUE],
+    );
+    golden(
+        &Record::LocalCopy {
+            key: key(),
+            tag: CopyTag::Unbound(write()),
+            value: value(),
+        },
+        &[&[8], KEY, &[1], WRITE, VALUE],
+    );
+    golden(
+        &Record::LocalBound {
+            key: key(),
+            write: write(),
+            ts: ts(),
+        },
+        &[&[9], KEY, WRITE, TS],
+    );
+    golden(
+        &Record::LocalAborted {
+            key: key(),
+            write: write(),
+        },
+        &[&[10], KEY, WRITE],
+    );
+    golden(
+        &Record::LocalGivenUp {
+            key: key(),
+            write: write(),
+        },
+        &[&[11], KEY, WRITE],
+    );
+    golden(
+        &Record::LocalDropped {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[12], KEY, TS],
+    );
+}
