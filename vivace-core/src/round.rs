@@ -100,12 +100,15 @@ pub struct Contention {
     /// The newest timestamp that a replica has named.
     pub seen: Timestamp,
     lost: u32,
+    /// When the round under way began.
+    began: Duration,
 }
 
 impl Contention {
     /// A new timestamp for a round, above all that was seen. Rounds are ballots:
     /// their order needs no clock, only their speed does.
-    pub fn next_ots(&self, env: &mut Env, container: &Container) -> (Timestamp, Lsn) {
+    pub fn next_ots(&mut self, env: &mut Env, container: &Container) -> (Timestamp, Lsn) {
+        self.began = env.now.monotonic;
         let mut above = self.seen;
         let by_clock = container.timestamps == TimestampSource::Clock;
         if by_clock && env.clock.mode() == Mode::Clock {
@@ -122,7 +125,9 @@ impl Contention {
     pub fn back_off(&mut self, env: &mut Env, replicas: &[NodeId]) -> Duration {
         env.counters
             .count("lost: an RMW round to another coordinator");
-        let base = (env.rtt_max(replicas) / 4).max(BACK_OFF_MIN);
+        // A slow disk or congested bulk makes rounds longer than round trips tell.
+        let round = env.rtt_max(replicas).max(env.now.monotonic - self.began);
+        let base = (round / 4).max(BACK_OFF_MIN);
         let mean = (base * 2_u32.saturating_pow(self.lost.min(16))).min(BACK_OFF_MAX);
         self.lost += 1;
         env.now.monotonic + env.jitter.around(mean)
