@@ -107,7 +107,9 @@ struct Client {
     tries: u32,
 }
 
+/// Tokens of wake-ups; smaller ones are clients.
 const FAULT: u64 = u64::MAX;
+const DOOM: u64 = 1 << 32;
 
 struct Run {
     name: String,
@@ -125,6 +127,8 @@ struct Run {
     think: Duration,
     /// In mixed runs, the clock that surely is trusted after the faults.
     trusted_replica: Option<NodeId>,
+    /// Crashed, and down until all operations have ended.
+    gone: BTreeSet<NodeId>,
 }
 
 fn ms(from: u64, to: u64) -> Spread {
@@ -205,6 +209,7 @@ impl Run {
             keys: rng.random_range(1..=3),
             think: Duration::from_millis(pick(rng, &[1, 50, 400])),
             trusted_replica: None,
+            gone: BTreeSet::new(),
         };
         run.simulation.loss = pick(rng, &[0.0, 0.02, 0.2]);
         run.simulation.repetition = pick(rng, &[0.0, 0.05, 0.3]);
@@ -223,18 +228,22 @@ impl Run {
                 + Duration::from_millis(self.draw(0..=length.as_millis() as u64));
             self.simulation.wake_at(at, FAULT);
         }
+        if self.chance(0.4) {
+            for node in self.minorities() {
+                let at = Duration::from_millis(self.draw(0..=length.as_millis() as u64));
+                self.simulation
+                    .wake_at(self.simulation.now + at, DOOM + u64::from(node.0));
+            }
+        }
         for client in 0..self.clients.len() {
             let at = self.simulation.now + Duration::from_millis(self.draw(0..=100));
             self.simulation.wake_at(at, client as u64);
         }
         self.run_until(self.simulation.now + length);
         self.heal();
-        if self.chance(0.3) {
-            self.lose_minorities();
-        }
         let recovery = self.await_end();
         self.probe();
-        self.simulation.heal();
+        self.simulation.heal(&BTreeSet::new());
         let drain = self.drain();
         if let Err(why) = self.history.check() {
             panic!("{}: not linearizable: {why}", self.name);
@@ -290,7 +299,7 @@ impl Run {
         let other = pick(rng, &nodes);
         match rng.random_range(0..9) {
             0 | 1 => self.simulation.crash(node),
-            2 => self.simulation.restart(node),
+            2 => self.restart(node),
             3 => self.crash_and_restart_soon(node),
             4 if node != other => {
                 let class = pick(rng, &[Class::Priority, Class::Bulk]);
@@ -321,14 +330,20 @@ impl Run {
                 .collect();
             if !down.is_empty() {
                 let node = pick(&mut self.simulation.rng, &down);
-                self.simulation.restart(node);
+                self.restart(node);
             }
         }
     }
 
     fn crash_and_restart_soon(&mut self, node: NodeId) {
         self.simulation.crash(node);
-        self.simulation.restart(node);
+        self.restart(node);
+    }
+
+    fn restart(&mut self, node: NodeId) {
+        if !self.gone.contains(&node) {
+            self.simulation.restart(node);
+        }
     }
 
     fn isolate(&mut self, node: NodeId) {
@@ -342,10 +357,12 @@ impl Run {
 
     fn heal(&mut self) {
         self.healed = true;
-        self.simulation.heal();
+        self.simulation.heal(&self.gone);
+        self.simulation.delays.disk = ms(0, 2);
         // A container that trusts clocks needs a replica whose clock can be trusted.
         if matches!(self.clocks, Clocks::Mixed) {
-            let replicas = self.simulation.spec().containers[0].replicas.clone();
+            let mut replicas = self.simulation.spec().containers[0].replicas.clone();
+            replicas.retain(|&node| self.simulation.is_alive(node));
             let node = pick(&mut self.simulation.rng, &replicas);
             self.trusted_replica = Some(node);
             self.simulation.set_clock(
@@ -358,26 +375,28 @@ impl Run {
         }
     }
 
-    /// As many nodes as the container can bear stay down until all operations ended.
-    fn lose_minorities(&mut self) {
+    /// As many nodes as the container can bear to lose.
+    fn minorities(&mut self) -> BTreeSet<NodeId> {
         let container = self.simulation.spec().containers[0].clone();
-        let bearable = |set: &[NodeId], lost: &BTreeSet<NodeId>| {
-            set.iter().filter(|node| lost.contains(node)).count() <= (set.len() - 1) / 2
+        let sets: Vec<_> = container
+            .local_sets
+            .values()
+            .chain([&container.replicas])
+            .collect();
+        let bearable = |lost: &BTreeSet<NodeId>| {
+            sets.iter().all(|set| {
+                set.iter().filter(|node| lost.contains(node)).count() <= (set.len() - 1) / 2
+            })
         };
         let mut lost = BTreeSet::new();
         let nodes = self.simulation.nodes();
         for node in sample(&mut self.simulation.rng, &nodes, nodes.len()) {
-            let mut more = lost.clone();
-            more.insert(node);
-            let sets = container.local_sets.values().chain([&container.replicas]);
-            let clock = self.trusted_replica == Some(node);
-            if !clock && sets.into_iter().all(|set| bearable(set, &more)) {
-                lost = more;
+            lost.insert(node);
+            if !bearable(&lost) {
+                lost.remove(&node);
             }
         }
-        for node in lost {
-            self.simulation.crash(node);
-        }
+        lost
     }
 
     // ---- clients ----
@@ -392,6 +411,11 @@ impl Run {
         match occurrence {
             Occurrence::Wake { token: FAULT } if self.healed => {}
             Occurrence::Wake { token: FAULT } => self.fault(),
+            Occurrence::Wake { token } if token >= DOOM => {
+                let node = NodeId((token - DOOM) as u16);
+                self.gone.insert(node);
+                self.simulation.crash(node);
+            }
             Occurrence::Wake { token } => self.client_acts(token as usize),
             Occurrence::Reply { request, reply } => {
                 let client = self.by_request.remove(&request).expect("somebody asked");

@@ -456,8 +456,8 @@ impl Simulation {
         }
     }
 
-    /// Ends all faults: every link works and every node that is down starts.
-    pub fn heal(&mut self) {
+    /// Ends all faults: every link works and every node that is down starts, but for `gone`.
+    pub fn heal(&mut self, gone: &BTreeSet<NodeId>) {
         self.note(|| "all faults end".into());
         self.loss = 0.0;
         self.repetition = 0.0;
@@ -467,7 +467,9 @@ impl Simulation {
         }
         self.cut.clear();
         for node in self.nodes() {
-            self.restart(node);
+            if !gone.contains(&node) {
+                self.restart(node);
+            }
         }
         self.reconnect();
     }
