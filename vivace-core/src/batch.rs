@@ -52,6 +52,16 @@ impl Pending {
         }
     }
 
+    /// What surely was not applied by this round may have been by an earlier one.
+    fn soften(&self, reply: ClientReply) -> ClientReply {
+        match reply {
+            Err(failure @ Failure::Invalid { .. }) if self.exposed => Err(unknown(format!(
+                "an earlier round may have applied it; now {failure}"
+            ))),
+            reply => reply,
+        }
+    }
+
     fn give_up(self, env: &mut Env, reason: &str) {
         let failure = match self.wish {
             Wish::Execute(_) if self.exposed => unknown(reason),
@@ -123,15 +133,21 @@ impl Batch {
                     }
                 }
             };
+            let reply = pending.soften(reply);
             self.round.push((pending, reply));
         }
         changed
     }
 
-    /// From now on the round's commands may take effect whatever happens here.
+    /// From now on the round's commands may take effect whatever happens here: if the
+    /// round is lost, a coordinator that met its version may still bring it through.
+    /// So the next round must leave a trace of their results, as of repeated ones.
     pub fn expose(&mut self) {
         for (pending, _) in &mut self.round {
             pending.exposed = true;
+            if let Wish::Execute(command) = &mut pending.wish {
+                command.repeated = true;
+            }
         }
     }
 
@@ -166,7 +182,8 @@ impl Batch {
     pub fn fail(&mut self, env: &mut Env, failure: &Failure) {
         self.retry();
         for pending in self.waiting.drain(..) {
-            env.reply(pending.request, Err(failure.clone()));
+            let reply = pending.soften(Err(failure.clone()));
+            env.reply(pending.request, reply);
         }
     }
 
