@@ -61,11 +61,23 @@ struct UnboundCopy {
     abort: Option<(Call, Votes<Option<Timestamp>>)>,
 }
 
+/// Who sends W-LOCAL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// Of a new value, which a full backlog refuses.
+    Coordinator,
+    /// A member that looks after a copy. Were it refused for room, members whose
+    /// backlogs are full of such copies would wait for each other for ever.
+    Sibling,
+}
+
 /// Which writes of one coordinator life can't be bound here any more.
 #[derive(Debug, Default)]
 struct Aborted {
     below: u64,
     numbers: BTreeSet<u64>,
+    /// Everything above is durable once the log is durable up to here.
+    lsn: Lsn,
 }
 
 impl Aborted {
@@ -127,6 +139,7 @@ impl LocalSet {
         tag: CopyTag,
         propagator: NodeId,
         value: Value,
+        sender: Sender,
     ) -> Result<Lsn, Refusal> {
         let known = match tag {
             CopyTag::Bound(ts) => self.copies.get(key).and_then(|c| c.get(&ts)).map(|c| c.lsn),
@@ -148,7 +161,8 @@ impl LocalSet {
         if let Some(lsn) = known {
             return Ok(lsn);
         }
-        if self.backlog_bytes() >= env.cluster.spec().backlog_bytes_max {
+        let full = self.backlog_bytes() >= env.cluster.spec().backlog_bytes_max;
+        if full && sender == Sender::Coordinator {
             return Err(Refusal::Overloaded {});
         }
         let record = Record::LocalCopy {
@@ -301,15 +315,16 @@ impl LocalSet {
         if let Some((ts, lsn)) = self.bound_to(key, write) {
             return (Some(ts), lsn);
         }
-        let lsn = env.out.persist(Record::LocalAborted {
-            key: key.clone(),
-            write,
-        });
-        self.aborted
+        let aborted = self
+            .aborted
             .entry((write.node, write.incarnation))
-            .or_default()
-            .insert(write.number);
-        (None, lsn)
+            .or_default();
+        if !aborted.contains(write.number) {
+            aborted.insert(write.number);
+            let key = key.clone();
+            aborted.lsn = env.out.persist(Record::LocalAborted { key, write });
+        }
+        (None, aborted.lsn)
     }
 
     /// GO: the copy is safe; this node carries it.

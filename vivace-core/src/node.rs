@@ -13,7 +13,7 @@ use crate::event::{Action, Class, Event, RequestId};
 use crate::identity::{Incarnation, NodeId};
 use crate::key::Key;
 use crate::lan_rmw;
-use crate::local_set::{LOCAL_SET_OPERATION, LocalSet};
+use crate::local_set::{LOCAL_SET_OPERATION, LocalSet, Sender};
 use crate::machine::Machines;
 use crate::message::{
     BulkBody, BulkMessage, CopyTag, PriorityBody, PriorityMessage, Refusal, RpcId,
@@ -434,9 +434,18 @@ impl Node {
                 if let CopyTag::Bound(ts) = tag {
                     self.refuse_future(container, ts)?;
                 }
-                let lsn = self
-                    .local
-                    .on_write_local(&mut self.env, &key, tag, propagator, value)?;
+                let sender = match rpc.operation {
+                    LOCAL_SET_OPERATION => Sender::Sibling,
+                    _ => Sender::Coordinator,
+                };
+                let lsn = self.local.on_write_local(
+                    &mut self.env,
+                    &key,
+                    tag,
+                    propagator,
+                    value,
+                    sender,
+                )?;
                 let body = PriorityBody::WriteLocalAck {};
                 self.env.answer_when_durable(lsn, from, rpc, epoch, body);
                 self.serve_waiters(container, &key);

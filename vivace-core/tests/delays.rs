@@ -9,13 +9,13 @@ mod cluster;
 
 use std::time::Duration;
 
+use cluster::requests::{self, Nth};
 use cluster::{Delays, Simulation, Spread, Wire, layout};
-use vivace_core::client_protocol::{ClientReply, Request, SessionId, Success};
+use vivace_core::NodeId;
+use vivace_core::client_protocol::{ClientReply, Request, Success};
 use vivace_core::cluster::{Container, Kind, TimestampSource};
-use vivace_core::machine::StateMachine;
-use vivace_core::machine::builtin::{Counter, counter};
+use vivace_core::machine::builtin::Counter;
 use vivace_core::message::BulkBody;
-use vivace_core::{NodeId, Timestamp, Value, codec};
 
 /// δ: in a site.
 const LOCAL_MS: u64 = 3;
@@ -61,42 +61,25 @@ fn settle(simulation: &mut Simulation) {
     assert!(simulation.is_settled());
 }
 
-fn write(value: &'static [u8]) -> Request {
-    Request::Write {
-        container: layout::CONTAINER.into(),
-        key: layout::key("k"),
-        value: Value::from(bytes::Bytes::from_static(value)),
-    }
+fn write(value: &str) -> Request {
+    requests::write("k", value)
 }
 
 fn read() -> Request {
-    Request::Read {
-        container: layout::CONTAINER.into(),
-        key: layout::key("k"),
-    }
+    requests::read("k")
 }
 
 fn add(sequence: u64) -> Request {
-    Request::Execute {
-        container: layout::CONTAINER.into(),
-        key: layout::key("k"),
-        machine: Counter::NAME.into(),
-        session: SessionId(Timestamp {
-            time: 1,
-            ..Timestamp::ZERO
-        }),
+    let nth = Nth {
+        session: 1,
         sequence,
         repeated: false,
-        command: codec::encode(&counter::Command::Add(1)).into(),
-    }
+    };
+    requests::add("k", nth, 1)
 }
 
 fn read_state() -> Request {
-    Request::ReadState {
-        container: layout::CONTAINER.into(),
-        key: layout::key("k"),
-        machine: Counter::NAME.into(),
-    }
+    requests::read_state::<Counter>("k")
 }
 
 /// The time that `request` takes when all before it has settled; it must succeed.
@@ -120,27 +103,27 @@ fn is_result(reply: &ClientReply) -> bool {
 #[test]
 fn an_rw_write_by_clock_takes_two_local_and_two_priority_delays() {
     let mut simulation = three_sites(Kind::Rw, |_| {});
-    assert_eq!(time_of(&mut simulation, write(b"a")), delays(2, 2, 0));
-    assert_eq!(time_of(&mut simulation, write(b"b")), delays(2, 2, 0));
+    assert_eq!(time_of(&mut simulation, write("a")), delays(2, 2, 0));
+    assert_eq!(time_of(&mut simulation, write("b")), delays(2, 2, 0));
 }
 
 #[test]
 fn an_rw_write_by_query_takes_two_local_and_four_priority_delays() {
     let mut simulation = three_sites(Kind::Rw, by_query);
-    assert_eq!(time_of(&mut simulation, write(b"a")), delays(2, 4, 0));
+    assert_eq!(time_of(&mut simulation, write("a")), delays(2, 4, 0));
 }
 
 #[test]
 fn an_rw_read_takes_two_local_and_two_priority_delays() {
     let mut simulation = three_sites(Kind::Rw, |_| {});
-    time_of(&mut simulation, write(b"a"));
+    time_of(&mut simulation, write("a"));
     assert_eq!(time_of(&mut simulation, read()), delays(2, 2, 0));
 }
 
 #[test]
 fn an_rw_read_right_after_the_write_ended_need_not_wait_for_bulk() {
     let mut simulation = three_sites(Kind::Rw, |_| {});
-    let (written, _) = simulation.ask(COORDINATOR, write(b"a"));
+    let (written, _) = simulation.ask(COORDINATOR, write("a"));
     assert!(is_result(&written));
     assert_eq!(time_of(&mut simulation, read()), delays(2, 2, 0));
 }
@@ -148,7 +131,7 @@ fn an_rw_read_right_after_the_write_ended_need_not_wait_for_bulk() {
 #[test]
 fn an_rw_read_without_the_shortcut_of_section_3_4_1_takes_a_round_more() {
     let mut simulation = three_sites(Kind::Rw, |container| container.write_back_skip = false);
-    time_of(&mut simulation, write(b"a"));
+    time_of(&mut simulation, write("a"));
     assert_eq!(time_of(&mut simulation, read()), delays(2, 4, 0));
 }
 
@@ -170,18 +153,18 @@ fn an_rmw_read_takes_two_local_and_two_priority_delays() {
 #[test]
 fn an_abd_write_takes_two_bulk_delays() {
     let mut simulation = three_sites(Kind::Abd, |_| {});
-    assert_eq!(time_of(&mut simulation, write(b"a")), delays(0, 0, 2));
+    assert_eq!(time_of(&mut simulation, write("a")), delays(0, 0, 2));
     let mut simulation = three_sites(Kind::Abd, by_query);
-    assert_eq!(time_of(&mut simulation, write(b"a")), delays(0, 0, 4));
+    assert_eq!(time_of(&mut simulation, write("a")), delays(0, 0, 4));
 }
 
 #[test]
 fn an_abd_read_takes_two_bulk_delays_or_four_without_the_shortcut() {
     let mut simulation = three_sites(Kind::Abd, |_| {});
-    time_of(&mut simulation, write(b"a"));
+    time_of(&mut simulation, write("a"));
     assert_eq!(time_of(&mut simulation, read()), delays(0, 0, 2));
     let mut simulation = three_sites(Kind::Abd, |container| container.write_back_skip = false);
-    time_of(&mut simulation, write(b"a"));
+    time_of(&mut simulation, write("a"));
     assert_eq!(time_of(&mut simulation, read()), delays(0, 0, 4));
 }
 
@@ -197,7 +180,7 @@ fn a_command_of_algorithm_2_takes_four_bulk_delays() {
 #[test]
 fn congested_bulk_slows_no_vivace_operation() {
     for (kind, requests) in [
-        (Kind::Rw, vec![write(b"a"), read()]),
+        (Kind::Rw, vec![write("a"), read()]),
         (Kind::Rmw, vec![add(1), read_state(), add(2)]),
     ] {
         let mut simulation = three_sites(kind, |_| {});
@@ -233,7 +216,7 @@ fn an_operation_sends_no_more_than_it_must_between_sites() {
     let mut simulation = three_sites(Kind::Rw, |_| {});
     // W-TS and its answers, and in the background a value and its acknowledgment,
     // to and from two other sites.
-    assert_eq!(crossings(&mut simulation, write(b"a")), (6, 2));
+    assert_eq!(crossings(&mut simulation, write("a")), (6, 2));
     // R-TS and its answers; the value is here.
     assert_eq!(crossings(&mut simulation, read()), (4, 0));
 
@@ -244,7 +227,7 @@ fn an_operation_sends_no_more_than_it_must_between_sites() {
     assert_eq!(crossings(&mut simulation, read_state()), (4, 0));
 
     let mut simulation = three_sites(Kind::Abd, |_| {});
-    assert_eq!(crossings(&mut simulation, write(b"a")), (0, 4));
+    assert_eq!(crossings(&mut simulation, write("a")), (0, 4));
     assert_eq!(crossings(&mut simulation, read()), (0, 4));
 }
 
@@ -256,11 +239,7 @@ fn each_remote_site_gets_one_copy_of_a_value() {
         let container = layout::container(kind, &replicas, &[&[1, 2, 3], &[5], &[8]]);
         let mut simulation = simulate(&[4, 3, 3], container);
         simulation.sent = Some(Vec::new());
-        let request = if kind == Kind::Rw {
-            write(b"a")
-        } else {
-            add(1)
-        };
+        let request = if kind == Kind::Rw { write("a") } else { add(1) };
         time_of(&mut simulation, request);
         let mut copies = [0; 3];
         for (from, to, wire) in simulation.sent.take().unwrap() {

@@ -30,6 +30,7 @@ use vivace_core::{
 
 pub mod history;
 pub mod layout;
+pub mod requests;
 
 /// True time when the simulation begins, in nanoseconds since the Unix epoch.
 const BEGINNING_NS: u64 = 1_800_000_000_000_000_000;

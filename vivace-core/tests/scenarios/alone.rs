@@ -1,0 +1,791 @@
+//! One node alone, message by message: what it answers, when, and what it refuses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use vivace_core::clock::{ClockReading, Now};
+use vivace_core::cluster::{Cluster, Kind, TimestampSource};
+use vivace_core::machine::Machines;
+use vivace_core::message::{
+    BulkBody, BulkMessage, CopyTag, PriorityBody, PriorityMessage, Refusal, RpcId, WriteId,
+};
+use vivace_core::{
+    Action, Class, ContainerId, Epoch, Event, Incarnation, Key, Lsn, Node, NodeId, Timestamp,
+    Value, WriterId,
+};
+
+use crate::cluster::layout;
+use crate::{A, B, C, spec};
+
+/// A node of the three sites and its disk, which is as slow as the test likes.
+struct Alone {
+    node: Node,
+    now: Now,
+    asked: Lsn,
+}
+
+impl Alone {
+    fn new(me: NodeId, kind: Kind, timestamps: TimestampSource) -> Self {
+        let spec = spec(kind, |container| container.timestamps = timestamps);
+        let cluster = Arc::new(Cluster::new(spec).unwrap());
+        let clock = ClockReading {
+            time_ns: 1_000_000_000,
+            error_ns: Some(0),
+        };
+        let now = Now {
+            monotonic: Duration::ZERO,
+            clock,
+        };
+        let machines = Machines::builtin();
+        let mut node = Node::new(me, Incarnation(1), cluster, machines, now, 0).unwrap();
+        for peer in (0..9).map(NodeId).filter(|peer| *peer != me) {
+            for class in [Class::Priority, Class::Bulk] {
+                node.handle(now, Event::PeerUp { node: peer, class });
+            }
+        }
+        Self {
+            node,
+            now,
+            asked: Lsn(0),
+        }
+    }
+
+    fn replica(kind: Kind) -> Self {
+        Self::new(A, kind, TimestampSource::Clock)
+    }
+
+    fn handle(&mut self, event: Event) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for action in self.node.handle(self.now, event) {
+            match action {
+                Action::SendPriority { to, message } => sent.push(Sent::Priority(to, message.body)),
+                Action::SendBulk { to, message } => sent.push(Sent::Bulk(to, message.body)),
+                Action::Persist { lsn, .. } => self.asked = lsn,
+                Action::Reply { .. } => panic!("nobody asked"),
+            }
+        }
+        sent
+    }
+
+    fn priority(&mut self, from: NodeId, body: PriorityBody) -> Vec<Sent> {
+        let message = PriorityMessage {
+            rpc: RPC,
+            epoch: Epoch(1),
+            body,
+        };
+        self.handle(Event::Priority { from, message })
+    }
+
+    fn bulk(&mut self, from: NodeId, body: BulkBody) -> Vec<Sent> {
+        let message = BulkMessage {
+            rpc: RPC,
+            epoch: Epoch(1),
+            body,
+        };
+        self.handle(Event::Bulk { from, message })
+    }
+
+    /// The disk has everything; returns what waited for that.
+    fn flush(&mut self) -> Vec<Sent> {
+        self.handle(Event::Durable {
+            through: self.asked,
+        })
+    }
+
+    fn known(&mut self) -> Timestamp {
+        match &self.priority(C, PriorityBody::ReadTs { key: key() })[..] {
+            [Sent::Priority(_, PriorityBody::ReadTsAck { known, .. })] => *known,
+            other => panic!("an answer to R-TS is expected, not {other:?}"),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Sent {
+    Priority(NodeId, PriorityBody),
+    Bulk(NodeId, BulkBody),
+}
+
+const RPC: RpcId = RpcId {
+    incarnation: Incarnation(1),
+    operation: 7,
+    call: 1,
+};
+
+fn key() -> Key {
+    Key {
+        container: ContainerId(1),
+        name: layout::key("k"),
+    }
+}
+
+fn ts(time: u64) -> Timestamp {
+    Timestamp {
+        time,
+        writer: WriterId::new(B, Incarnation(1)),
+    }
+}
+
+fn value(bytes: &'static str) -> Value {
+    Value::from(Bytes::from_static(bytes.as_bytes()))
+}
+
+fn write_remote(time: u64) -> BulkBody {
+    BulkBody::WriteRemote {
+        key: key(),
+        ts: ts(time),
+        propagator: B,
+        relay: vec![],
+        value: value("v"),
+    }
+}
+
+fn write_local(time: u64) -> BulkBody {
+    let propagator = NodeId(1);
+    BulkBody::WriteLocal {
+        key: key(),
+        tag: CopyTag::Bound(ts(time)),
+        propagator,
+        value: value("v"),
+    }
+}
+
+fn refused(sent: &[Sent]) -> Refusal {
+    match sent {
+        [Sent::Priority(_, PriorityBody::Refused { why })]
+        | [Sent::Bulk(_, BulkBody::Refused { why })] => why.clone(),
+        other => panic!("a refusal is expected, not {other:?}"),
+    }
+}
+
+/// DESIGN §6: what an acknowledgment tells of is durable before it leaves.
+#[test]
+fn every_acknowledgment_waits_for_the_disk() {
+    let one = NodeId(1);
+    let write = WriteId {
+        node: one,
+        incarnation: Incarnation(1),
+        number: 1,
+    };
+    let unbound = BulkBody::WriteLocal {
+        key: key(),
+        tag: CopyTag::Unbound(write),
+        propagator: one,
+        value: value("v"),
+    };
+    type Step = Box<dyn Fn(&mut Alone) -> Vec<Sent>>;
+    let priority = |from, body: PriorityBody| -> Step {
+        Box::new(move |alone| alone.priority(from, body.clone()))
+    };
+    let bulk =
+        |from, body: BulkBody| -> Step { Box::new(move |alone| alone.bulk(from, body.clone())) };
+    let known = || {
+        priority(
+            B,
+            PriorityBody::WriteTs {
+                key: key(),
+                ts: ts(5),
+            },
+        )
+    };
+    let promise = || {
+        priority(
+            B,
+            PriorityBody::OrderedReadTs {
+                key: key(),
+                ots: ts(5),
+            },
+        )
+    };
+    let accept = || {
+        priority(
+            B,
+            PriorityBody::OrderedWriteTs {
+                key: key(),
+                ots: ts(5),
+            },
+        )
+    };
+    let bind = || {
+        priority(
+            one,
+            PriorityBody::Bind {
+                key: key(),
+                write,
+                ts: ts(5),
+            },
+        )
+    };
+    let abort = || priority(one, PriorityBody::Abort { key: key(), write });
+    let ask = || priority(C, PriorityBody::ReadTs { key: key() });
+    let data = || {
+        priority(
+            C,
+            PriorityBody::ReadData {
+                key: key(),
+                at_least: ts(1),
+            },
+        )
+    };
+    // The kind, what happens before, and what must be held back.
+    let cases: Vec<(&str, Kind, Vec<Step>)> = vec![
+        ("W-TS", Kind::Rw, vec![known()]),
+        ("R-TS after W-TS", Kind::Rw, vec![known(), ask()]),
+        ("W-REMOTE", Kind::Rw, vec![bulk(B, write_remote(5))]),
+        (
+            "R-TS after W-REMOTE",
+            Kind::Rw,
+            vec![bulk(B, write_remote(5)), ask()],
+        ),
+        (
+            "R-DATA after W-REMOTE",
+            Kind::Rw,
+            vec![bulk(B, write_remote(5)), data()],
+        ),
+        ("W-LOCAL", Kind::Rw, vec![bulk(one, write_local(5))]),
+        (
+            "W-LOCAL, unbound",
+            Kind::Rw,
+            vec![bulk(one, unbound.clone())],
+        ),
+        ("BIND", Kind::Rw, vec![bulk(one, unbound.clone()), bind()]),
+        ("ABORT", Kind::Rw, vec![abort()]),
+        ("OR-TS", Kind::Rmw, vec![promise()]),
+        ("OW-TS", Kind::Rmw, vec![accept()]),
+        ("R-TS after OW-TS", Kind::Rmw, vec![accept(), ask()]),
+        (
+            "OR-TS refused by a promise",
+            Kind::Rmw,
+            vec![
+                promise(),
+                priority(
+                    C,
+                    PriorityBody::OrderedReadTs {
+                        key: key(),
+                        ots: ts(4),
+                    },
+                ),
+            ],
+        ),
+        (
+            "W-REMOTE of a version",
+            Kind::Rmw,
+            vec![bulk(B, write_remote(5))],
+        ),
+        (
+            "R-TS after COMMIT",
+            Kind::Rmw,
+            vec![
+                priority(
+                    B,
+                    PriorityBody::Commit {
+                        key: key(),
+                        ts: ts(5),
+                    },
+                ),
+                ask(),
+            ],
+        ),
+        (
+            "OR of Alg. 2",
+            Kind::LanRmw,
+            vec![bulk(
+                B,
+                BulkBody::LanRead {
+                    key: key(),
+                    ots: ts(5),
+                },
+            )],
+        ),
+        (
+            "OW of Alg. 2",
+            Kind::LanRmw,
+            vec![bulk(
+                B,
+                BulkBody::LanWrite {
+                    key: key(),
+                    ots: ts(5),
+                    value: value("v"),
+                },
+            )],
+        ),
+        (
+            "ABD's write",
+            Kind::Abd,
+            vec![bulk(
+                B,
+                BulkBody::AbdWrite {
+                    key: key(),
+                    ts: ts(5),
+                    value: value("v"),
+                },
+            )],
+        ),
+        (
+            "ABD's read after a write",
+            Kind::Abd,
+            vec![
+                bulk(
+                    B,
+                    BulkBody::AbdWrite {
+                        key: key(),
+                        ts: ts(5),
+                        value: value("v"),
+                    },
+                ),
+                bulk(C, BulkBody::AbdRead { key: key() }),
+            ],
+        ),
+    ];
+    for (name, kind, steps) in cases {
+        let mut alone = Alone::replica(kind);
+        for step in &steps {
+            assert_eq!(
+                step(&mut alone),
+                [],
+                "{name}: an answer left before the disk had it"
+            );
+        }
+        assert_eq!(
+            alone.flush().len(),
+            steps.len() - usize::from(name.contains("COMMIT")),
+            "{name}"
+        );
+        // Once it is durable, the same again is answered at once.
+        let last = steps.last().unwrap();
+        assert_eq!(last(&mut alone).len(), 1, "{name}");
+    }
+}
+
+/// DESIGN §4: one broken clock can't put a key out of everyone's reach.
+#[test]
+fn a_timestamp_beyond_the_clocks_bounds_is_refused() {
+    let beyond = 1_000_000_000 + 2 * 2_000_000 + 100_000_000;
+    let refuses = |kind, time: u64, tell: &dyn Fn(&mut Alone, Timestamp) -> Vec<Sent>| {
+        let mut alone = Alone::replica(kind);
+        let mut sent = tell(&mut alone, ts(time));
+        sent.extend(alone.flush());
+        matches!(
+            &sent[..],
+            [Sent::Priority(_, PriorityBody::Refused { why: Refusal::FutureTimestamp { limit } })]
+            | [Sent::Bulk(_, BulkBody::Refused { why: Refusal::FutureTimestamp { limit } })]
+                if *limit == beyond
+        )
+    };
+    type Tell = Box<dyn Fn(&mut Alone, Timestamp) -> Vec<Sent>>;
+    let cases: Vec<(Kind, Tell)> = vec![
+        (
+            Kind::Rw,
+            Box::new(|n, ts| n.priority(B, PriorityBody::WriteTs { key: key(), ts })),
+        ),
+        (Kind::Rw, Box::new(|n, ts| n.bulk(B, write_remote(ts.time)))),
+        (
+            Kind::Rw,
+            Box::new(|n, ts| n.bulk(NodeId(1), write_local(ts.time))),
+        ),
+        (
+            Kind::Rmw,
+            Box::new(|n, ots| n.priority(B, PriorityBody::OrderedReadTs { key: key(), ots })),
+        ),
+        (
+            Kind::Rmw,
+            Box::new(|n, ots| n.priority(B, PriorityBody::OrderedWriteTs { key: key(), ots })),
+        ),
+        (
+            Kind::Abd,
+            Box::new(|n, ts| {
+                n.bulk(
+                    B,
+                    BulkBody::AbdWrite {
+                        key: key(),
+                        ts,
+                        value: value("v"),
+                    },
+                )
+            }),
+        ),
+        (
+            Kind::LanRmw,
+            Box::new(|n, ots| n.bulk(B, BulkBody::LanRead { key: key(), ots })),
+        ),
+        (
+            Kind::LanRmw,
+            Box::new(|n, ots| {
+                n.bulk(
+                    B,
+                    BulkBody::LanWrite {
+                        key: key(),
+                        ots,
+                        value: value("v"),
+                    },
+                )
+            }),
+        ),
+    ];
+    for (i, (kind, tell)) in cases.iter().enumerate() {
+        assert!(refuses(*kind, beyond + 1, tell), "case {i}");
+        assert!(!refuses(*kind, beyond, tell), "case {i}");
+    }
+    // What was refused left no trace; who trusts no clock judges none.
+    let mut alone = Alone::replica(Kind::Rw);
+    alone.priority(
+        B,
+        PriorityBody::WriteTs {
+            key: key(),
+            ts: ts(beyond + 1),
+        },
+    );
+    assert_eq!(alone.known(), Timestamp::ZERO);
+    let mut query = Alone::new(A, Kind::Rw, TimestampSource::Query);
+    query.priority(
+        B,
+        PriorityBody::WriteTs {
+            key: key(),
+            ts: ts(beyond + 1),
+        },
+    );
+    assert!(matches!(
+        query.flush()[..],
+        [Sent::Priority(_, PriorityBody::WriteTsAck { .. })]
+    ));
+}
+
+#[test]
+fn a_message_of_another_epoch_is_refused() {
+    let mut alone = Alone::replica(Kind::Rw);
+    for epoch in [Epoch(0), Epoch(2)] {
+        let body = PriorityBody::WriteTs {
+            key: key(),
+            ts: ts(5),
+        };
+        let message = PriorityMessage {
+            rpc: RPC,
+            epoch,
+            body,
+        };
+        let sent = alone.handle(Event::Priority { from: B, message });
+        assert_eq!(refused(&sent), Refusal::WrongEpoch { current: Epoch(1) });
+        let message = BulkMessage {
+            rpc: RPC,
+            epoch,
+            body: write_remote(5),
+        };
+        let sent = alone.handle(Event::Bulk { from: B, message });
+        assert_eq!(refused(&sent), Refusal::WrongEpoch { current: Epoch(1) });
+    }
+    assert_eq!(alone.known(), Timestamp::ZERO);
+}
+
+#[test]
+fn a_message_for_an_unknown_container_is_refused() {
+    let mut alone = Alone::replica(Kind::Rw);
+    let elsewhere = Key {
+        container: ContainerId(2),
+        name: layout::key("k"),
+    };
+    let sent = alone.priority(
+        B,
+        PriorityBody::ReadTs {
+            key: elsewhere.clone(),
+        },
+    );
+    assert_eq!(refused(&sent), Refusal::UnknownContainer {});
+    let sent = alone.bulk(B, BulkBody::AbdRead { key: elsewhere });
+    assert_eq!(refused(&sent), Refusal::UnknownContainer {});
+}
+
+#[test]
+fn a_message_of_another_algorithm_is_refused() {
+    let write_ts = PriorityBody::WriteTs {
+        key: key(),
+        ts: ts(5),
+    };
+    let promise = PriorityBody::OrderedReadTs {
+        key: key(),
+        ots: ts(5),
+    };
+    let go = PriorityBody::Go {
+        key: key(),
+        ts: ts(5),
+    };
+    for (kind, body) in [
+        (Kind::Rmw, &write_ts),
+        (Kind::Abd, &write_ts),
+        (Kind::Rw, &promise),
+        (Kind::LanRmw, &promise),
+        (Kind::Abd, &go),
+    ] {
+        let sent = Alone::replica(kind).priority(NodeId(1), body.clone());
+        assert_eq!(refused(&sent), Refusal::WrongKind {}, "{kind:?} {body:?}");
+    }
+    for (kind, body) in [
+        (Kind::Abd, write_remote(5)),
+        (Kind::Rw, BulkBody::AbdRead { key: key() }),
+        (
+            Kind::Rmw,
+            BulkBody::LanRead {
+                key: key(),
+                ots: ts(5),
+            },
+        ),
+        (Kind::LanRmw, write_local(5)),
+    ] {
+        let sent = Alone::replica(kind).bulk(NodeId(1), body.clone());
+        assert_eq!(refused(&sent), Refusal::WrongKind {}, "{kind:?} {body:?}");
+    }
+}
+
+#[test]
+fn a_node_without_the_role_refuses() {
+    // 1 is in a local set and no replica.
+    let mut member = Alone::new(NodeId(1), Kind::Rw, TimestampSource::Clock);
+    let sent = member.priority(
+        B,
+        PriorityBody::WriteTs {
+            key: key(),
+            ts: ts(5),
+        },
+    );
+    assert_eq!(refused(&sent), Refusal::NotAMember {});
+    assert_eq!(
+        refused(&member.bulk(B, write_remote(5))),
+        Refusal::NotAMember {}
+    );
+    // And a local set serves its own site only.
+    let sent = member.bulk(B, write_local(5));
+    assert_eq!(refused(&sent), Refusal::NotAMember {});
+}
+
+/// RW 15: an unsafe copy may be lost after a reader has returned it; who asks for
+/// exactly this version learnt its timestamp from a majority, so that it is safe.
+#[test]
+fn a_local_member_answers_with_what_was_asked_for_or_what_is_safe() {
+    let mut member = Alone::new(NodeId(1), Kind::Rw, TimestampSource::Clock);
+    member.bulk(NodeId(2), write_local(20));
+    member.flush();
+    let older = PriorityBody::ReadData {
+        key: key(),
+        at_least: ts(10),
+    };
+    let exact = PriorityBody::ReadData {
+        key: key(),
+        at_least: ts(20),
+    };
+    assert_eq!(member.priority(B, older.clone()), []);
+    let data = BulkBody::Data {
+        ts: ts(20),
+        value: value("v"),
+    };
+    assert_eq!(member.priority(C, exact), [Sent::Bulk(C, data.clone())]);
+    // GO says that it is safe: whoever waited is answered.
+    let sent = member.priority(
+        NodeId(2),
+        PriorityBody::Go {
+            key: key(),
+            ts: ts(20),
+        },
+    );
+    assert!(sent.contains(&Sent::Bulk(B, data.clone())), "{sent:?}");
+    assert_eq!(member.priority(C, older), [Sent::Bulk(C, data)]);
+}
+
+/// RW 1: a newer timestamp erases no value.
+#[test]
+fn a_replica_keeps_its_newest_value_beside_a_newer_timestamp() {
+    let mut replica = Alone::replica(Kind::Rw);
+    replica.bulk(B, write_remote(5));
+    replica.priority(
+        B,
+        PriorityBody::WriteTs {
+            key: key(),
+            ts: ts(9),
+        },
+    );
+    replica.flush();
+    assert_eq!(replica.known(), ts(9));
+    // Late, and still newer than what is here.
+    replica.bulk(B, write_remote(7));
+    replica.flush();
+    for (at_least, expected) in [(5, Some(7)), (7, Some(7)), (8, None)] {
+        let asked = PriorityBody::ReadData {
+            key: key(),
+            at_least: ts(at_least),
+        };
+        let sent = replica.priority(C, asked);
+        let found = sent.first().map(|sent| match sent {
+            Sent::Bulk(_, BulkBody::Data { ts, .. }) => ts.time,
+            other => panic!("a value is expected, not {other:?}"),
+        });
+        assert_eq!(found, expected);
+    }
+    // Older than what is here: nothing comes back.
+    replica.bulk(B, write_remote(6));
+    replica.flush();
+    let asked = PriorityBody::ReadData {
+        key: key(),
+        at_least: ts(1),
+    };
+    let data = BulkBody::Data {
+        ts: ts(7),
+        value: value("v"),
+    };
+    assert_eq!(replica.priority(C, asked), [Sent::Bulk(C, data)]);
+}
+
+/// RMW 8: a version that arrives may never be chosen.
+#[test]
+fn a_version_that_arrives_is_neither_accepted_nor_promised() {
+    let mut replica = Alone::replica(Kind::Rmw);
+    replica.bulk(B, write_remote(9));
+    replica.flush();
+    assert_eq!(replica.known(), Timestamp::ZERO);
+    // But it is served (RMW 1): whoever must build on it needs it before it is accepted.
+    let asked = PriorityBody::OrderedReadData {
+        key: key(),
+        at_least: ts(9),
+        below: ts(10),
+    };
+    let data = BulkBody::Data {
+        ts: ts(9),
+        value: value("v"),
+    };
+    assert_eq!(replica.priority(C, asked), [Sent::Bulk(C, data)]);
+    let sent = replica.priority(
+        C,
+        PriorityBody::OrderedReadTs {
+            key: key(),
+            ots: ts(3),
+        },
+    );
+    assert_eq!(sent, [], "the promise is on its way to the disk");
+    let promised = |sent: &[Sent]| {
+        matches!(
+            sent,
+            [Sent::Priority(
+                _,
+                PriorityBody::OrderedReadTsAck { granted: true, .. }
+            )]
+        )
+    };
+    assert!(promised(&replica.flush()));
+}
+
+/// RMW 7: versions below the chosen one go, and who asks for one hears that.
+#[test]
+fn who_asks_for_a_version_that_is_history_hears_so() {
+    let mut replica = Alone::replica(Kind::Rmw);
+    replica.bulk(B, write_remote(5));
+    let asked = PriorityBody::OrderedReadData {
+        key: key(),
+        at_least: ts(3),
+        below: ts(4),
+    };
+    assert_eq!(replica.priority(C, asked.clone()), [], "it may come");
+    let sent = replica.priority(
+        B,
+        PriorityBody::Commit {
+            key: key(),
+            ts: ts(7),
+        },
+    );
+    let gone = Sent::Priority(C, PriorityBody::Gone { chosen: ts(7) });
+    assert_eq!(sent, [gone]);
+    // 5 went, too.
+    let asked = PriorityBody::OrderedReadData {
+        key: key(),
+        at_least: ts(5),
+        below: ts(6),
+    };
+    let gone = Sent::Priority(C, PriorityBody::Gone { chosen: ts(7) });
+    assert_eq!(replica.priority(C, asked), [gone]);
+}
+
+/// A promise is kept: smaller rounds hear false, with the promise as a hint; the same
+/// round again hears true again.
+#[test]
+fn a_promise_refuses_smaller_rounds_and_repeats_itself() {
+    let mut replica = Alone::replica(Kind::Rmw);
+    replica.priority(
+        B,
+        PriorityBody::OrderedReadTs {
+            key: key(),
+            ots: ts(5),
+        },
+    );
+    replica.flush();
+    let mut answer = |body| match &replica.priority(B, body)[..] {
+        [
+            Sent::Priority(
+                _,
+                PriorityBody::OrderedReadTsAck {
+                    granted, promised, ..
+                },
+            ),
+        ] => (*granted, *promised),
+        [Sent::Priority(_, PriorityBody::OrderedWriteTsAck { accepted, promised })] => {
+            (*accepted, *promised)
+        }
+        other => panic!("an answer is expected, not {other:?}"),
+    };
+    let promise = |time| PriorityBody::OrderedReadTs {
+        key: key(),
+        ots: ts(time),
+    };
+    let accept = |time| PriorityBody::OrderedWriteTs {
+        key: key(),
+        ots: ts(time),
+    };
+    assert_eq!(answer(promise(4)), (false, ts(5)));
+    assert_eq!(answer(accept(4)), (false, ts(5)));
+    assert_eq!(answer(promise(5)), (true, ts(5)));
+}
+
+/// Questions that nobody repeats are forgotten. (Found by a seed: they stayed.)
+#[test]
+fn a_question_without_an_answer_is_forgotten() {
+    let mut replica = Alone::replica(Kind::Rw);
+    replica.priority(
+        C,
+        PriorityBody::ReadData {
+            key: key(),
+            at_least: ts(5),
+        },
+    );
+    replica.flush();
+    assert_eq!(replica.node.status().held, 1);
+    let due = replica.node.next_deadline().unwrap();
+    assert!(due <= Duration::from_secs(60));
+    replica.now.monotonic = due;
+    replica.handle(Event::Tick);
+    assert_eq!(replica.node.status().held, 0);
+    assert_eq!(replica.node.next_deadline(), None);
+}
+
+/// What leaves for a peer that comes back must be durable, too.
+#[test]
+fn a_timestamp_leaves_after_the_clocks_mark_is_durable_whoever_reconnects() {
+    use vivace_core::RequestId;
+    let mut coordinator = Alone::new(NodeId(1), Kind::Rw, TimestampSource::Clock);
+    let request = crate::cluster::requests::write("k", "v");
+    let deadline = Duration::from_secs(60);
+    let sent = coordinator.handle(Event::Request {
+        id: RequestId(1),
+        request,
+        deadline,
+    });
+    assert_eq!(sent, []);
+    for event in [
+        Event::PeerDown {
+            node: NodeId(2),
+            class: Class::Bulk,
+        },
+        Event::PeerUp {
+            node: NodeId(2),
+            class: Class::Bulk,
+        },
+    ] {
+        assert_eq!(coordinator.handle(event), []);
+    }
+    assert!(!coordinator.flush().is_empty());
+}

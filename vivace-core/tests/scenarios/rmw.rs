@@ -1,0 +1,338 @@
+//! RMW objects. The numbers are those of the table of mends of RMW objects.
+
+use vivace_core::cluster::Kind;
+use vivace_core::machine::builtin::{Counter, Register, register};
+use vivace_core::message::{BulkBody, PriorityBody, PriorityMessage, RpcId};
+use vivace_core::{Blob, ContainerId, Epoch, Event, Incarnation, Key, NodeId, Timestamp, WriterId};
+
+use crate::cluster::requests::{add, counted, execute, failure, first_of, read_state, set, state};
+use crate::cluster::{Fate, Simulation, Wire, layout};
+use crate::{
+    A, B, C, bulk, drop_if, is_read_ts, is_write_remote, ms, priority, switch, three_sites,
+};
+
+pub fn is_accept(wire: &Wire) -> bool {
+    matches!(priority(wire), Some(PriorityBody::OrderedWriteTs { .. }))
+}
+
+fn is_promise(wire: &Wire) -> bool {
+    matches!(priority(wire), Some(PriorityBody::OrderedReadTs { .. }))
+}
+
+const LOST: &str = "lost: an RMW round to another coordinator";
+
+fn read_counter(simulation: &mut Simulation, reader: NodeId) -> Option<i64> {
+    let reply = simulation.ask(reader, read_state::<Counter>("k")).0;
+    state::<Counter>(reply).map(Counter::value)
+}
+
+/// As if a coordinator that nobody hears of again had asked for a promise `ahead` of now.
+fn promise_ahead(simulation: &mut Simulation, replica: NodeId, ahead_ms: u64) -> Timestamp {
+    let now = 1_800_000_000_000_000_000 + simulation.now.as_nanos() as u64;
+    let writer = WriterId::new(NodeId(8), Incarnation(9));
+    let ots = Timestamp {
+        time: now + ahead_ms * 1_000_000,
+        writer,
+    };
+    let key = Key {
+        container: ContainerId(1),
+        name: layout::key("k"),
+    };
+    let body = PriorityBody::OrderedReadTs { key, ots };
+    let message = PriorityMessage {
+        rpc: RpcId::NONE,
+        epoch: Epoch(1),
+        body,
+    };
+    simulation.inject(
+        replica,
+        Event::Priority {
+            from: NodeId(8),
+            message,
+        },
+    );
+    ots
+}
+
+/// A coordinator whose version only `accepts` hears of; then it dies.
+fn half_done(simulation: &mut Simulation, coordinator: NodeId, accepts: NodeId, amount: i64) {
+    drop_if(simulation, move |from, to, wire| {
+        from == coordinator && to != accepts && is_accept(wire)
+    });
+    simulation.request(coordinator, add("k", first_of(100), amount), ms(60_000));
+    simulation.run_for(ms(100));
+    simulation.crash(coordinator);
+    simulation.script = None;
+}
+
+/// 1: OW-TS reached A alone, the coordinator died. The next coordinator's quorum
+/// includes A, which then dies: B and C hold the version as not accepted, if at all.
+#[test]
+fn a_version_accepted_by_one_replica_that_dies_blocks_nobody() {
+    let mut simulation = three_sites(Kind::Rmw);
+    half_done(&mut simulation, NodeId(1), A, 5);
+    simulation.script = Some(Box::new(|from, to, wire| {
+        // C's promise comes too late to count, so the quorum is A and B.
+        if (from, to) == (C, B)
+            && matches!(priority(wire), Some(PriorityBody::OrderedReadTsAck { .. }))
+        {
+            Fate::Late(ms(50))
+        } else {
+            Fate::Deliver
+        }
+    }));
+    let asked = simulation.request(B, add("k", first_of(1), 1), ms(60_000));
+    simulation.run_for(ms(21));
+    simulation.crash(A);
+    let began = simulation.now;
+    assert_eq!(counted(simulation.await_reply(asked)), 6);
+    assert!(simulation.now - began < ms(2000));
+    assert_eq!(read_counter(&mut simulation, C), Some(6));
+}
+
+/// 2: a slow replica has promised a later round and says false: a majority says true.
+#[test]
+fn a_minority_of_false_aborts_nothing() {
+    let mut simulation = three_sites(Kind::Rmw);
+    promise_ahead(&mut simulation, C, 50);
+    assert_eq!(counted(simulation.ask(A, add("k", first_of(1), 5)).0), 5);
+    assert_eq!(simulation.count(LOST), 0);
+}
+
+/// 3: one replica is down, of the others one says true and one false: without an end
+/// to the wait for the third, the operation hangs.
+#[test]
+fn a_round_with_one_replica_down_and_one_refusing_is_given_up_after_a_grace() {
+    for kind in [Kind::Rmw, Kind::LanRmw] {
+        let mut simulation = three_sites(kind);
+        for node in 6..9 {
+            simulation.crash(NodeId(node));
+        }
+        match kind {
+            Kind::Rmw => promise_ahead(&mut simulation, B, 50),
+            _ => {
+                // Alg. 2's replica promises to another coordinator's round.
+                let request = add("k", first_of(2), 0);
+                simulation.request(NodeId(4), request, ms(1));
+                simulation.run_for(ms(30));
+                Timestamp::ZERO
+            }
+        };
+        let (reply, took) = simulation.ask(A, add("k", first_of(1), 5));
+        assert_eq!(counted(reply), 5);
+        assert!(took < ms(1000), "{kind:?}: {took:?}");
+        if kind == Kind::Rmw {
+            assert!(simulation.count(LOST) > 0);
+        }
+    }
+}
+
+/// 4: C alone has accepted a newer version than the quorum's. In the published rule
+/// C's refusal to hand out an older one aborts again and again.
+#[test]
+fn one_replica_ahead_of_the_others_aborts_nobody_for_ever() {
+    let mut simulation = three_sites(Kind::Rmw);
+    assert_eq!(counted(simulation.ask(A, add("k", first_of(1), 1)).0), 1);
+    half_done(&mut simulation, NodeId(7), C, 10);
+    let (reply, took) = simulation.ask(A, add("k", first_of(2), 1));
+    // With C in the quorum, the half-done command takes effect; without, it is gone.
+    let sum = counted(reply);
+    assert!(sum == 2 || sum == 12);
+    assert!(took < ms(1000), "{took:?}");
+    assert_eq!(read_counter(&mut simulation, C), Some(sum));
+}
+
+/// 6: the largest timestamp of a majority may be held by one replica. A read that
+/// returns it without completing it shows what the next read does not find.
+#[test]
+fn a_read_returns_no_version_that_may_be_lost() {
+    let mut simulation = three_sites(Kind::Rmw);
+    assert_eq!(counted(simulation.ask(B, add("k", first_of(1), 1)).0), 1);
+    half_done(&mut simulation, NodeId(1), A, 10);
+    // C is late: the quorum is A and B, and A alone knows of the version.
+    drop_if(&mut simulation, |from, to, wire| {
+        (from, to) == (B, C) && (is_read_ts(wire) || is_promise(wire))
+    });
+    let first = read_counter(&mut simulation, B);
+    assert_eq!(first, Some(11));
+    assert!(simulation.count("read-only command completed by a round") > 0);
+    simulation.script = None;
+    for node in 0..3 {
+        simulation.crash(NodeId(node));
+    }
+    assert_eq!(read_counter(&mut simulation, C), first);
+}
+
+/// 6, of a command: what a compare-and-swap found must not be lost either.
+#[test]
+fn a_conflict_tells_of_no_version_that_may_be_lost() {
+    let mut simulation = three_sites(Kind::Rmw);
+    let one = NodeId(1);
+    drop_if(&mut simulation, move |from, to, wire| {
+        from == one && to != A && is_accept(wire)
+    });
+    simulation.request(one, set("k", first_of(1), b"half done"), ms(60_000));
+    simulation.run_for(ms(100));
+    simulation.crash(one);
+    drop_if(&mut simulation, |from, to, wire| {
+        (from, to) == (B, C) && is_promise(wire)
+    });
+    let swap = register::Command::CompareAndSwap {
+        expected: None,
+        new: None,
+    };
+    let heard = failure(
+        simulation
+            .ask(B, execute::<Register>("k", first_of(2), &swap))
+            .0,
+    );
+    assert!(heard.to_string().contains("half done"), "{heard}");
+    simulation.script = None;
+    for node in 0..3 {
+        simulation.crash(NodeId(node));
+    }
+    let reply = simulation.ask(C, read_state::<Register>("k")).0;
+    let register = state::<Register>(reply).unwrap();
+    assert_eq!(register.value(), Some(&Blob::from(b"half done".to_vec())));
+}
+
+/// 8: versions reach all replicas, but none of them accepted this one.
+#[test]
+fn a_version_that_was_never_accepted_is_never_read() {
+    let mut simulation = three_sites(Kind::Rmw);
+    assert_eq!(counted(simulation.ask(A, add("k", first_of(1), 1)).0), 1);
+    let one = NodeId(1);
+    drop_if(&mut simulation, move |from, _, wire| {
+        from == one && is_accept(wire)
+    });
+    simulation.request(one, add("k", first_of(2), 10), ms(60_000));
+    simulation.run_for(ms(100));
+    simulation.crash(one);
+    simulation.script = None;
+    simulation.sent = Some(Vec::new());
+    // Its local copy is looked after, and goes to all.
+    simulation.run_for(ms(30_000));
+    let sent = simulation.sent.take().unwrap();
+    assert!(
+        sent.iter()
+            .any(|(_, to, wire)| *to == B && is_write_remote(wire))
+    );
+    for reader in [A, B, C] {
+        assert_eq!(read_counter(&mut simulation, reader), Some(1));
+    }
+    assert_eq!(counted(simulation.ask(C, add("k", first_of(3), 1)).0), 2);
+}
+
+/// The version is chosen, but its values are still on their way everywhere.
+#[test]
+fn a_chosen_version_is_read_from_the_writers_site_while_bulk_is_slow() {
+    let mut simulation = three_sites(Kind::Rmw);
+    drop_if(&mut simulation, |_, _, wire| is_write_remote(wire));
+    assert_eq!(
+        counted(simulation.ask(NodeId(1), add("k", first_of(1), 5)).0),
+        5
+    );
+    assert_eq!(read_counter(&mut simulation, NodeId(7)), Some(5));
+    assert_eq!(
+        counted(simulation.ask(NodeId(4), add("k", first_of(2), 1)).0),
+        6
+    );
+    assert!(
+        simulation.count("hedged: a value asked of one more node") > 0,
+        "site 1's own members were asked first"
+    );
+}
+
+/// A command that joins a round whose promises are older than the command. Another
+/// coordinator changed the object in between. (Found by a seed: a stale answer.)
+#[test]
+fn a_command_that_joins_a_round_is_not_answered_from_older_promises() {
+    for kind in [Kind::Rmw, Kind::LanRmw] {
+        let mut simulation = three_sites(kind);
+        assert_eq!(counted(simulation.ask(B, add("k", first_of(1), 5)).0), 5);
+        // A's first round learns slowly what B and C have promised it.
+        let slow = switch(true);
+        let on = slow.clone();
+        simulation.script = Some(Box::new(move |_, to, wire| {
+            let promised = matches!(priority(wire), Some(PriorityBody::OrderedReadTsAck { .. }))
+                || matches!(bulk(wire), Some(BulkBody::LanReadAck { .. }));
+            if on.get() && to == A && promised {
+                Fate::Late(ms(3000))
+            } else {
+                Fate::Deliver
+            }
+        }));
+        let early = simulation.request(A, add("k", first_of(2), 0), ms(60_000));
+        simulation.run_for(ms(60));
+        slow.set(false);
+        assert_eq!(counted(simulation.ask(B, add("k", first_of(3), 1)).0), 6);
+        let late = simulation.request(A, add("k", first_of(4), 0), ms(60_000));
+        let mut heard = [None, None];
+        while heard.contains(&None) {
+            match simulation.next(simulation.now + ms(60_000)) {
+                Some(crate::cluster::Occurrence::Reply { request, reply }) => {
+                    heard[usize::from(request == late)] = Some(counted(reply));
+                }
+                other => panic!("both commands end: {other:?}"),
+            }
+        }
+        assert_eq!(
+            heard[1],
+            Some(6),
+            "{kind:?}: {early:?} may hear 5 or 6, {late:?} only 6"
+        );
+    }
+}
+
+/// A swap is built upon a version that is lost, and so is the swap's own; the next
+/// round finds a conflict. C, which accepted both, is in the quorum after that.
+/// (Found by a seed: the swap took effect after its client had heard of a conflict.)
+#[test]
+fn a_command_of_a_lost_round_leaves_its_result() {
+    let mut simulation = three_sites(Kind::Rmw);
+    simulation.ask(A, set("k", first_of(1), b"x")).0.unwrap();
+    simulation.run_for(ms(1000));
+    // A deletion that C alone accepts.
+    let seven = NodeId(7);
+    drop_if(&mut simulation, move |from, to, wire| {
+        from == seven && to != C && is_accept(wire)
+    });
+    let delete = execute::<Register>("k", first_of(2), &register::Command::Delete);
+    simulation.request(seven, delete, ms(60_000));
+    simulation.run_for(ms(100));
+    simulation.crash(seven);
+
+    // The swap meets C, finds nothing, and is accepted by C alone.
+    let round = std::rc::Rc::new(std::cell::Cell::new(1));
+    let now = round.clone();
+    drop_if(&mut simulation, move |from, to, wire| match now.get() {
+        1 => from == A && (to == B && is_promise(wire) || to == B && is_accept(wire)),
+        _ => (from, to) == (A, C) && (is_promise(wire) || is_accept(wire)),
+    });
+    let swap = register::Command::CompareAndSwap {
+        expected: None,
+        new: Some(Blob::from(b"y".to_vec())),
+    };
+    let asked = simulation.request(A, execute::<Register>("k", first_of(3), &swap), ms(60_000));
+    // A and B promise themselves to a later round before A can accept.
+    simulation.run_for(ms(21));
+    promise_ahead(&mut simulation, A, 60);
+    promise_ahead(&mut simulation, B, 60);
+    simulation.run_for(ms(35));
+    round.set(2);
+    let heard = simulation.await_reply(asked);
+    assert!(simulation.count(LOST) > 0, "the first round is lost");
+
+    simulation.script = None;
+    let reply = simulation.ask(C, read_state::<Register>("k")).0;
+    let found = state::<Register>(reply)
+        .unwrap()
+        .value()
+        .map(|value| value.0.to_vec());
+    let expected: &[u8] = if heard.is_ok() { b"y" } else { b"x" };
+    assert_eq!(
+        found.as_deref(),
+        Some(expected),
+        "the client heard {heard:?}"
+    );
+}
