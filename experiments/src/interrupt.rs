@@ -20,8 +20,10 @@ impl Interrupt {
     /// # Panics
     /// Outside of a Tokio runtime.
     pub fn listen() -> std::io::Result<Self> {
-        let (mut ctrl_c, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (mut ctrl_c, mut terminate) = (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        );
         let (raise, raised) = watch::channel(false);
         tokio::spawn(async move {
             for first in [true, false] {
@@ -50,8 +52,16 @@ impl Interrupt {
         *self.0.borrow()
     }
 
-    /// Waits until it is raised.
-    pub async fn raised(&self) {
+    /// What `future` yields; `None` where the interrupt is raised first. The future is
+    /// dropped then.
+    pub async fn unless_raised<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            output = future => Some(output),
+            () = self.raised() => None,
+        }
+    }
+
+    async fn raised(&self) {
         let mut raised = self.0.clone();
         if raised.wait_for(|&raised| raised).await.is_err() {
             // Nobody is left who could raise it.

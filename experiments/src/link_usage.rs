@@ -73,7 +73,13 @@ fn usage(before: &LinkReport, after: &LinkReport) -> LinkUsage {
     let bulk = FlowUsage::between(&old.bulk, &new.bulk);
     let cross = FlowUsage::between(&old.cross, &new.cross);
     let own = priority.sent_bytes + bulk.sent_bytes;
-    let share = |of: u64| if of == 0 { 0.0 } else { priority.sent_bytes as f64 / of as f64 };
+    let share = |of: u64| {
+        if of == 0 {
+            0.0
+        } else {
+            priority.sent_bytes as f64 / of as f64
+        }
+    };
     LinkUsage {
         from: before.from.0,
         to: before.to.0,

@@ -15,10 +15,18 @@ where
     T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
 {
     move |text| {
-        let right = || format!("it must be {min} to {max} {unit}").trim_end().to_owned();
+        let right = || {
+            format!("it must be {min} to {max} {unit}")
+                .trim_end()
+                .to_owned()
+        };
         let value: T = text.parse().map_err(|_| right())?;
         // Written so that NaN is refused.
-        if value >= min && value <= max { Ok(value) } else { Err(right()) }
+        if value >= min && value <= max {
+            Ok(value)
+        } else {
+            Err(right())
+        }
     }
 }
 
@@ -32,7 +40,11 @@ mod tests {
         assert_eq!(seconds("0.5"), Ok(0.5));
         assert_eq!(seconds("120"), Ok(120.0));
         for wrong in ["0", "-1", "120.1", "NaN", "inf", "ten", ""] {
-            assert_eq!(seconds(wrong), Err("it must be 0.5 to 120 s".to_owned()), "{wrong}");
+            assert_eq!(
+                seconds(wrong),
+                Err("it must be 0.5 to 120 s".to_owned()),
+                "{wrong}"
+            );
         }
     }
 }

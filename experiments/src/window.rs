@@ -28,13 +28,11 @@ pub async fn warm_up(
 ) -> WarmUp {
     let mut warm_up = WarmUp::default();
     while warm_up.n < count {
-        tokio::select! {
-            result = operation() => {
-                warm_up.n += 1;
-                warm_up.failed += u64::from(result.is_err());
-            }
-            () = interrupt.raised() => break,
-        }
+        let Some(result) = interrupt.unless_raised(operation()).await else {
+            break;
+        };
+        warm_up.n += 1;
+        warm_up.failed += u64::from(result.is_err());
     }
     warm_up
 }
@@ -50,16 +48,16 @@ pub async fn measure(
     mut operation: impl AsyncFnMut() -> Result<(), String>,
     mut on_progress: impl FnMut(Duration),
 ) -> Measured {
-    let mut measured = Measured { complete: true, ..Measured::default() };
+    let mut measured = Measured {
+        complete: true,
+        ..Measured::default()
+    };
     let window = Instant::now();
     while window.elapsed() < duration {
         let begun = Instant::now();
-        let result = tokio::select! {
-            result = operation() => result,
-            () = interrupt.raised() => {
-                measured.complete = false;
-                break;
-            }
+        let Some(result) = interrupt.unless_raised(operation()).await else {
+            measured.complete = false;
+            break;
         };
         measured.latencies.record(begun.elapsed());
         if let Err(cause) = result {
@@ -76,7 +74,9 @@ mod tests {
     use super::*;
 
     fn run<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         runtime.expect("a runtime").block_on(future)
     }
 
@@ -87,14 +87,27 @@ mod tests {
         let operation = async || {
             tokio::time::sleep(Duration::from_millis(20)).await;
             turn += 1;
-            if turn % 2 == 0 { Err("busy".to_owned()) } else { Ok(()) }
+            if turn % 2 == 0 {
+                Err("busy".to_owned())
+            } else {
+                Ok(())
+            }
         };
-        let measured =
-            run(measure(Duration::from_millis(110), &interrupt, operation, |_| ()));
+        let measured = run(measure(
+            Duration::from_millis(110),
+            &interrupt,
+            operation,
+            |_| (),
+        ));
         assert!(measured.complete);
         let (n, failed) = (measured.latencies.len(), measured.failures["busy"]);
         assert!(n >= 2 && failed == n / 2, "{n} operations, {failed} failed");
-        assert!(measured.latencies.percentile_ms(0.0).is_some_and(|min| min >= 20.0));
+        assert!(
+            measured
+                .latencies
+                .percentile_ms(0.0)
+                .is_some_and(|min| min >= 20.0)
+        );
     }
 
     #[test]

@@ -155,7 +155,11 @@ impl Operation<'_> {
             let started = self.started.clone();
             let running: Vec<_> = self.running.iter().map(|&(node, _)| node).collect();
             let another = async {
-                sleep_until(next_at.unwrap_or(self.deadline)).await;
+                // Tokio rounds a timer up to the next millisecond, even one that is due.
+                let at = next_at.unwrap_or(self.deadline);
+                if at > Instant::now() {
+                    sleep_until(at).await;
+                }
                 nodes.acquire(&started, &running).await
             };
             tokio::select! {

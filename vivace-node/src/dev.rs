@@ -95,12 +95,14 @@ impl DevCluster {
             &layout.cluster_file(),
             &Topology::mesh(3, &link),
             Machines::builtin(),
+            rand::random(),
         )
     }
 
     /// Starts the cluster that a cluster file's text describes (its addresses are
     /// virtual, but for clients', which are replaced by free loopback ports), over
-    /// `topology`, whose sites are the file's in order.
+    /// `topology`, whose sites are the file's in order. `seed` fixes the WAN's draws
+    /// (cross traffic, loss, jitter); what happens still depends on real time.
     ///
     /// # Errors
     /// [`DevError`].
@@ -108,9 +110,10 @@ impl DevCluster {
         cluster_file: &str,
         topology: &Topology,
         machines: Machines,
+        seed: u64,
     ) -> Result<Self, DevError> {
         let config = ClusterConfig::from_text(cluster_file, Path::new("cluster.toml"))?;
-        let wan = Wan::start(topology, rand::random())?;
+        let wan = Wan::start(topology, seed)?;
         let ca = DevelopmentCa::generate(&config.name, VALID_FOR)?;
         let role = Role::Client {
             cluster: config.name.clone(),

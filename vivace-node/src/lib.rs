@@ -46,7 +46,7 @@
 //! let layout = Layout { cluster: "dev".into(), sites: 3, nodes_per_site: 1, base_port: 7000 };
 //! let wan = Topology::mesh(3, &LinkConfig::default());
 //! let machines = Machines::builtin().with::<Seats>();
-//! let cluster = DevCluster::with(&layout.cluster_file(), &wan, machines)?;
+//! let cluster = DevCluster::with(&layout.cluster_file(), &wan, machines, 1)?;
 //! # let directory = tempfile::tempdir()?;
 //! # let client_file = cluster.write_client_files(directory.path())?.remove(0);
 //! # let config = vivace_client::ClientConfig::from_file(client_file)?;

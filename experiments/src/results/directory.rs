@@ -4,8 +4,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use time::OffsetDateTime;
-
 /// Why a run has no directory to write into; nothing was left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
@@ -22,18 +20,14 @@ pub enum DirectoryError {
     },
 }
 
-/// `results/NAME-YYYYMMDDTHHMMSSZ` under the current directory.
-pub fn default_directory(name: &str, now: OffsetDateTime) -> PathBuf {
-    let (date, clock) = (now.date(), now.time());
-    Path::new("results").join(format!(
-        "{name}-{:04}{:02}{:02}T{:02}{:02}{:02}Z",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        clock.hour(),
-        clock.minute(),
-        clock.second()
-    ))
+/// `results/NAME-YYYYMMDDTHHMMSSZ` under the current directory, from when the run
+/// began (RFC 3339).
+pub fn default_directory(name: &str, started: &str) -> PathBuf {
+    let compact: String = started
+        .chars()
+        .filter(|c| !matches!(c, '-' | ':'))
+        .collect();
+    Path::new("results").join(format!("{name}-{compact}"))
 }
 
 /// A directory that was empty when this run began, and is its own.
@@ -51,8 +45,14 @@ impl ResultsDirectory {
     /// # Errors
     /// [`DirectoryError`]; the file system is as before.
     pub fn claim(path: &Path) -> Result<Self, DirectoryError> {
-        let unusable = |source| DirectoryError::Unusable { path: path.to_owned(), source };
-        let mut claimed = Self { path: path.to_owned(), made: missing(path) };
+        let unusable = |source| DirectoryError::Unusable {
+            path: path.to_owned(),
+            source,
+        };
+        let mut claimed = Self {
+            path: path.to_owned(),
+            made: missing(path),
+        };
         if let Err(source) = fs::create_dir_all(path) {
             claimed.remove_made();
             return Err(unusable(source));

@@ -13,8 +13,9 @@ pub const LATENCY_MAX: Duration = Duration::from_secs(600);
 const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// The percentiles of the CSV file, beside every latency that was recorded.
-const PERCENTILES: [f64; 12] =
-    [0.0, 1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 100.0];
+const PERCENTILES: [f64; 12] = [
+    0.0, 1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 100.0,
+];
 
 /// Bytes that are no histogram, or a histogram that can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +64,10 @@ impl Latencies {
         let us = match percentile {
             p if p <= 0.0 => self.0.min(),
             p if p >= 100.0 => self.0.max(),
-            p => self.0.value_at_quantile(p / 100.0).clamp(self.0.min(), self.0.max()),
+            p => self
+                .0
+                .value_at_quantile(p / 100.0)
+                .clamp(self.0.min(), self.0.max()),
         };
         Some(us as f64 / 1000.0)
     }
@@ -74,7 +78,10 @@ impl Latencies {
         let mut seen = 0;
         let step = |value: hdrhistogram::iterators::IterationValue<u64>| {
             seen += value.count_since_last_iteration();
-            (value.value_iterated_to() as f64 / 1000.0, seen as f64 / self.0.len() as f64)
+            (
+                value.value_iterated_to() as f64 / 1000.0,
+                seen as f64 / self.0.len() as f64,
+            )
         };
         self.0.iter_recorded().map(step).collect()
     }

@@ -48,7 +48,12 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             os: std::env::consts::OS.to_owned(),
             architecture: std::env::consts::ARCH.to_owned(),
-            build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
+            build: if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            }
+            .to_owned(),
         }
     }
 }
@@ -80,7 +85,11 @@ impl Link {
             self.rtt_ms,
             self.rate_bits_per_second as f64 / 1e6,
             self.buffer_bytes / 1024,
-            self.priority_dscps.iter().map(u8::to_string).collect::<Vec<_>>().join(", "),
+            self.priority_dscps
+                .iter()
+                .map(u8::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
             self.load * 100.0
         )
     }

@@ -30,7 +30,12 @@ impl Writer {
             incomplete_because: Some("it is running, or was killed".to_owned()),
             ..settings
         };
-        let writer = Self { directory, settings, summary: Vec::new(), windows: Vec::new() };
+        let writer = Self {
+            directory,
+            settings,
+            summary: Vec::new(),
+            windows: Vec::new(),
+        };
         let histograms = writer.path().join("histograms");
         fs::create_dir(&histograms).with_context(|| histograms.display().to_string())?;
         writer.write_tables()?;
@@ -43,6 +48,11 @@ impl Writer {
         self.directory.path()
     }
 
+    /// Whether no row was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.summary.is_empty()
+    }
+
     /// Writes one row and its histogram.
     ///
     /// # Errors
@@ -52,7 +62,8 @@ impl Writer {
         write(&histogram.with_extension("hdr"), &latencies.to_hdr()?)?;
         write(&histogram.with_extension("csv"), latencies.csv().as_bytes())?;
         let failed = window.failures.values().sum();
-        self.summary.push(SummaryRow::new(window.name.clone(), failed, latencies));
+        self.summary
+            .push(SummaryRow::new(window.name.clone(), failed, latencies));
         self.windows.push(window);
         self.write_tables()
     }

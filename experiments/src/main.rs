@@ -1,0 +1,69 @@
+//! The `experiments` command.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use experiments::demo::{self, DemoArguments, Ended};
+use experiments::interrupt::INTERRUPTED_EXIT_CODE;
+use experiments::{catalog, results};
+
+#[derive(Parser)]
+#[command(
+    name = "experiments",
+    version,
+    about = "Vivace's experiments: each measures, writes its raw results to disk, then draws \
+             and prints from them",
+    after_help = "Examples:\n  \
+        experiments list                 what there is\n  \
+        experiments demo                 the main result in 2.5 minutes, in results/demo-TIME\n  \
+        experiments demo --seconds 3     the same in a hurry\n\n\
+        Build with --release before believing a number. RUST_LOG=warn shows what the nodes say.\n\
+        Exit codes: 0 measured, 1 failed, 2 usage, 130 interrupted (what was measured is kept)."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show how four algorithms fare on one link, idle and full.
+    Demo(DemoArguments),
+    /// List the experiments.
+    List,
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    match Arguments::parse().command {
+        Command::List => {
+            print!("{}", catalog::listing());
+            ExitCode::SUCCESS
+        }
+        Command::Demo(arguments) => match demo::command(&arguments) {
+            Ok(Ended::Complete) => ExitCode::SUCCESS,
+            Ok(Ended::Interrupted | Ended::Unbegun) => ExitCode::from(INTERRUPTED_EXIT_CODE),
+            Err(error) => {
+                eprintln!("error: {}", in_full(&error));
+                let usage = error.is::<results::DirectoryError>();
+                ExitCode::from(if usage { 2 } else { 1 })
+            }
+        },
+    }
+}
+
+/// The error and its causes; most say theirs themselves, and need no echo.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += &format!(": {cause}");
+        }
+    }
+    text
+}

@@ -1,0 +1,5 @@
+//! Charts, drawn as SVG from results on disk.
+
+pub mod cdf;
+pub mod line;
+mod log_axis;
