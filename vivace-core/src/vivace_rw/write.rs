@@ -9,7 +9,9 @@ use crate::env::Env;
 use crate::event::Class;
 use crate::identity::NodeId;
 use crate::key::Key;
-use crate::message::{BulkBody, BulkMessage, CopyTag, PriorityBody, RpcId, TrustedTime, WriteId};
+use crate::message::{
+    BulkBody, BulkMessage, CopyTag, PriorityBody, Refusal, RpcId, TrustedTime, WriteId,
+};
 use crate::operation::{Input, Step, Ticket, refusal_text, unavailable, unknown};
 use crate::outbox::{Lsn, Message};
 use crate::quorum::{Tally, Votes};
@@ -41,6 +43,8 @@ enum Phase {
         known: Votes<Timestamp>,
         store: Call,
         stored: Votes<()>,
+        /// A member will not bind its copy any more.
+        given_up: bool,
     },
     /// Query mode: the local copies get their timestamp.
     Bind {
@@ -123,6 +127,7 @@ impl Write {
                     known: Votes::new(container.replicas.len()),
                     store,
                     stored: Votes::new(local_set.len()),
+                    given_up: false,
                 };
             }
         }
@@ -199,7 +204,7 @@ impl Write {
                 }
             }
             (_, PriorityBody::Refused { why }) => {
-                return self.on_refused(env, container, from, answered, &refusal_text(&why));
+                return self.on_refused(env, container, from, answered, &why);
             }
             _ => return Step::Continue,
         }
@@ -209,16 +214,21 @@ impl Write {
     /// Goes to the next phase where the present one has its majority.
     fn advance(&mut self, env: &mut Env, container: &Container) -> Step {
         match &self.phase {
-            Phase::QueryAndStore { known, stored, .. }
-                if known.tally() == Tally::Reached && stored.tally() == Tally::Reached =>
+            Phase::QueryAndStore {
+                known,
+                stored,
+                given_up,
+                ..
+            } if known.tally() == Tally::Reached
+                && (*given_up || stored.tally() == Tally::Reached) =>
             {
-                let seen = known
-                    .answers()
-                    .iter()
-                    .map(|(_, ts)| *ts)
-                    .max()
-                    .unwrap_or_default();
-                self.bind(env, container, seen);
+                let seen = known.answers().iter().map(|(_, ts)| *ts).max();
+                let (ts, lsn) = env.clock.next_above(seen.unwrap_or_default(), &mut env.out);
+                if *given_up {
+                    self.store(env, container, ts, lsn);
+                } else {
+                    self.bind(env, container, ts, lsn);
+                }
                 Step::Continue
             }
             Phase::Bind { ts, bound, .. } if bound.tally() == Tally::Reached => {
@@ -247,8 +257,7 @@ impl Write {
         }
     }
 
-    fn bind(&mut self, env: &mut Env, container: &Container, seen: Timestamp) {
-        let (ts, lsn) = env.clock.next_above(seen, &mut env.out);
+    fn bind(&mut self, env: &mut Env, container: &Container, ts: Timestamp, lsn: Lsn) {
         let local_set = container.local_set(env.site);
         let rpc = self.ticket.next_rpc();
         let message = Message::Priority(crate::message::PriorityMessage {
@@ -301,13 +310,21 @@ impl Write {
         container: &Container,
         from: NodeId,
         answered: RpcId,
-        why: &str,
+        why: &Refusal,
     ) -> Step {
         let tally = match &mut self.phase {
             Phase::QueryAndStore { query, known, .. } if query.rpc == answered => {
                 query.answered(from);
                 known.no(from);
                 known.tally()
+            }
+            // Copies were given up while this node was slow: the value goes out once
+            // more, under its timestamp, and needs no binding.
+            Phase::QueryAndStore {
+                store, given_up, ..
+            } if store.rpc == answered && *why == (Refusal::NotBindable {}) => {
+                *given_up = true;
+                return self.advance(env, container);
             }
             Phase::QueryAndStore { store, stored, .. }
             | Phase::StoreLocal { store, stored, .. }
@@ -317,8 +334,6 @@ impl Write {
                 stored.no(from);
                 stored.tally()
             }
-            // The copy was given up while this node was slow: the value goes out once
-            // more, under its timestamp, and needs no binding.
             Phase::Bind { ts, bind, .. } if bind.rpc == answered => {
                 let ts = *ts;
                 self.store(env, container, ts, Lsn::default());
@@ -336,7 +351,7 @@ impl Write {
         if tally != Tally::Unreachable {
             return Step::Continue;
         }
-        self.fail(env, &format!("a majority refused: {why}"))
+        self.fail(env, &format!("a majority refused: {}", refusal_text(why)))
     }
 
     fn fail(&mut self, env: &mut Env, reason: &str) -> Step {

@@ -461,6 +461,32 @@ fn a_refused_binding_does_not_hold_a_write_up() {
     settle(&mut simulation);
 }
 
+/// The same, before the timestamp is known: the member that gave the copy up refuses
+/// the repeated W-LOCAL. (Found by a seed.)
+#[test]
+fn a_copy_given_up_while_the_timestamp_is_asked_for_does_not_hold_a_write_up() {
+    let mut simulation = by_query();
+    simulation.crash(NodeId(2));
+    drop_if(&mut simulation, |from, to, wire| {
+        is_read_ts(wire)
+            || (from, to) == (A, NodeId(1))
+                && matches!(priority(wire), Some(PriorityBody::WriteLocalAck {}))
+    });
+    let asked = simulation.request(NodeId(1), write("k", "v"), ms(60_000));
+    simulation.run_for(ms(100));
+    simulation.crash(A);
+    simulation.cut(A, NodeId(1), Class::Bulk);
+    simulation.restart(A);
+    simulation.run_for(ms(5000));
+    simulation.script = None;
+    simulation.join(A, NodeId(1), Class::Bulk);
+    let began = simulation.now;
+    written(simulation.await_reply(asked));
+    assert!(simulation.now - began < ms(2000));
+    assert_eq!(value(simulation.ask(C, read("k")).0).unwrap(), b"v");
+    settle(&mut simulation);
+}
+
 /// The answer to BIND gets lost, and a newer version becomes stable everywhere before
 /// BIND is repeated: the bound copy is gone by then. (Found by a seed: the write hung.)
 #[test]
