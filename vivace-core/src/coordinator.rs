@@ -9,7 +9,7 @@ use crate::client_protocol::{DEADLINE_MS_MAX, Failure, Request, SessionId, Succe
 use crate::cluster::{Container, Kind};
 use crate::env::Env;
 use crate::event::{Class, RequestId};
-use crate::identity::{ContainerId, NodeId};
+use crate::identity::{ContainerId, Epoch, NodeId};
 use crate::key::{Key, KeyName};
 use crate::lan_rmw;
 use crate::local_set::LOCAL_SET_OPERATION;
@@ -400,11 +400,21 @@ impl Coordinator {
         Some(running.operation)
     }
 
-    /// An answer to one of this node's calls.
-    pub fn on_answer(&mut self, env: &mut Env, rpc: RpcId, input: Input) {
-        if rpc.incarnation == env.incarnation {
-            self.step(env, rpc.operation, input);
+    /// An answer to one of this node's calls, given in `epoch`: acks and promises of
+    /// one configuration never count in another.
+    pub fn on_answer(&mut self, env: &mut Env, rpc: RpcId, epoch: Epoch, input: Input) {
+        if rpc.incarnation != env.incarnation {
+            return;
         }
+        let Some(running) = self.running.get(&rpc.operation) else {
+            return;
+        };
+        let container = env.cluster.container(running.container);
+        if container.is_none_or(|container| container.epoch != epoch) {
+            env.counters.count("dropped: an answer of another epoch");
+            return;
+        }
+        self.step(env, rpc.operation, input);
     }
 
     /// A connection came back.

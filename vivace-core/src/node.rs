@@ -252,7 +252,7 @@ impl Node {
             }
             None => {
                 let input = Input::Priority { from, rpc, body };
-                self.coordinator.on_answer(&mut self.env, rpc, input);
+                self.coordinator.on_answer(&mut self.env, rpc, epoch, input);
             }
             Some(key) => {
                 let key = key.clone();
@@ -399,7 +399,7 @@ impl Node {
         match bulk_key(&body) {
             None => {
                 let input = Input::Bulk { from, rpc, body };
-                self.coordinator.on_answer(&mut self.env, rpc, input);
+                self.coordinator.on_answer(&mut self.env, rpc, epoch, input);
             }
             Some(key) => {
                 let key = key.clone();

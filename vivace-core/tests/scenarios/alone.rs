@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use vivace_core::client_protocol::Request;
 use vivace_core::clock::{ClockReading, Now};
 use vivace_core::cluster::{Cluster, Kind, TimestampSource};
 use vivace_core::machine::Machines;
 use vivace_core::message::{
-    BulkBody, BulkMessage, CopyTag, PriorityBody, PriorityMessage, Refusal, RpcId, WriteId,
+    BulkBody, BulkMessage, CopyTag, PriorityBody, PriorityMessage, Refusal, RpcId, TrustedTime,
+    WriteId,
 };
 use vivace_core::{
-    Action, Class, ContainerId, Epoch, Event, Incarnation, Key, Lsn, Node, NodeId, Timestamp,
-    Value, WriterId,
+    Action, Class, ContainerId, Epoch, Event, Incarnation, Key, Lsn, Node, NodeId, RequestId,
+    Timestamp, Value, WriterId,
 };
 
 use crate::cluster::layout;
@@ -475,6 +477,44 @@ fn a_message_of_another_epoch_is_refused() {
         assert_eq!(refused(&sent), Refusal::WrongEpoch { current: Epoch(1) });
     }
     assert_eq!(alone.known(), Timestamp::ZERO);
+}
+
+/// A promise given in another configuration's epoch is no part of this one's majority.
+#[test]
+fn an_answer_of_another_epoch_does_not_count() {
+    let mut alone = Alone::replica(Kind::Rw);
+    let request = Request::Read {
+        container: layout::CONTAINER.into(),
+        key: layout::key("k"),
+    };
+    let asked = Event::Request {
+        id: RequestId(1),
+        request,
+        deadline: Duration::from_secs(9),
+    };
+    let actions = alone.node.handle(alone.now, asked);
+    let rpc = actions.iter().find_map(|action| match action {
+        Action::SendPriority { to: B, message } => Some(message.rpc),
+        _ => None,
+    });
+    let rpc = rpc.expect("R-TS goes to all replicas");
+    let mut answer_in = |epoch| {
+        let body = PriorityBody::ReadTsAck {
+            known: Timestamp::ZERO,
+            chosen: Timestamp::ZERO,
+            has: false,
+            clock: TrustedTime::default(),
+        };
+        let message = PriorityMessage { rpc, epoch, body };
+        alone
+            .node
+            .handle(alone.now, Event::Priority { from: B, message })
+    };
+    assert!(
+        answer_in(Epoch(2)).is_empty(),
+        "one answer of two is missing"
+    );
+    assert!(matches!(answer_in(Epoch(1))[..], [Action::Reply { .. }]));
 }
 
 #[test]
