@@ -11,6 +11,7 @@ mod cluster;
 
 mod alone;
 mod limits;
+mod refusals;
 mod rmw;
 mod rw;
 mod sessions;

@@ -306,7 +306,7 @@ fn a_command_of_a_lost_round_leaves_its_result() {
     let round = std::rc::Rc::new(std::cell::Cell::new(1));
     let now = round.clone();
     drop_if(&mut simulation, move |from, to, wire| match now.get() {
-        1 => from == A && (to == B && is_promise(wire) || to == B && is_accept(wire)),
+        1 => (from, to) == (A, B) && (is_promise(wire) || is_accept(wire)),
         _ => (from, to) == (A, C) && (is_promise(wire) || is_accept(wire)),
     });
     let swap = register::Command::CompareAndSwap {
