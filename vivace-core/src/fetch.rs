@@ -89,12 +89,15 @@ impl Fetch {
         }
     }
 
-    /// Asks one more node where the last had its time.
-    pub fn on_tick(&mut self, env: &mut Env) {
+    /// Asks one more node where the last had its time. True when every candidate has
+    /// been asked once more without an answer: the version may be history.
+    pub fn on_tick(&mut self, env: &mut Env) -> bool {
+        let rounds = self.rounds;
         if self.ask_next_at <= env.now.monotonic {
             env.counters.count("hedged: a value asked of one more node");
             self.ask_next(env);
         }
+        self.rounds > rounds
     }
 
     /// Asks a candidate that has come back.

@@ -38,7 +38,20 @@ struct Promise {
     has: bool,
 }
 
+/// The promises asked for again, because the base does not come: the versions that a
+/// newer round left behind are dropped everywhere, and whoever waits for one may have
+/// missed its COMMIT.
 #[derive(Debug)]
+struct Recheck {
+    ask: Call,
+    ballot: Ballot<()>,
+}
+
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per operation: a box would save nothing"
+)]
 enum Phase {
     /// No majority can be reached.
     AwaitPeers,
@@ -54,6 +67,8 @@ enum Phase {
         mts: Timestamp,
         held_by_majority: bool,
         fetch: Fetch,
+        /// Do the promises still stand?
+        recheck: Option<Recheck>,
     },
     /// W-LOCAL: the new version, safe in this site.
     StoreLocal {
@@ -177,6 +192,22 @@ impl Execute {
                     false => ballot.no(from),
                 }
             }
+            (
+                Phase::FetchBase {
+                    recheck: Some(Recheck { ask, ballot }),
+                    ..
+                },
+                PriorityBody::OrderedReadTsAck {
+                    granted, promised, ..
+                },
+            ) if ask.rpc == answered => {
+                ask.answered(from);
+                self.contention.seen = self.contention.seen.max(promised);
+                match granted {
+                    true => ballot.yes(from, ()),
+                    false => ballot.no(from),
+                }
+            }
             (Phase::FetchBase { fetch, .. }, PriorityBody::Gone { chosen })
                 if fetch.rpc() == answered =>
             {
@@ -236,6 +267,13 @@ impl Execute {
             Phase::Promise { ballot, .. } => ballot.verdict(env, replicas),
             Phase::StoreLocal { ballot, .. } => ballot.verdict(env, container.local_set(env.site)),
             Phase::Accept { ballot, .. } => ballot.verdict(env, replicas),
+            Phase::FetchBase {
+                recheck: Some(Recheck { ballot, .. }),
+                ..
+            } => match ballot.verdict(env, replicas) {
+                Verdict::Lost => Verdict::Lost,
+                Verdict::Open | Verdict::Won => Verdict::Open,
+            },
             Phase::AwaitPeers | Phase::FetchBase { .. } | Phase::BackOff { .. } => Verdict::Open,
         };
         match verdict {
@@ -291,8 +329,22 @@ impl Execute {
             mts,
             held_by_majority,
             fetch,
+            recheck: None,
         };
         Step::Continue
+    }
+
+    fn ask_promises_again(&mut self, env: &mut Env, container: &Container, ots: Timestamp) {
+        let rpc = self.calls.next_rpc();
+        let body = PriorityBody::OrderedReadTs {
+            key: self.key.clone(),
+            ots,
+        };
+        let ask = Call::priority(env, container, rpc, &container.replicas, body);
+        if let Phase::FetchBase { recheck, .. } = &mut self.phase {
+            let ballot = Ballot::new(container.replicas.len());
+            *recheck = Some(Recheck { ask, ballot });
+        }
     }
 
     fn on_base(
@@ -308,6 +360,7 @@ impl Execute {
             mts,
             held_by_majority,
             fetch,
+            ..
         } = &self.phase
         else {
             return Step::Continue;
@@ -441,7 +494,12 @@ impl Execute {
             Phase::Promise { ask, .. }
             | Phase::Accept { ask, .. }
             | Phase::StoreLocal { store: ask, .. } => ask.on_peer_up(env, node, class),
-            Phase::FetchBase { fetch, .. } => fetch.on_peer_up(env, node),
+            Phase::FetchBase { fetch, recheck, .. } => {
+                fetch.on_peer_up(env, node);
+                if let Some(recheck) = recheck {
+                    recheck.ask.on_peer_up(env, node, class);
+                }
+            }
             Phase::BackOff { .. } => {}
         }
         Step::Continue
@@ -458,7 +516,20 @@ impl Execute {
             Phase::Promise { ask, .. }
             | Phase::Accept { ask, .. }
             | Phase::StoreLocal { store: ask, .. } => ask.on_tick(env),
-            Phase::FetchBase { fetch, .. } => fetch.on_tick(env),
+            Phase::FetchBase {
+                ots,
+                fetch,
+                recheck,
+                ..
+            } => {
+                if let Some(recheck) = recheck {
+                    recheck.ask.on_tick(env);
+                }
+                if fetch.on_tick(env) {
+                    let ots = *ots;
+                    self.ask_promises_again(env, container, ots);
+                }
+            }
             Phase::BackOff { until } if *until <= env.now.monotonic => {
                 return self.begin(env, container);
             }
@@ -493,7 +564,11 @@ impl Execute {
                 store: ask, ballot, ..
             }
             | Phase::Accept { ask, ballot, .. } => earliest(ask, ballot.next_wakeup()),
-            Phase::FetchBase { fetch, .. } => Some(fetch.next_wakeup()),
+            Phase::FetchBase { fetch, recheck, .. } => {
+                let recheck = recheck.as_ref();
+                let recheck = recheck.and_then(|r| earliest(&r.ask, r.ballot.next_wakeup()));
+                recheck.into_iter().chain([fetch.next_wakeup()]).min()
+            }
             Phase::BackOff { until } => Some(*until),
         };
         phase

@@ -46,13 +46,23 @@ struct Report {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per operation: a box would save nothing"
+)]
 enum Phase {
     /// No majority can be reached.
     AwaitPeers,
     /// Which timestamp does a majority hold?
     QueryTs { query: Call, reports: Votes<Report> },
     /// Its exact version, or a newer chosen one.
-    FetchData { ts: Timestamp, fetch: Fetch },
+    FetchData {
+        ts: Timestamp,
+        fetch: Fetch,
+        /// Is it still the newest? The versions that a newer one left behind are
+        /// dropped everywhere, and whoever waits for one may have missed its COMMIT.
+        recheck: Option<(Call, Votes<Report>)>,
+    },
 }
 
 impl Read {
@@ -86,11 +96,16 @@ impl Read {
                 match &mut self.phase {
                     Phase::AwaitPeers => return self.begin(env, container),
                     Phase::QueryTs { query, .. } => query.on_peer_up(env, node, class),
-                    Phase::FetchData { fetch, .. } => fetch.on_peer_up(env, node),
+                    Phase::FetchData { fetch, recheck, .. } => {
+                        fetch.on_peer_up(env, node);
+                        if let Some((query, _)) = recheck {
+                            query.on_peer_up(env, node, class);
+                        }
+                    }
                 }
                 ReadStep::Continue
             }
-            Input::Tick => self.on_tick(env),
+            Input::Tick => self.on_tick(env, container),
         }
     }
 
@@ -98,15 +113,8 @@ impl Read {
         if !env.majority_up(&container.replicas, Class::Priority) {
             return ReadStep::Continue;
         }
-        let rpc = self.ticket.next_rpc();
-        let body = PriorityBody::ReadTs {
-            key: self.key.clone(),
-        };
-        let query = Call::priority(env, container, rpc, &container.replicas, body);
-        self.phase = Phase::QueryTs {
-            query,
-            reports: Votes::new(container.replicas.len()),
-        };
+        let (query, reports) = ask_reports(&mut self.ticket, env, container, &self.key);
+        self.phase = Phase::QueryTs { query, reports };
         ReadStep::Continue
     }
 
@@ -120,7 +128,11 @@ impl Read {
     ) -> ReadStep {
         match (&mut self.phase, body) {
             (
-                Phase::QueryTs { query, reports },
+                Phase::QueryTs { query, reports }
+                | Phase::FetchData {
+                    recheck: Some((query, reports)),
+                    ..
+                },
                 PriorityBody::ReadTsAck {
                     known, chosen, has, ..
                 },
@@ -147,7 +159,7 @@ impl Read {
                 }
                 ReadStep::Continue
             }
-            (Phase::FetchData { ts, fetch }, PriorityBody::Gone { chosen })
+            (Phase::FetchData { ts, fetch, .. }, PriorityBody::Gone { chosen })
                 if fetch.rpc() == answered && chosen > *ts =>
             {
                 self.fetch(env, container, &[from], chosen)
@@ -163,8 +175,14 @@ impl Read {
     }
 
     fn on_reports(&mut self, env: &mut Env, container: &Container) -> ReadStep {
-        let Phase::QueryTs { reports, .. } = &self.phase else {
-            return ReadStep::Continue;
+        let (fetched, reports) = match &self.phase {
+            Phase::QueryTs { reports, .. } => (None, reports),
+            Phase::FetchData {
+                ts,
+                recheck: Some((_, reports)),
+                ..
+            } => (Some(*ts), reports),
+            Phase::AwaitPeers | Phase::FetchData { .. } => return ReadStep::Continue,
         };
         if reports.tally() != Tally::Reached {
             return ReadStep::Continue;
@@ -175,6 +193,9 @@ impl Read {
             .map(|(_, report)| report.accepted)
             .max()
             .unwrap_or_default();
+        if fetched == Some(ts) {
+            return ReadStep::Continue;
+        }
         if ts == Timestamp::ZERO {
             env.reply(self.ticket.request, Ok(Success::State { state: None }));
             return ReadStep::Done;
@@ -206,12 +227,19 @@ impl Read {
             below: ts.successor(),
         };
         let fetch = Fetch::start(env, container, rpc, holders, ts, body);
-        self.phase = Phase::FetchData { ts, fetch };
+        self.phase = Phase::FetchData {
+            ts,
+            fetch,
+            recheck: None,
+        };
         ReadStep::Continue
     }
 
     fn on_data(&mut self, env: &mut Env, answered: RpcId, ts: Timestamp, value: Value) -> ReadStep {
-        let Phase::FetchData { ts: asked, fetch } = &self.phase else {
+        let Phase::FetchData {
+            ts: asked, fetch, ..
+        } = &self.phase
+        else {
             return ReadStep::Continue;
         };
         if fetch.rpc() != answered || ts != *asked {
@@ -236,7 +264,7 @@ impl Read {
         ReadStep::Done
     }
 
-    fn on_tick(&mut self, env: &mut Env) -> ReadStep {
+    fn on_tick(&mut self, env: &mut Env, container: &Container) -> ReadStep {
         if self.ticket.is_over(env) {
             let reason = match self.phase {
                 Phase::AwaitPeers => "no majority of replicas is connected",
@@ -250,7 +278,14 @@ impl Read {
         match &mut self.phase {
             Phase::AwaitPeers => {}
             Phase::QueryTs { query, .. } => query.on_tick(env),
-            Phase::FetchData { fetch, .. } => fetch.on_tick(env),
+            Phase::FetchData { fetch, recheck, .. } => {
+                if let Some((query, _)) = recheck {
+                    query.on_tick(env);
+                }
+                if fetch.on_tick(env) {
+                    *recheck = Some(ask_reports(&mut self.ticket, env, container, &self.key));
+                }
+            }
         }
         ReadStep::Continue
     }
@@ -260,12 +295,28 @@ impl Read {
         let wakeup = match &self.phase {
             Phase::AwaitPeers => None,
             Phase::QueryTs { query, .. } => query.next_wakeup(),
-            Phase::FetchData { fetch, .. } => Some(fetch.next_wakeup()),
+            Phase::FetchData { fetch, recheck, .. } => {
+                let recheck = recheck.as_ref().and_then(|(query, _)| query.next_wakeup());
+                recheck.into_iter().chain([fetch.next_wakeup()]).min()
+            }
         };
         wakeup.map_or(self.ticket.deadline, |wakeup| {
             wakeup.min(self.ticket.deadline)
         })
     }
+}
+
+/// R-TS to all replicas.
+fn ask_reports(
+    ticket: &mut Ticket,
+    env: &mut Env,
+    container: &Container,
+    key: &Key,
+) -> (Call, Votes<Report>) {
+    let rpc = ticket.next_rpc();
+    let body = PriorityBody::ReadTs { key: key.clone() };
+    let query = Call::priority(env, container, rpc, &container.replicas, body);
+    (query, Votes::new(container.replicas.len()))
 }
 
 fn corrupt(what: String) -> Failure {

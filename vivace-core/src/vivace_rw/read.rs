@@ -401,7 +401,8 @@ impl Read {
             Phase::AwaitPeers => {}
             Phase::QueryTs { query, .. } => query.on_tick(env),
             Phase::FetchData { fetch, known, .. } => {
-                fetch.on_tick(env);
+                // A newer complete version answers too, so the question is never outdated.
+                let _ = fetch.on_tick(env);
                 if let Known::BeingTold { publish, .. } = known {
                     publish.on_tick(env);
                 }

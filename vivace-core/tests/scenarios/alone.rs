@@ -435,6 +435,19 @@ fn a_replica_keeps_its_newest_value_beside_a_newer_timestamp() {
     assert_eq!(replica.priority(C, asked), [Sent::Bulk(C, data)]);
 }
 
+/// RW 3: whoever asks for a timestamp's value knows of the timestamp.
+#[test]
+fn a_question_for_a_value_tells_its_timestamp() {
+    let mut replica = Alone::replica(Kind::Rw);
+    let asked = PriorityBody::ReadData {
+        key: key(),
+        at_least: ts(9),
+    };
+    assert_eq!(replica.priority(C, asked), []);
+    replica.flush();
+    assert_eq!(replica.known(), ts(9));
+}
+
 /// RMW 8: a version that arrives may never be chosen.
 #[test]
 fn a_version_that_arrives_is_neither_accepted_nor_promised() {

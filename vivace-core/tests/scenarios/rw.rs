@@ -114,30 +114,6 @@ fn a_value_tells_its_timestamp() {
     }
 }
 
-/// 3, the other half: a read that asked C for a timestamp told it of that timestamp.
-#[test]
-fn a_question_for_a_value_tells_its_timestamp() {
-    let mut simulation = three_sites(Kind::Rw);
-    drop_if(&mut simulation, |_, to, wire| {
-        is_write_remote(wire) || is_write_ts(wire) && to == C
-    });
-    let ts = written(simulation.ask(NodeId(1), write("k", "v")).0);
-    assert!(
-        !simulation
-            .log(C)
-            .iter()
-            .any(|r| matches!(r, Record::Known { .. }))
-    );
-    // C's own answer counts too late for the read, so W-TS does not reach it either.
-    let asked = simulation.request(C, read("k"), ms(300));
-    assert_eq!(value(simulation.await_reply(asked)).unwrap(), b"v");
-    let known = simulation
-        .log(C)
-        .iter()
-        .any(|r| matches!(r, Record::Known { ts: t, .. } if *t == ts));
-    assert!(known);
-}
-
 /// 4: W-LOCAL reached one member only. Were the value to leave the site now, a reader
 /// could announce a timestamp whose only copies then die.
 #[test]
