@@ -267,14 +267,19 @@ impl Execute {
             Phase::Promise { ballot, .. } => ballot.verdict(env, replicas),
             Phase::StoreLocal { ballot, .. } => ballot.verdict(env, container.local_set(env.site)),
             Phase::Accept { ballot, .. } => ballot.verdict(env, replicas),
-            Phase::FetchBase {
-                recheck: Some(Recheck { ballot, .. }),
-                ..
-            } => match ballot.verdict(env, replicas) {
-                Verdict::Lost => Verdict::Lost,
-                Verdict::Open | Verdict::Won => Verdict::Open,
-            },
-            Phase::AwaitPeers | Phase::FetchBase { .. } | Phase::BackOff { .. } => Verdict::Open,
+            Phase::FetchBase { recheck, .. } => {
+                let verdict = recheck.as_mut().map(|r| r.ballot.verdict(env, replicas));
+                match verdict {
+                    Some(Verdict::Lost) => Verdict::Lost,
+                    // The promises stand: the base is late, and no more.
+                    Some(Verdict::Won) => {
+                        *recheck = None;
+                        Verdict::Open
+                    }
+                    Some(Verdict::Open) | None => Verdict::Open,
+                }
+            }
+            Phase::AwaitPeers | Phase::BackOff { .. } => Verdict::Open,
         };
         match verdict {
             Verdict::Open => Step::Continue,
