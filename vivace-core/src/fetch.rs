@@ -29,8 +29,9 @@ pub struct Fetch {
 
 impl Fetch {
     /// Asks the best of those that may have a value of at least `ts`: `holders`
-    /// (whose answers said so) in this site, this site's local set, this site's
-    /// replicas, the nearest holders, the nearest replicas, the writer's site.
+    /// (whose answers said so) in this site, the nearest holders, the local set of the
+    /// writer's site, other replicas. The local set comes before holders elsewhere
+    /// where the writer's site is this one, and no other site's local set ever had it.
     pub fn start(
         env: &mut Env,
         container: &Container,
@@ -120,19 +121,18 @@ fn candidates(env: &Env, container: &Container, holders: &[NodeId], ts: Timestam
     let mut replicas = container.replicas.clone();
     by_distance(&mut replicas);
     let local_holders = holders.iter().filter(|&&node| env.is_local(node));
-    let local_replicas = replicas.iter().filter(|&&node| env.is_local(node));
     let writer_site = env
         .cluster
         .site_of(ts.writer.node())
         .map_or(&[][..], |site| container.local_set(site));
 
+    let written_here = env.is_local(ts.writer.node());
     let mut ordered = Vec::new();
     for &node in local_holders
-        .chain(container.local_set(env.site))
-        .chain(local_replicas)
+        .chain(writer_site.iter().filter(|_| written_here))
         .chain(&holders)
-        .chain(&replicas)
         .chain(writer_site)
+        .chain(&replicas)
     {
         if !ordered.contains(&node) {
             ordered.push(node);

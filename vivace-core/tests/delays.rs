@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use cluster::requests::{self, Nth};
 use cluster::{Delays, Simulation, Spread, Wire, layout};
-use vivace_core::NodeId;
 use vivace_core::client_protocol::{ClientReply, Request, Success};
 use vivace_core::cluster::{Container, Kind, TimestampSource};
 use vivace_core::machine::builtin::Counter;
 use vivace_core::message::BulkBody;
+use vivace_core::{Class, NodeId};
 
 /// δ: in a site.
 const LOCAL_MS: u64 = 3;
@@ -118,6 +118,39 @@ fn an_rw_read_takes_two_local_and_two_priority_delays() {
     let mut simulation = three_sites(Kind::Rw, |_| {});
     time_of(&mut simulation, write("a"));
     assert_eq!(time_of(&mut simulation, read()), delays(2, 2, 0));
+}
+
+/// Nobody is asked in vain on the way to the nearest holder.
+#[test]
+fn a_read_far_from_all_replicas_takes_three_priority_delays_and_one_bulk_delay() {
+    for kind in [Kind::Rw, Kind::Rmw] {
+        // Site 0 has a local set of 3 and no replica.
+        let container = layout::container(kind, &[3, 4, 5], &[&[0, 1, 2], &[3], &[5]]);
+        let mut simulation = simulate(&[3, 2, 2], container);
+        let (wrote, reads) = match kind {
+            Kind::Rw => (write("a"), read()),
+            _ => (add(1), read_state()),
+        };
+        let (reply, _) = simulation.ask(NodeId(3), wrote);
+        assert!(is_result(&reply), "{reply:?}");
+        settle(&mut simulation);
+        assert_eq!(time_of(&mut simulation, reads), delays(0, 3, 1), "{kind:?}");
+    }
+}
+
+/// Nor while the value is still in the site where it was written.
+#[test]
+fn a_read_of_a_value_that_has_not_left_its_site_asks_there_first() {
+    let container = layout::container(Kind::Rw, &[2, 4, 6], &[&[0], &[3], &[5]]);
+    let mut simulation = simulate(&[3, 2, 2], container);
+    simulation.crash(NodeId(2));
+    simulation.cut(NodeId(0), NodeId(4), Class::Bulk);
+    simulation.cut(NodeId(0), NodeId(6), Class::Bulk);
+    let (reply, _) = simulation.ask(NodeId(1), write("a"));
+    assert!(is_result(&reply), "{reply:?}");
+    let (reply, took) = simulation.ask(NodeId(3), read());
+    assert!(is_result(&reply), "{reply:?}");
+    assert_eq!(took, delays(0, 3, 1));
 }
 
 #[test]

@@ -33,7 +33,7 @@ use vivace_core::machine::builtin::{Counter, List, Register, counter, list, regi
 use vivace_core::{Blob, Class, NodeId, RequestId, SiteId, Timestamp, Value, codec};
 
 /// Seeds tried where `SEEDS` does not say: about 40 s in a debug build.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 2000;
 
 /// After the faults end, everything must end within this.
 const RECOVERY_MAX: Duration = Duration::from_secs(10);

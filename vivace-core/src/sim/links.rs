@@ -1,0 +1,191 @@
+//! The network as one `netem` link per directed pair of sites and class.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use netem::{DscpSet, Enqueued, Link, LinkConfig, Packet};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::wire::Wire;
+use crate::{Class, NodeId, SiteId};
+
+const PRIORITY_DSCP: u8 = 46;
+
+/// Bytes that a link holds back; larger than the largest message.
+const BUFFER_BYTES: u64 = 2 << 20;
+
+/// One class's path between two sites.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClassPlan {
+    /// One way.
+    pub delay: Duration,
+    /// At most this much longer, drawn for each message.
+    pub jitter: Duration,
+    /// Bits per second.
+    pub rate: u64,
+}
+
+/// The whole network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinkPlan {
+    /// Inside a site, both classes.
+    pub local: ClassPlan,
+    /// Between sites.
+    pub priority: ClassPlan,
+    /// Between sites.
+    pub bulk: ClassPlan,
+    /// Share of messages that get lost. A lost bulk message is sent again.
+    pub loss: f64,
+    /// Share of messages that arrive twice.
+    pub repetition: f64,
+    /// Share of messages that others may overtake.
+    pub reordering: f64,
+}
+
+impl LinkPlan {
+    /// The path between two sites.
+    pub fn class(&self, from: SiteId, to: SiteId, class: Class) -> ClassPlan {
+        match class {
+            _ if from == to => self.local,
+            Class::Priority => self.priority,
+            Class::Bulk => self.bulk,
+        }
+    }
+}
+
+/// From where to where, and in which class.
+pub(super) type Route = (SiteId, SiteId, Class);
+
+/// A message in the network.
+#[derive(Debug)]
+pub(super) struct Passage {
+    pub from: NodeId,
+    pub to: NodeId,
+    pub connection: u64,
+    pub wire: Wire,
+}
+
+/// All links of a cluster.
+pub(super) struct Links {
+    pub plan: LinkPlan,
+    links: BTreeMap<Route, Lane>,
+    /// Links that were replaced, until what they carry has arrived.
+    old: Vec<(Route, Lane)>,
+}
+
+struct Lane {
+    link: Link<Passage>,
+    /// When the agenda will ask.
+    polled_at: Option<Duration>,
+}
+
+impl Lane {
+    fn new(plan: ClassPlan, loss: f64) -> Self {
+        let link = Link::new(LinkConfig {
+            rate_bits_per_second: plan.rate,
+            buffer_bytes: BUFFER_BYTES,
+            delay: plan.delay,
+            jitter: plan.jitter,
+            loss,
+            priority_dscps: DscpSet::EXPEDITED,
+            priority_limit: None,
+        });
+        Self {
+            link: link.expect("a drawn plan is within a link's bounds"),
+            polled_at: None,
+        }
+    }
+}
+
+impl Links {
+    pub fn new(plan: LinkPlan) -> Self {
+        Self {
+            plan,
+            links: BTreeMap::new(),
+            old: Vec::new(),
+        }
+    }
+
+    /// Gives a message to its link; returns when to [`Links::poll`] the route, where
+    /// that is news. A message that is lost is gone.
+    pub fn carry(
+        &mut self,
+        now: Duration,
+        route: Route,
+        passage: Passage,
+        rng: &mut ChaCha8Rng,
+    ) -> (Enqueued, Option<Duration>) {
+        let (from, to, class) = route;
+        let plan = self.plan;
+        // Bulk's losses are drawn by the sender, who keeps the message for another try.
+        let loss = match class {
+            Class::Priority => plan.loss,
+            Class::Bulk => 0.0,
+        };
+        let lane = self
+            .links
+            .entry(route)
+            .or_insert_with(|| Lane::new(plan.class(from, to, class), loss));
+        let packet = Packet {
+            bytes: passage.wire.bytes(),
+            dscp: match class {
+                Class::Priority => PRIORITY_DSCP,
+                Class::Bulk => 0,
+            },
+            payload: passage,
+        };
+        let enqueued = lane.link.enqueue(now, packet, rng);
+        (enqueued, Self::rearm(lane))
+    }
+
+    fn rearm(lane: &mut Lane) -> Option<Duration> {
+        let next = lane.link.next_delivery()?;
+        if lane.polled_at.is_some_and(|at| at <= next) {
+            return None;
+        }
+        lane.polled_at = Some(next);
+        Some(next)
+    }
+
+    /// What has arrived, and when to poll the route again.
+    pub fn poll(&mut self, now: Duration, route: Route) -> (Vec<Passage>, Option<Duration>) {
+        let mut arrived = Vec::new();
+        let mut take = |lane: &mut Lane| {
+            while let Some(delivery) = lane.link.poll(now) {
+                arrived.push(delivery.packet.payload);
+            }
+            if lane.polled_at.is_some_and(|at| at <= now) {
+                lane.polled_at = None;
+            }
+        };
+        for (_, lane) in self.old.iter_mut().filter(|(of, _)| *of == route) {
+            take(lane);
+        }
+        self.old
+            .retain(|(_, lane)| lane.link.next_delivery().is_some());
+        let mut next = None;
+        if let Some(lane) = self.links.get_mut(&route) {
+            take(lane);
+            next = Self::rearm(lane);
+        }
+        for (_, lane) in self.old.iter_mut().filter(|(of, _)| *of == route) {
+            next = next.into_iter().chain(Self::rearm(lane)).min();
+        }
+        (arrived, next)
+    }
+
+    /// From now on the network is another one; what is on its way arrives as it would have.
+    pub fn replace(&mut self, plan: LinkPlan) {
+        self.plan = plan;
+        self.old.extend(std::mem::take(&mut self.links));
+    }
+
+    /// How long a bulk message waits until its sender notices that it was lost.
+    pub fn retransmission(&self, route: Route, rng: &mut ChaCha8Rng) -> Duration {
+        let (from, to, class) = route;
+        let plan = self.plan.class(from, to, class);
+        let rtt = 2 * plan.delay + plan.jitter + Duration::from_millis(1);
+        rtt.mul_f64(rng.random_range(1.1..2.5))
+    }
+}

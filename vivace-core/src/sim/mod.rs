@@ -1,0 +1,29 @@
+//! A whole cluster in virtual time (feature `sim`): one seed draws every delay, loss,
+//! crash and request, so the same seed replays the same run.
+//!
+//! [`Simulation`] is the engine: hosts, disks and a network around unchanged
+//! [`Node`](crate::Node)s. Scripted tests drive it by hand. [`swarm`] draws a whole
+//! configuration from a seed, runs it, and judges it; [`history`] and the checkers
+//! beside it judge what clients saw.
+
+mod agenda;
+pub mod history;
+mod host;
+mod json;
+mod links;
+pub mod machine_checker;
+mod network;
+pub mod register_checker;
+mod simulation;
+mod step;
+pub mod swarm;
+mod trace;
+mod wire;
+
+pub use host::{HostClock, LogTail};
+pub use json::{JsonError, read_json_lines, write_json_lines};
+pub use links::{ClassPlan, LinkPlan};
+pub use network::{Delays, Spread};
+pub use simulation::{Occurrence, Simulation};
+pub use trace::Trace;
+pub use wire::{Fate, Script, Wire};
