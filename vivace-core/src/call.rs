@@ -36,7 +36,7 @@ pub struct Call {
     pub rpc: RpcId,
     message: Message,
     /// What must be durable before the message may leave.
-    lsn: Lsn,
+    pub lsn: Lsn,
     waiting: Vec<Waiting>,
 }
 

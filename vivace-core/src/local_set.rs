@@ -278,7 +278,11 @@ impl LocalSet {
         {
             return Err(Refusal::NotBindable {});
         }
+        let copied = self.copies.get(key).and_then(|copies| copies.get(&ts));
+        let copied = copied.map(|copy| copy.lsn);
         match self.bind(env, key, write, ts) {
+            // A sibling that looks after the value brought it, with its timestamp.
+            None if copied.is_some() => Ok(copied),
             None if self.propagator.was_stable(key, ts) => Ok(Some(Lsn::default())),
             bound => Ok(bound),
         }

@@ -1,5 +1,7 @@
 //! The coordinator of `write(key, val)`.
 
+use std::time::Duration;
+
 use crate::call::Call;
 use crate::client_protocol::Success;
 use crate::clock::Mode;
@@ -17,6 +19,9 @@ use crate::outbox::{Lsn, Message};
 use crate::quorum::{Tally, Votes};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
+
+/// How long a majority of the local set, which has the value, may take to bind it.
+const BIND_PATIENCE: Duration = Duration::from_millis(500);
 
 /// One write under way.
 #[derive(Debug)]
@@ -51,6 +56,9 @@ enum Phase {
         ts: Timestamp,
         bind: Call,
         bound: Votes<()>,
+        /// After this, the value goes out once more: a member that did not get it can't
+        /// bind it, and one that did may be down.
+        patient_until: Duration,
     },
     /// The local copies, under their timestamp: clock mode, or a binding was refused.
     StoreLocal {
@@ -274,6 +282,7 @@ impl Write {
             ts,
             bind,
             bound: Votes::new(local_set.len()),
+            patient_until: env.now.monotonic + BIND_PATIENCE,
         };
     }
 
@@ -335,8 +344,8 @@ impl Write {
                 stored.tally()
             }
             Phase::Bind { ts, bind, .. } if bind.rpc == answered => {
-                let ts = *ts;
-                self.store(env, container, ts, Lsn::default());
+                let (ts, lsn) = (*ts, bind.lsn);
+                self.store(env, container, ts, lsn);
                 return Step::Continue;
             }
             Phase::PublishTs {
@@ -400,6 +409,15 @@ impl Write {
                 store.on_tick(env);
             }
             Phase::StoreLocal { store, .. } => store.on_tick(env),
+            Phase::Bind {
+                ts,
+                bind,
+                patient_until,
+                ..
+            } if *patient_until <= env.now.monotonic => {
+                let (ts, lsn) = (*ts, bind.lsn);
+                self.store(env, container, ts, lsn);
+            }
             Phase::Bind { bind, .. } => bind.on_tick(env),
             Phase::PublishTs { publish, .. } => publish.on_tick(env),
             Phase::AwaitClock { wait, rpc, .. } => {
@@ -425,7 +443,7 @@ impl Write {
     }
 
     /// When the write next needs a tick.
-    pub fn next_wakeup(&self) -> std::time::Duration {
+    pub fn next_wakeup(&self) -> Duration {
         let deadline = self.ticket.deadline;
         let wakeup = match &self.phase {
             Phase::AwaitPeers => None,
@@ -435,7 +453,11 @@ impl Write {
                 .chain(store.next_wakeup())
                 .min(),
             Phase::StoreLocal { store, .. } => store.next_wakeup(),
-            Phase::Bind { bind, .. } => bind.next_wakeup(),
+            Phase::Bind {
+                bind,
+                patient_until,
+                ..
+            } => bind.next_wakeup().into_iter().chain([*patient_until]).min(),
             Phase::PublishTs { publish, .. } => publish.next_wakeup(),
             Phase::AwaitClock { wait, .. } => Some(wait.next_wakeup()),
         };
