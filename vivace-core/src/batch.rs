@@ -116,6 +116,11 @@ impl Batch {
                 },
                 Wish::Execute(command) => {
                     let (next, reply) = Object::apply(current, &env.machines, command);
+                    #[cfg(feature = "sim")]
+                    let next = match mutant!(env, ForgetCommands) {
+                        true => next.map(Object::forget_commands),
+                        false => next,
+                    };
                     if reply == Err(Failure::SessionForgotten)
                         && let Some(horizon) = current.and_then(Object::horizon)
                     {
@@ -163,7 +168,7 @@ impl Batch {
     /// may have changed the object between the two: late ones wait for the next round.
     pub fn succeed_unchanged(&mut self, env: &mut Env) {
         for (pending, reply) in self.round.drain(..) {
-            if pending.early {
+            if pending.early || mutant!(env, AnswerLatecomers) {
                 env.reply(pending.request, reply);
             } else {
                 self.waiting.push_back(pending);

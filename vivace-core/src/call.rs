@@ -122,6 +122,12 @@ impl Call {
         self.waiting.retain(|waiting| waiting.node != node);
     }
 
+    /// Whether somebody has not answered in time, for a mutant.
+    #[cfg(feature = "sim")]
+    pub fn is_due(&self, env: &Env) -> bool {
+        self.next_wakeup().is_some_and(|at| at <= env.now.monotonic)
+    }
+
     /// Repeats what is due.
     pub fn on_tick(&mut self, env: &mut Env) {
         let class = self.class();

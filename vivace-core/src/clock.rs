@@ -30,6 +30,14 @@ impl ClockReading {
     }
 }
 
+#[cfg(feature = "sim")]
+impl ClockReading {
+    /// A clock of unknown error claims to have none, for a mutant.
+    pub fn claim_exactness(&mut self) {
+        self.error_ns.get_or_insert(0);
+    }
+}
+
 /// The moment at which an event is handled.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
@@ -86,6 +94,12 @@ impl Clock {
             mode: Mode::Query,
             mode_changes: 0,
         }
+    }
+
+    /// Its timestamps name no writer from now on, for a mutant.
+    #[cfg(feature = "sim")]
+    pub fn sign_as_nobody(&mut self) {
+        self.writer = WriterId::default();
     }
 
     /// Takes over what was durable before the restart.

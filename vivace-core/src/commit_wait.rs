@@ -35,6 +35,7 @@ impl CommitWait {
         if container.timestamps == TimestampSource::Query || ts == Timestamp::ZERO {
             return None;
         }
+        mutant!(env, NoCommitWait => return None);
         let wait = env.clock.commit_wait(env.now, ts, remote)?;
         // Without any trusted time yet, ask at once.
         let known = env.trusted_time().max(remote) > TrustedTime::default();

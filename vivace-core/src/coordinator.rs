@@ -185,7 +185,7 @@ impl Coordinator {
                     machine,
                     session,
                     sequence,
-                    repeated,
+                    repeated: repeated && !mutant!(env, ForgetUnchanged),
                     command,
                 };
                 let pending = Pending::new(id, deadline, Wish::Execute(command));

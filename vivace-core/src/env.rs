@@ -96,6 +96,9 @@ pub struct Env {
     /// Sessions opened here are younger than every horizon that was met, whatever
     /// this node's clock says.
     pub session_floor: u64,
+    /// How this node breaks the protocol.
+    #[cfg(feature = "sim")]
+    pub mutants: crate::Mutants,
     peers: BTreeMap<NodeId, Peer>,
 }
 
@@ -122,6 +125,8 @@ impl Env {
             counters: Counters::default(),
             jitter: Jitter(seed),
             session_floor: 0,
+            #[cfg(feature = "sim")]
+            mutants: crate::Mutants::none(),
             peers: BTreeMap::new(),
             cluster,
         }
@@ -224,6 +229,7 @@ impl Env {
         epoch: Epoch,
         body: PriorityBody,
     ) {
+        mutant!(self, AckBeforeDurable => return self.send_priority(to, rpc, epoch, body));
         let message = Message::Priority(PriorityMessage { rpc, epoch, body });
         self.out.send_when_durable(lsn, to, message);
     }
@@ -244,7 +250,9 @@ impl Env {
     /// Refuses a timestamp that runs ahead of what the clocks allow, so that one
     /// broken clock can't put a key out of everyone's reach (DESIGN §4).
     pub fn refuse_future(&mut self, container: &Container, ts: Timestamp) -> Option<Refusal> {
-        if container.timestamps == crate::cluster::TimestampSource::Query {
+        if container.timestamps == crate::cluster::TimestampSource::Query
+            || mutant!(self, AcceptFuture)
+        {
             return None;
         }
         let limit = self.clock.future_limit(self.now)?;

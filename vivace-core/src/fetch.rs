@@ -64,6 +64,7 @@ impl Fetch {
     }
 
     fn ask_next(&mut self, env: &mut Env) {
+        mutant!(env, AskOneHolder => self.next = 0);
         for _ in 0..self.candidates.len() {
             let node = self.candidates[self.next];
             self.next += 1;
@@ -98,7 +99,7 @@ impl Fetch {
             env.counters.count("hedged: a value asked of one more node");
             self.ask_next(env);
         }
-        self.rounds > rounds
+        self.rounds > rounds && !mutant!(env, WaitForHistory)
     }
 
     /// Asks a candidate that has come back.

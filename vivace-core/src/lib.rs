@@ -4,6 +4,9 @@
 //!
 //! [`Node`] is the door: [`Node::handle`] takes an [`Event`] and returns [`Action`]s.
 
+#[macro_use]
+mod mutated;
+
 mod abd;
 mod batch;
 mod blob;
@@ -25,6 +28,8 @@ mod lan_rmw;
 mod local_set;
 pub mod machine;
 pub mod message;
+#[cfg(feature = "sim")]
+mod mutant;
 mod node;
 mod operation;
 mod outbox;
@@ -43,6 +48,8 @@ pub use bounded::Bounded;
 pub use event::{Action, Class, Event, RequestId};
 pub use identity::{ContainerId, Epoch, Incarnation, NodeId, SiteId};
 pub use key::{KEY_NAME_BYTES_MAX, Key, KeyError, KeyName};
+#[cfg(feature = "sim")]
+pub use mutant::{Mutant, Mutants, UnknownMutant};
 pub use node::{Node, ProtocolStatus, UnknownNode};
 pub use outbox::Lsn;
 pub use timestamp::{Timestamp, WriterId};

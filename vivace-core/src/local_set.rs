@@ -5,6 +5,9 @@
 //! the coordinator says so with GO. Where no GO comes in time, a member copies the
 //! value to its siblings, learns so that it is safe, and carries it itself.
 
+#[cfg(feature = "sim")]
+mod mutated;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -477,7 +480,7 @@ impl LocalSet {
         let Some(copy) = self.unbound.get_mut(&(key.clone(), write)) else {
             return;
         };
-        if copy.abort.is_some() {
+        if copy.abort.is_some() || mutant!(env, LeaveOrphans) {
             return;
         }
         env.counters.count("aborted: a value without a timestamp");
@@ -610,7 +613,7 @@ impl LocalSet {
         {
             copy.check_at = env.now.monotonic + PATIENCE;
         }
-        if self.propagator.carries(key, ts) {
+        if self.propagator.carries(key, ts) || mutant!(env, LeaveOrphans) {
             return;
         }
         if propagator != env.me && env.is_up(propagator, Class::Priority) {

@@ -1,5 +1,8 @@
 //! One node: replica, local-set member and coordinator behind one door.
 
+#[cfg(feature = "sim")]
+mod mutated;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,9 +91,32 @@ impl Node {
         })
     }
 
+    /// A node that breaks the protocol, so that a simulator can prove that its
+    /// checker finds it. Otherwise as [`Node::new`].
+    ///
+    /// # Errors
+    /// [`UnknownNode`] where the cluster does not list it.
+    #[cfg(feature = "sim")]
+    pub fn with_mutants(
+        me: NodeId,
+        incarnation: Incarnation,
+        cluster: Arc<Cluster>,
+        machines: Machines,
+        now: Now,
+        seed: u64,
+        mutants: crate::Mutants,
+    ) -> Result<Self, UnknownNode> {
+        let mut node = Self::new(me, incarnation, cluster, machines, now, seed)?;
+        node.env.mutants = mutants;
+        mutant!(node.env, AnonymousWriter => node.env.clock.sign_as_nobody());
+        Ok(node)
+    }
+
     /// Takes over one durable record of an earlier life, in the order of the log,
     /// before any event.
     pub fn recover(&mut self, record: Record) {
+        mutant!(self.env, EmptyRestart => return);
+        mutant!(self.env, ForgetPromise && matches!(record, Record::Promised { .. }) => return);
         match record {
             Record::ClockHighWater { time } => self.env.clock.recover_high_water(time),
             Record::Known { key, ts } => self.rw.recover_known(key, ts),
@@ -132,7 +158,8 @@ impl Node {
             "monotonic time runs back"
         );
         self.env.now = now;
-        self.env.clock.observe(now);
+        mutant!(self.env, TrustUnknownClock => self.env.now.clock.claim_exactness());
+        self.env.clock.observe(self.env.now);
         match event {
             Event::Request {
                 id,
@@ -299,7 +326,10 @@ impl Node {
             }
             PriorityBody::ReadData { key, at_least } => {
                 self.refuse_future(container, at_least)?;
-                if container.replicas.contains(&self.env.me) && container.kind == Kind::Rw {
+                if container.replicas.contains(&self.env.me)
+                    && container.kind == Kind::Rw
+                    && !mutant!(self.env, BufferUnannounced)
+                {
                     self.rw.learn(&mut self.env, &key, at_least);
                 }
                 self.answer_data(container, from, rpc, &key, at_least, Timestamp::MAX);
@@ -339,6 +369,8 @@ impl Node {
                 if let Some(lsn) = self.local.on_bind(&mut self.env, &key, write, ts)? {
                     let body = PriorityBody::BindAck {};
                     self.env.answer_when_durable(lsn, from, rpc, epoch, body);
+                    mutant!(self.env, LeaveAtOnce =>
+                        self.local.leave_at_once(&mut self.env, container, &key, CopyTag::Bound(ts)));
                     self.serve_waiters(container, &key);
                 }
             }
@@ -448,6 +480,8 @@ impl Node {
                 )?;
                 let body = PriorityBody::WriteLocalAck {};
                 self.env.answer_when_durable(lsn, from, rpc, epoch, body);
+                mutant!(self.env, LeaveAtOnce =>
+                    self.local.leave_at_once(&mut self.env, container, &key, tag));
                 self.serve_waiters(container, &key);
             }
             BulkBody::WriteRemote {
@@ -559,14 +593,19 @@ impl Node {
         below: Timestamp,
     ) -> Option<(Timestamp, Value, Lsn)> {
         match container.kind {
-            Kind::Rw | Kind::Abd => self
-                .rw
-                .find(key, at_least)
-                .or_else(|| self.local.find_rw(key, at_least)),
-            Kind::Rmw | Kind::LanRmw => self
-                .rmw
-                .find(key, at_least, below)
-                .or_else(|| self.local.find_rmw(key, at_least, below)),
+            Kind::Rw | Kind::Abd => {
+                mutant!(self.env, AnswerUnsafeCopy => return self.find_unsafe(key, at_least));
+                self.rw
+                    .find(key, at_least)
+                    .or_else(|| self.local.find_rw(key, at_least))
+            }
+            Kind::Rmw | Kind::LanRmw => {
+                mutant!(self.env, HideUnaccepted => return self.find_accepted(key, at_least, below));
+                mutant!(self.env, BuildOnAnyVersion => return self.rmw.find_newest(key));
+                self.rmw
+                    .find(key, at_least, below)
+                    .or_else(|| self.local.find_rmw(key, at_least, below))
+            }
         }
     }
 
@@ -606,7 +645,9 @@ impl Node {
                 .answer_bulk_when_durable(lsn, from, rpc, epoch, body);
             return true;
         }
-        if let Some(chosen) = self.rmw.gone(key, below) {
+        if let Some(chosen) = self.rmw.gone(key, below)
+            && !mutant!(self.env, WaitForHistory)
+        {
             self.env
                 .counters
                 .count("gone: a version asked for after a newer one was chosen");

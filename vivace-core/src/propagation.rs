@@ -181,7 +181,9 @@ impl Propagator {
             );
             transfer.acked.insert(from);
             let acked = transfer.acked.len();
-            if !transfer.stable && acked >= majority(container.replicas.len()) {
+            if !transfer.stable
+                && (acked >= majority(container.replicas.len()) || mutant!(env, DropAtFirstAck))
+            {
                 transfer.stable = true;
                 newly_stable = Some((version, transfer.settled));
             }

@@ -74,6 +74,18 @@ impl<T> Votes<T> {
             && self.tally() == Tally::Pending
     }
 
+    /// Whether half of all members said yes, for a mutant: two halves need not meet.
+    #[cfg(feature = "sim")]
+    pub fn has_half(&self) -> bool {
+        self.yes.len() >= (self.members / 2).max(1)
+    }
+
+    /// Whether one of the first majority said no, for a mutant.
+    #[cfg(feature = "sim")]
+    pub fn has_false_among_majority(&self) -> bool {
+        !self.no.is_empty() && self.yes.len() + self.no.len() >= majority(self.members)
+    }
+
     /// Those that said yes, with their answers.
     pub fn answers(&self) -> &[(NodeId, T)] {
         &self.yes

@@ -62,10 +62,13 @@ impl<T> Ballot<T> {
     /// slow replica's false would abort what a majority accepts, and without an end
     /// to it one crashed replica and one false would hang.
     pub fn verdict(&mut self, env: &Env, replicas: &[NodeId]) -> Verdict {
+        mutant!(env, AnyFalseAborts && self.votes.has_false_among_majority() =>
+            return Verdict::Lost);
+        mutant!(env, MinorityQuorum && self.votes.has_half() => return Verdict::Won);
         match self.votes.tally() {
             Tally::Reached => Verdict::Won,
             Tally::Unreachable => Verdict::Lost,
-            Tally::Pending if self.votes.is_contested() => {
+            Tally::Pending if self.votes.is_contested() && !mutant!(env, NoGrace) => {
                 let grace = env.rtt_max(replicas) / 2 + GRACE_MARGIN;
                 let until = *self.grace_until.get_or_insert(env.now.monotonic + grace);
                 if until <= env.now.monotonic {

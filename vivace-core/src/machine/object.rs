@@ -170,6 +170,13 @@ impl Object {
         }
     }
 
+    /// The object without its sessions' commands, for a mutant.
+    #[cfg(feature = "sim")]
+    pub fn forget_commands(mut self) -> Self {
+        self.sessions.clear();
+        self
+    }
+
     fn remember(&mut self, command: &Command, result: Result<Blob, String>) {
         self.sessions
             .retain(|session| session.id != command.session);

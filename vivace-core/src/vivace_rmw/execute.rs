@@ -313,7 +313,8 @@ impl Execute {
             .max()
             .unwrap_or_default();
         let held_by_majority = ballot.majority_that(|promise| promise.accepted == mts)
-            || promises.iter().any(|(_, promise)| promise.chosen == mts);
+            || promises.iter().any(|(_, promise)| promise.chosen == mts)
+            || mutant!(env, ReadUnsettled);
         if mts == Timestamp::ZERO {
             return self.build(env, container, ots, None, held_by_majority);
         }
@@ -370,7 +371,8 @@ impl Execute {
         else {
             return Step::Continue;
         };
-        if fetch.rpc() != answered || ts < *mts || ts >= *ots {
+        let fits = (*mts..*ots).contains(&ts) || mutant!(env, BuildOnAnyVersion);
+        if fetch.rpc() != answered || !fits {
             return Step::Continue;
         }
         let (ots, current) = (*ots, *held_by_majority && ts == *mts);

@@ -202,7 +202,7 @@ impl Read {
         }
         let settled = reports.majority_that(|report| report.accepted == ts)
             || answers.iter().any(|(_, report)| report.chosen == ts);
-        if !settled {
+        if !settled && !mutant!(env, ReadUnsettled) {
             return ReadStep::NeedsRound;
         }
         let holders: Vec<NodeId> = answers

@@ -1,6 +1,9 @@
 //! The replica of RMW objects: `promised`, `accepted`, `chosen`, and versions by
 //! their exact timestamps, served whether accepted or not (mend 1).
 
+#[cfg(feature = "sim")]
+mod mutated;
+
 use std::collections::BTreeMap;
 
 use crate::cluster::Container;
@@ -122,6 +125,7 @@ impl Replica {
         if ots >= object.promised && !again {
             object.accepted = ots;
             object.promised = ots;
+            mutant!(env, DropOnAcceptance => object.versions = object.versions.split_off(&ots));
             object.lsn = env.out.persist(Record::Accepted {
                 key: key.clone(),
                 ts: ots,
@@ -146,6 +150,7 @@ impl Replica {
         let object = self.objects.entry(key.clone()).or_default();
         if ts >= object.chosen && !object.versions.contains_key(&ts) {
             object.versions.insert(ts, value.clone());
+            mutant!(env, RemoteAccepts => object.accepted = object.accepted.max(ts));
             object.lsn = env.out.persist(Record::Version {
                 key: key.clone(),
                 ts,

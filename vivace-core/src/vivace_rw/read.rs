@@ -185,7 +185,8 @@ impl Read {
         let Phase::QueryTs { reports, .. } = &self.phase else {
             return Step::Continue;
         };
-        if reports.tally() != Tally::Reached {
+        if reports.tally() != Tally::Reached && !mutant!(env, MinorityQuorum && reports.has_half())
+        {
             return Step::Continue;
         }
         let mts = reports
@@ -194,11 +195,12 @@ impl Read {
             .map(|(_, report)| report.known)
             .max()
             .unwrap_or_default();
-        if mts == Timestamp::ZERO {
+        if mts == Timestamp::ZERO && !mutant!(env, FetchNeverWritten) {
             env.reply(self.ticket.request, Ok(Success::NotFound));
             return Step::Done;
         }
-        let known_by_majority = reports.majority_that(|report| report.known == mts);
+        let known_by_majority =
+            reports.majority_that(|report| report.known == mts) || mutant!(env, SkipWriteBack);
         let holders: Vec<NodeId> = reports
             .answers()
             .iter()
@@ -254,9 +256,11 @@ impl Read {
         if fetch.rpc() != answered || ts < *mts {
             return Step::Continue;
         }
+        mutant!(env, SkipWriteBack => return self.await_clock(env, container, ts, value));
+        let told = ts == *mts || mutant!(env, SkipWriteBackOfNewer);
         match std::mem::replace(known, Known::Later) {
-            Known::ByMajority if ts == *mts => self.await_clock(env, container, ts, value),
-            Known::BeingTold { publish, published } if ts == *mts => {
+            Known::ByMajority if told => self.await_clock(env, container, ts, value),
+            Known::BeingTold { publish, published } if told => {
                 self.phase = Phase::WriteBack {
                     ts,
                     value,
@@ -302,6 +306,7 @@ impl Read {
         ts: Timestamp,
         value: Value,
     ) -> Step {
+        mutant!(env, NoReadWait => return self.reply(env, ts, value));
         match CommitWait::start(env, container, ts, self.remote_clock) {
             None => self.reply(env, ts, value),
             Some(wait) => {

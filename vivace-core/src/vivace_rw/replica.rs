@@ -4,6 +4,9 @@
 //! timestamp: a hot key would starve readers for ever, and a lost site would take
 //! the previous value along (mend 1).
 
+#[cfg(feature = "sim")]
+mod mutated;
+
 use std::collections::BTreeMap;
 
 use crate::cluster::Container;
@@ -23,6 +26,8 @@ struct Object {
     complete: Option<(Timestamp, Value)>,
     /// Everything above is durable once the log is durable up to here.
     lsn: Lsn,
+    #[cfg(feature = "sim")]
+    remote_buffer: mutated::RemoteBuffer,
 }
 
 impl Object {
@@ -65,6 +70,11 @@ impl Replica {
             ),
             None => (Timestamp::ZERO, false, Lsn::default()),
         };
+        let lsn = if mutant!(env, ReportVolatile) {
+            Lsn::default()
+        } else {
+            lsn
+        };
         let clock = env.trusted_time();
         let body = PriorityBody::ReadTsAck {
             known,
@@ -101,6 +111,8 @@ impl Replica {
     pub fn learn(&mut self, env: &mut Env, key: &Key, ts: Timestamp) -> Lsn {
         let object = self.objects.entry(key.clone()).or_default();
         if ts > object.known {
+            mutant!(env, EraseOnNewerTimestamp => object.erase_below(ts));
+            mutant!(env, BufferUnannounced => object.take_from_buffer(ts));
             object.known = ts;
             object.lsn = env.out.persist(Record::Known {
                 key: key.clone(),
@@ -119,6 +131,9 @@ impl Replica {
         value: Value,
     ) -> Lsn {
         let object = self.objects.entry(key.clone()).or_default();
+        mutant!(env, EraseOnNewerTimestamp && ts < object.known => return object.lsn);
+        mutant!(env, BufferUnannounced && ts > object.known =>
+            return object.buffer(env, key, ts, value));
         if ts > object.complete_ts() {
             object.complete = Some((ts, value.clone()));
             object.known = object.known.max(ts);

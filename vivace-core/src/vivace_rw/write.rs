@@ -247,7 +247,10 @@ impl Write {
                 self.publish(env, container, *ts);
                 Step::Continue
             }
-            Phase::PublishTs { ts, published, .. } if published.tally() == Tally::Reached => {
+            Phase::PublishTs { ts, published, .. }
+                if published.tally() == Tally::Reached
+                    || mutant!(env, MinorityQuorum && published.has_half()) =>
+            {
                 let ts = *ts;
                 match CommitWait::start(env, container, ts, self.remote_clock) {
                     None => {
@@ -278,6 +281,7 @@ impl Write {
             },
         });
         let bind = Call::start(env, rpc, local_set, message, lsn);
+        mutant!(env, BindNotAwaited => return self.publish(env, container, ts));
         self.phase = Phase::Bind {
             ts,
             bind,
@@ -419,7 +423,11 @@ impl Write {
                 self.store(env, container, ts, lsn);
             }
             Phase::Bind { bind, .. } => bind.on_tick(env),
-            Phase::PublishTs { publish, .. } => publish.on_tick(env),
+            Phase::PublishTs { publish, .. } => {
+                mutant!(env, RetryUnderNewTimestamp && publish.is_due(env) =>
+                    return self.begin(env, container));
+                publish.on_tick(env);
+            }
             Phase::AwaitClock { wait, rpc, .. } => {
                 if wait.on_tick(env, container, &self.key, *rpc) {
                     return self.finish(env);

@@ -28,6 +28,7 @@ pub mod history;
 pub mod layout;
 pub mod requests;
 mod run;
+pub mod script;
 
 /// True time when the simulation begins, in nanoseconds since the Unix epoch.
 const BEGINNING_NS: u64 = 1_800_000_000_000_000_000;
@@ -193,11 +194,40 @@ pub struct Simulation {
     outstanding: BTreeMap<RequestId, Outstanding>,
     occurrences: VecDeque<Occurrence>,
     last_request: u64,
+    #[cfg(feature = "sim")]
+    mutants: vivace_core::Mutants,
 }
 
 impl Simulation {
     /// Starts and connects all nodes of the cluster, with perfect clocks.
     pub fn new(seed: u64, spec: ClusterSpec, delays: Delays) -> Self {
+        let mut simulation = Self::idle(seed, spec, delays);
+        simulation.start();
+        simulation
+    }
+
+    /// The same, of nodes that break the protocol.
+    #[cfg(feature = "sim")]
+    pub fn with_mutants(
+        seed: u64,
+        spec: ClusterSpec,
+        delays: Delays,
+        mutants: vivace_core::Mutants,
+    ) -> Self {
+        let mut simulation = Self::idle(seed, spec, delays);
+        simulation.mutants = mutants;
+        simulation.start();
+        simulation
+    }
+
+    fn start(&mut self) {
+        for node in self.nodes() {
+            self.boot(node);
+        }
+        self.reconnect();
+    }
+
+    fn idle(seed: u64, spec: ClusterSpec, delays: Delays) -> Self {
         let cluster = Arc::new(Cluster::new(spec).expect("the test's cluster is valid"));
         let clock = HostClock {
             skew_ns: 0,
@@ -217,8 +247,7 @@ impl Simulation {
                 )
             })
             .collect();
-        let nodes: Vec<NodeId> = hosts.keys().copied().collect();
-        let mut simulation = Self {
+        Self {
             now: Duration::from_secs(1),
             rng: ChaCha8Rng::seed_from_u64(seed),
             delays,
@@ -241,12 +270,9 @@ impl Simulation {
             outstanding: BTreeMap::new(),
             occurrences: VecDeque::new(),
             last_request: 0,
-        };
-        for node in nodes {
-            simulation.boot(node);
+            #[cfg(feature = "sim")]
+            mutants: vivace_core::Mutants::none(),
         }
-        simulation.reconnect();
-        simulation
     }
 
     pub fn nodes(&self) -> Vec<NodeId> {

@@ -43,11 +43,17 @@ impl Simulation {
         let now = self.reading(node);
         let cluster = self.cluster.clone();
         let seed = self.rng.random();
+        #[cfg(feature = "sim")]
+        let mutants = self.mutants;
         let host = self.host(node);
         host.life += 1;
         let life = Incarnation(host.life);
-        let mut fresh = Node::new(node, life, cluster, Machines::builtin(), now, seed)
-            .expect("the node is in the cluster");
+        let machines = Machines::builtin();
+        #[cfg(not(feature = "sim"))]
+        let fresh = Node::new(node, life, cluster, machines, now, seed);
+        #[cfg(feature = "sim")]
+        let fresh = Node::with_mutants(node, life, cluster, machines, now, seed, mutants);
+        let mut fresh = fresh.expect("the node is in the cluster");
         for record in host.log.clone() {
             fresh.recover(record);
         }

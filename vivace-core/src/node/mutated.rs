@@ -1,0 +1,32 @@
+//! What mutants find where a node is asked for a value.
+
+use super::Node;
+use crate::key::Key;
+use crate::outbox::Lsn;
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+impl Node {
+    /// Any local copy answers R-DATA, whoever else holds it.
+    pub(super) fn find_unsafe(
+        &self,
+        key: &Key,
+        at_least: Timestamp,
+    ) -> Option<(Timestamp, Value, Lsn)> {
+        self.rw
+            .find(key, at_least)
+            .or_else(|| self.local.find_newest(key, at_least))
+    }
+
+    /// A version that the replica has not accepted does not answer OR-DATA.
+    pub(super) fn find_accepted(
+        &self,
+        key: &Key,
+        at_least: Timestamp,
+        below: Timestamp,
+    ) -> Option<(Timestamp, Value, Lsn)> {
+        self.rmw
+            .find_accepted(key, at_least, below)
+            .or_else(|| self.local.find_rmw(key, at_least, below))
+    }
+}

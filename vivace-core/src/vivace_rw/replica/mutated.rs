@@ -1,0 +1,42 @@
+//! The replica as Alg. 1 prints it: one value beside one timestamp, and a side buffer.
+
+use std::collections::BTreeMap;
+
+use crate::env::Env;
+use crate::key::Key;
+use crate::outbox::Lsn;
+use crate::record::Record;
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+/// `remote_buf[key]`: values whose W-TS has not come.
+#[derive(Debug, Default)]
+pub struct RemoteBuffer(BTreeMap<Timestamp, Value>);
+
+impl super::Object {
+    /// `val[key] <- ⊥`: there is nothing until the value of `ts` comes.
+    pub fn erase_below(&mut self, ts: Timestamp) {
+        self.complete = self.complete.take().filter(|(has, _)| *has >= ts);
+    }
+
+    /// W-REMOTE ahead of its W-TS. A restart takes the value out of the buffer, for
+    /// the paper knows of no restarts.
+    pub fn buffer(&mut self, env: &mut Env, key: &Key, ts: Timestamp, value: Value) -> Lsn {
+        self.remote_buffer.0.insert(ts, value.clone());
+        self.lsn = env.out.persist(Record::Complete {
+            key: key.clone(),
+            ts,
+            value,
+        });
+        self.lsn
+    }
+
+    /// W-TS: the value may be in the buffer already, and goes with all older ones;
+    /// where it is not, the older ones stay, for ever perhaps.
+    pub fn take_from_buffer(&mut self, ts: Timestamp) {
+        if let Some(value) = self.remote_buffer.0.remove(&ts) {
+            self.remote_buffer.0.retain(|&older, _| older > ts);
+            self.complete = Some((ts, value));
+        }
+    }
+}
