@@ -187,6 +187,18 @@ impl Operation {
         body: BulkBody,
     ) -> Step {
         match (&mut self.phase, body) {
+            (Phase::Query { query, pairs }, BulkBody::AbdReadAck { ts, .. })
+                if query.rpc == answered && env.is_future(container, ts) =>
+            {
+                query.answered(from);
+                pairs.no(from);
+                if pairs.tally() == Tally::Unreachable {
+                    return self.fail(
+                        env,
+                        "a majority names timestamps ahead of this node's clock",
+                    );
+                }
+            }
             (Phase::Query { query, pairs }, BulkBody::AbdReadAck { ts, value, clock })
                 if query.rpc == answered =>
             {

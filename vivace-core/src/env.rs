@@ -250,16 +250,30 @@ impl Env {
     /// Refuses a timestamp that runs ahead of what the clocks allow, so that one
     /// broken clock can't put a key out of everyone's reach (DESIGN §4).
     pub fn refuse_future(&mut self, container: &Container, ts: Timestamp) -> Option<Refusal> {
+        let limit = self.limit_passed_by(container, ts)?;
+        self.counters.count("refused: timestamp ahead of the clock");
+        Some(Refusal::FutureTimestamp { limit })
+    }
+
+    /// Whether to overlook what a replica tells of `ts`, for the same reason: where a
+    /// majority knew it, a majority would have refused it.
+    pub fn is_future(&mut self, container: &Container, ts: Timestamp) -> bool {
+        let future = self.limit_passed_by(container, ts).is_some();
+        if future {
+            self.counters
+                .count("overlooked: a replica's timestamp ahead of the clock");
+        }
+        future
+    }
+
+    fn limit_passed_by(&self, container: &Container, ts: Timestamp) -> Option<u64> {
         if container.timestamps == crate::cluster::TimestampSource::Query
             || mutant!(self, AcceptFuture)
         {
             return None;
         }
         let limit = self.clock.future_limit(self.now)?;
-        (ts.time > limit).then(|| {
-            self.counters.count("refused: timestamp ahead of the clock");
-            Refusal::FutureTimestamp { limit }
-        })
+        (ts.time > limit).then_some(limit)
     }
 
     /// Ends a client's operation and counts the outcome.

@@ -145,7 +145,7 @@ impl Execute {
                 },
             ) if ask.rpc == answered => {
                 ask.answered(from);
-                self.contention.seen = self.contention.seen.max(promised);
+                self.contention.see(env, container, promised);
                 match granted {
                     true => ballot.yes(from, (ts, value)),
                     false => ballot.no(from),
@@ -155,7 +155,7 @@ impl Execute {
                 if ask.rpc == answered =>
             {
                 ask.answered(from);
-                self.contention.seen = self.contention.seen.max(promised);
+                self.contention.see(env, container, promised);
                 match accepted {
                     true => ballot.yes(from, ()),
                     false => ballot.no(from),

@@ -100,14 +100,22 @@ impl<T> Ballot<T> {
 /// What a coordinator remembers of a key from round to round.
 #[derive(Debug, Default)]
 pub struct Contention {
-    /// The newest timestamp that a replica has named.
-    pub seen: Timestamp,
+    /// The newest timestamp that a replica has named, and a clock may have made.
+    seen: Timestamp,
     lost: u32,
     /// When the round under way began.
     began: Duration,
 }
 
 impl Contention {
+    /// A replica has named `ts`: the next round needs a newer one.
+    pub fn see(&mut self, env: &mut Env, container: &Container, ts: Timestamp) {
+        // Made by a broken clock, it would carry this node's timestamps along.
+        if ts > self.seen && !env.is_future(container, ts) {
+            self.seen = ts;
+        }
+    }
+
     /// A new timestamp for a round, above all that was seen. Rounds are ballots:
     /// their order needs no clock, only their speed does.
     pub fn next_ots(&mut self, env: &mut Env, container: &Container) -> (Timestamp, Lsn) {

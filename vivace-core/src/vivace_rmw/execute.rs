@@ -179,7 +179,7 @@ impl Execute {
                 },
             ) if ask.rpc == answered => {
                 ask.answered(from);
-                self.contention.seen = self.contention.seen.max(promised);
+                self.contention.see(env, container, promised);
                 match granted {
                     true => ballot.yes(
                         from,
@@ -202,7 +202,7 @@ impl Execute {
                 },
             ) if ask.rpc == answered => {
                 ask.answered(from);
-                self.contention.seen = self.contention.seen.max(promised);
+                self.contention.see(env, container, promised);
                 match granted {
                     true => ballot.yes(from, ()),
                     false => ballot.no(from),
@@ -212,7 +212,7 @@ impl Execute {
                 if fetch.rpc() == answered =>
             {
                 // A newer round was chosen: this one can't be.
-                self.contention.seen = self.contention.seen.max(chosen);
+                self.contention.see(env, container, chosen);
                 return self.lose(env, container);
             }
             (Phase::StoreLocal { store, ballot, .. }, PriorityBody::WriteLocalAck {})
@@ -226,7 +226,7 @@ impl Execute {
                 PriorityBody::OrderedWriteTsAck { accepted, promised },
             ) if ask.rpc == answered => {
                 ask.answered(from);
-                self.contention.seen = self.contention.seen.max(promised);
+                self.contention.see(env, container, promised);
                 match accepted {
                     true => ballot.yes(from, ()),
                     false => ballot.no(from),

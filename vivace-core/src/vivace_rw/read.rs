@@ -60,6 +60,9 @@ enum Phase {
     },
 }
 
+/// Why a replica's answer does not count.
+const AHEAD: &str = "they name timestamps ahead of this node's clock";
+
 /// Whether a majority of replicas knows `mts` (condition C1 of §3.4.1).
 #[derive(Debug)]
 #[expect(
@@ -133,6 +136,9 @@ impl Read {
             (Phase::QueryTs { query, reports }, PriorityBody::ReadTsAck { known, has, .. })
                 if answered == query.rpc =>
             {
+                if env.is_future(container, known) {
+                    return self.on_refused(env, from, answered, AHEAD);
+                }
                 query.answered(from);
                 reports.yes(from, Report { known, has });
                 self.on_reports(env, container)
@@ -254,6 +260,10 @@ impl Read {
         };
         // An older version than was asked for would be a broken replica's.
         if fetch.rpc() != answered || ts < *mts {
+            return Step::Continue;
+        }
+        if env.is_future(container, ts) {
+            fetch.on_refused(env);
             return Step::Continue;
         }
         mutant!(env, SkipWriteBack => return self.await_clock(env, container, ts, value));

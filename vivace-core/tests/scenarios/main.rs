@@ -10,6 +10,7 @@
 mod cluster;
 
 mod alone;
+mod clocks;
 mod limits;
 mod refusals;
 mod rmw;
