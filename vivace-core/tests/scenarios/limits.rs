@@ -31,6 +31,7 @@ fn join_bulk_of_site_0(simulation: &mut Simulation) {
 #[test]
 fn a_full_backlog_refuses_writes_and_no_reads_until_it_drains() {
     let mut spec = spec(Kind::Rw, |_| {});
+    spec.value_bytes_max = 1000;
     spec.backlog_bytes_max = 10_000;
     let mut simulation = simulate(spec);
     cut_bulk_of_site_0(&mut simulation);
@@ -83,6 +84,7 @@ fn a_hot_key_needs_no_backlog_for_each_of_its_values() {
 #[test]
 fn members_with_full_backlogs_do_not_wait_for_each_other() {
     let mut spec = spec(Kind::Rw, |_| {});
+    spec.value_bytes_max = 1000;
     spec.backlog_bytes_max = 1500;
     let mut simulation = simulate(spec);
     let dropping = switch(true);
