@@ -37,6 +37,8 @@ mod propagation;
 pub mod quorum;
 pub mod record;
 mod round;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod status;
 mod timestamp;
 mod value;

@@ -39,4 +39,6 @@ pub(super) struct Host {
     pub paused_until: Duration,
     /// It dies after this many further sends.
     pub fuse: Option<u32>,
+    /// It has done its last and crashes within this instant.
+    pub is_dying: bool,
 }

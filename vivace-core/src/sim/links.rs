@@ -44,6 +44,15 @@ pub struct LinkPlan {
 }
 
 impl LinkPlan {
+    /// The longest delay of a message that waits for no other.
+    pub fn slowest(&self) -> Duration {
+        let all = [self.local, self.priority, self.bulk];
+        all.map(|class| class.delay + class.jitter)
+            .into_iter()
+            .max()
+            .unwrap_or_default()
+    }
+
     /// The path between two sites.
     pub fn class(&self, from: SiteId, to: SiteId, class: Class) -> ClassPlan {
         match class {

@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cluster::history::{Answer, Ask, History};
-use cluster::{Delays, HostClock, Occurrence, Simulation, Spread, layout};
+use cluster::{Delays, HostClock, Occurrence, Simulation, Spread, Trace, layout};
 use rand::{Rng, RngExt};
 use vivace_core::client_protocol::{ClientReply, Failure, Request, SessionId, Success};
 use vivace_core::cluster::{ClusterSpec, Container, Kind, TimestampSource};
@@ -219,6 +219,9 @@ impl Run {
             trusted_replica: None,
             gone: BTreeSet::new(),
         };
+        if std::env::var_os("TRACE").is_some() {
+            run.simulation.trace = Trace::each(|line| eprint!("{line}"));
+        }
         run.simulation.loss = pick(rng, &[0.0, 0.02, 0.2]);
         run.simulation.repetition = pick(rng, &[0.0, 0.05, 0.3]);
         for node in run.simulation.nodes() {

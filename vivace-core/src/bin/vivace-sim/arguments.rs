@@ -1,0 +1,192 @@
+//! What can be asked for.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use vivace_core::sim::swarm::{Configuration, Limits};
+use vivace_core::{Mutant, Mutants};
+
+const EXAMPLES: &str = "\
+Examples:
+  vivace-sim explore --seeds 2000                       # what a change must pass
+  vivace-sim explore --seeds 200000 --from 1000000      # a night
+  vivace-sim replay 4711                                # what happened, in columns
+  vivace-sim replay 4711 --history run.jsonl            # what clients saw, as JSON lines
+  vivace-sim shrink 4711                                # the least that still breaks
+  vivace-sim explore --mutant no-commit-wait            # finds that the checkers find it
+  vivace-sim check run.jsonl                            # is it linearizable?
+
+Exit status: 0 all is well, 1 a promise is broken, 2 the request makes no sense.";
+
+/// Runs whole clusters in virtual time, each drawn from one seed, and judges them.
+#[derive(Parser)]
+#[command(name = "vivace-sim", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run many seeds; tell how much was tried, and the first seed that breaks.
+    Explore(Explore),
+    /// Run one seed and tell all that happens: time, who, what, details.
+    Replay(Replay),
+    /// Find fewer faults, clients and operations that break the same promise.
+    Shrink(Shrink),
+    /// Judge a history of JSON lines, from here or from `vivace bench --history`.
+    Check {
+        /// The history.
+        file: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub struct Explore {
+    /// How many seeds.
+    #[arg(long, default_value_t = 1_000)]
+    pub seeds: u64,
+    /// The first.
+    #[arg(long, default_value_t = 0)]
+    pub from: u64,
+    /// How many run at once; by default as many as there are cores.
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    /// Share of seeds that run twice and must do the same.
+    #[arg(long, default_value = "1%", value_parser = percent)]
+    pub verify_determinism: f64,
+    #[command(flatten)]
+    pub mutants: MutantArguments,
+    /// Go on after a violation, and count them.
+    #[arg(long)]
+    pub keep_going: bool,
+    /// How many runs a violation may take to shrink; 0 leaves it as it is.
+    #[arg(long, default_value_t = 200)]
+    pub shrink_runs: u32,
+}
+
+#[derive(Args)]
+pub struct Replay {
+    /// The seed: a number below 2^64.
+    #[arg(value_parser = seed)]
+    pub seed: u64,
+    /// Write what clients saw to this file, instead of the trace.
+    #[arg(long)]
+    pub history: Option<PathBuf>,
+    #[command(flatten)]
+    pub mutants: MutantArguments,
+    #[command(flatten)]
+    pub limits: LimitArguments,
+}
+
+#[derive(Args)]
+pub struct Shrink {
+    /// The seed: a number below 2^64.
+    #[arg(value_parser = seed)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub mutants: MutantArguments,
+    /// The most runs to try.
+    #[arg(long, default_value_t = 1_000)]
+    pub runs: u32,
+}
+
+/// Broken protocols, which a checker must find.
+#[derive(Args)]
+pub struct MutantArguments {
+    /// Break the protocol in this way, or several, joined by commas; `?` lists them.
+    #[arg(long = "mutant", default_value = "none", value_parser = mutants)]
+    pub set: Mutants,
+}
+
+/// As `shrink` prints them.
+#[derive(Args)]
+pub struct LimitArguments {
+    /// Only these faults, by number, such as 3,7; `none` for none.
+    #[arg(long, value_parser = faults)]
+    faults: Option<BTreeSet<usize>>,
+    /// Only the first clients.
+    #[arg(long)]
+    clients: Option<usize>,
+    /// The most operations of one client.
+    #[arg(long)]
+    operations: Option<u32>,
+    /// No loss, repetition or reordering.
+    #[arg(long)]
+    calm: bool,
+}
+
+impl LimitArguments {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            faults: self.faults.clone(),
+            clients: self.clients,
+            operations: self.operations,
+            is_calm: self.calm,
+        }
+    }
+}
+
+/// The arguments that make `replay` run the same.
+pub fn flags(full: &Configuration, limits: &Limits) -> String {
+    let mut flags = full.seed.to_string();
+    if full.mutants != Mutants::none() {
+        flags += &format!(" --mutant {}", full.mutants);
+    }
+    if let Some(faults) = &limits.faults {
+        let numbers: Vec<String> = faults.iter().map(usize::to_string).collect();
+        let list = match numbers.is_empty() {
+            true => "none".to_owned(),
+            false => numbers.join(","),
+        };
+        flags += &format!(" --faults {list}");
+    }
+    if let Some(clients) = limits.clients {
+        flags += &format!(" --clients {clients}");
+    }
+    if let Some(operations) = limits.operations {
+        flags += &format!(" --operations {operations}");
+    }
+    if limits.is_calm {
+        flags += " --calm";
+    }
+    flags
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
+}
+
+fn mutants(names: &str) -> Result<Mutants, String> {
+    Mutants::parse(names).map_err(|_| {
+        let all: Vec<&str> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+        format!(
+            "the mutants are {}; and published-alg-1, published-alg-3, none",
+            all.join(", ")
+        )
+    })
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    match number.parse::<f64>() {
+        Ok(share) if (0.0..=100.0).contains(&share) => Ok(share / 100.0),
+        _ => Err("give 0% to 100%".into()),
+    }
+}
+
+fn faults(text: &str) -> Result<BTreeSet<usize>, String> {
+    if text == "none" {
+        return Ok(BTreeSet::new());
+    }
+    text.split(',')
+        .map(|number| {
+            number
+                .trim()
+                .parse()
+                .map_err(|_| format!("{number:?} is no fault's number; give such as 3,7 or none"))
+        })
+        .collect()
+}

@@ -1,0 +1,215 @@
+//! Linearizability of any state machine: a search for an order (Wing and Gong 1993)
+//! that never repeats what it saw (Lowe 2017).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::history::{Answer, Ask, Entry, Moment};
+use crate::Blob;
+use crate::machine::{ApplyError, Machines};
+
+/// Steps of the search after which a history counts as undecided, which is an error:
+/// the test should ask for less at once.
+const STEPS_MAX: usize = 2_000_000;
+
+/// How many operations may be under way at once, and how many may never have ended.
+const OPEN_MAX: usize = 128;
+
+/// A state that the search met, by number.
+type StateId = u32;
+
+/// Where the search stands: which operations have taken effect, and the state after them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Position {
+    /// All ended operations before this one took effect.
+    first: u32,
+    /// Of those from `first` on, which did.
+    ahead: u128,
+    /// Of those that never ended, which did.
+    unended: u128,
+    state: StateId,
+}
+
+/// Checks any history of a state machine. At most 128 operations may be under way at
+/// once, and at most 128 without an end.
+///
+/// # Errors
+/// What is wrong.
+///
+/// # Panics
+/// Where an operation is of another machine than the built-in ones.
+pub fn check_machine(entries: &[Entry]) -> Result<(), String> {
+    let mut search = Search::new(entries)?;
+    let mut seen = BTreeSet::new();
+    let mut open = vec![Position {
+        first: 0,
+        ahead: 0,
+        unended: 0,
+        state: 0,
+    }];
+    let mut furthest = 0;
+    while let Some(position) = open.pop() {
+        if !seen.insert(position) {
+            continue;
+        }
+        if seen.len() > STEPS_MAX {
+            return Err(format!("undecided after {STEPS_MAX} steps"));
+        }
+        furthest = furthest.max(position.first as usize);
+        if position.first as usize == search.ended.len() {
+            return Ok(());
+        }
+        search.expand(position, &mut open)?;
+    }
+    let stuck = search.ended[furthest];
+    Err(format!(
+        "no order explains the answers; none of the tried ones got past {:?} -> {:?}, invoked at {}",
+        stuck.ask, stuck.answer, stuck.invoked
+    ))
+}
+
+struct Search<'a> {
+    machines: Machines,
+    /// By invocation.
+    ended: Vec<&'a Entry>,
+    unended: Vec<&'a Entry>,
+    /// Of each unended one, an equal one before it, which goes first.
+    twin: Vec<Option<usize>>,
+    states: Vec<Option<Blob>>,
+    state_ids: BTreeMap<Option<Vec<u8>>, StateId>,
+    applied: BTreeMap<(StateId, usize), Option<StateId>>,
+}
+
+impl<'a> Search<'a> {
+    fn new(entries: &'a [Entry]) -> Result<Self, String> {
+        let told = entries.iter().filter(|e| e.answer != Answer::NotApplied);
+        let (mut ended, unended): (Vec<&Entry>, Vec<&Entry>) =
+            told.partition(|e| e.returned.is_some());
+        ended.sort_by_key(|e| e.invoked);
+        // An operation without effect and without an answer says nothing.
+        let mut unended: Vec<&Entry> = unended
+            .into_iter()
+            .filter(|e| !matches!(e.ask, Ask::Read | Ask::ReadState))
+            .collect();
+        unended.sort_by_key(|e| e.invoked);
+        if unended.len() > OPEN_MAX {
+            return Err(format!(
+                "{} operations without an end are too many to check",
+                unended.len()
+            ));
+        }
+        let twin = (0..unended.len())
+            .map(|u| (0..u).rev().find(|&t| unended[t].ask == unended[u].ask))
+            .collect();
+        Ok(Self {
+            machines: Machines::builtin(),
+            ended,
+            unended,
+            twin,
+            states: vec![None],
+            state_ids: BTreeMap::from([(None, 0)]),
+            applied: BTreeMap::new(),
+        })
+    }
+
+    /// Adds all positions one operation further.
+    fn expand(&mut self, at: Position, open: &mut Vec<Position>) -> Result<(), String> {
+        let first = at.first as usize;
+        let mut first_end = Moment::MAX;
+        let mut candidates = Vec::new();
+        for (i, entry) in self.ended[first..].iter().enumerate() {
+            if entry.invoked > first_end {
+                break;
+            }
+            if i >= OPEN_MAX {
+                return Err(format!("more than {OPEN_MAX} operations at once"));
+            }
+            if at.ahead >> i & 1 == 0 {
+                candidates.push(i);
+                first_end = first_end.min(entry.returned.expect("it ended"));
+            }
+        }
+        for u in 0..self.unended.len() {
+            let waits_for_twin = self.twin[u].is_some_and(|t| at.unended >> t & 1 == 0);
+            if at.unended >> u & 1 == 1 || waits_for_twin || self.unended[u].invoked >= first_end {
+                continue;
+            }
+            if let Some(state) = self.apply(at.state, self.ended.len() + u) {
+                // One without effect says nothing by taking place.
+                if state != at.state {
+                    let unended = at.unended | 1 << u;
+                    open.push(Position {
+                        unended,
+                        state,
+                        ..at
+                    });
+                }
+            }
+        }
+        // What ended first is tried first: it comes off the stack first.
+        candidates.retain(|&i| self.ended[first + i].invoked < first_end);
+        candidates.sort_by_key(|&i| std::cmp::Reverse(self.ended[first + i].returned));
+        for i in candidates {
+            if let Some(state) = self.apply(at.state, first + i) {
+                let ahead = at.ahead | 1 << i;
+                let done = ahead.trailing_ones();
+                open.push(Position {
+                    first: at.first + done,
+                    ahead: ahead.checked_shr(done).unwrap_or(0),
+                    unended: at.unended,
+                    state,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The state after an operation, where its answer fits the state before.
+    fn apply(&mut self, state: StateId, operation: usize) -> Option<StateId> {
+        if let Some(&known) = self.applied.get(&(state, operation)) {
+            return known;
+        }
+        let entry = match operation.checked_sub(self.ended.len()) {
+            Some(u) => self.unended[u],
+            None => self.ended[operation],
+        };
+        let before = &self.states[state as usize];
+        let after = apply(&self.machines, before.as_ref(), entry).map(|after| {
+            let bytes = after.as_ref().map(|blob| blob.0.to_vec());
+            *self.state_ids.entry(bytes).or_insert_with(|| {
+                self.states.push(after);
+                self.states.len() as StateId - 1
+            })
+        });
+        self.applied.insert((state, operation), after);
+        after
+    }
+}
+
+fn apply(machines: &Machines, state: Option<&Blob>, entry: &Entry) -> Option<Option<Blob>> {
+    let unchanged = state.cloned();
+    let number = |value: u64| Blob::from(value.to_be_bytes().to_vec());
+    match (&entry.ask, &entry.answer) {
+        (Ask::Write(value), _) => Some(Some(number(*value))),
+        (Ask::Read, Answer::Value(found)) => {
+            let found = found.map(|(value, _)| number(value));
+            (state == found.as_ref()).then_some(unchanged)
+        }
+        (Ask::ReadState, Answer::State(found)) => (state == found.as_ref()).then_some(unchanged),
+        (Ask::Execute { machine, command }, answer) => {
+            let applied = machines
+                .apply(machine, state, command)
+                .expect("is built in");
+            let (after, result) = match applied {
+                Ok(applied) => (Some(applied.state), Ok(applied.output)),
+                Err(ApplyError::Conflict(conflict)) => (unchanged, Err(conflict.0)),
+                Err(error) => panic!("the test's command is valid: {error}"),
+            };
+            let fits = match answer {
+                Answer::Executed(heard) => *heard == result,
+                _ => true,
+            };
+            fits.then_some(after)
+        }
+        (ask, answer) => panic!("{answer:?} does not answer {ask:?}"),
+    }
+}

@@ -1,0 +1,537 @@
+//! The engine's door: what a test or a swarm does to a cluster, and what it hears.
+//!
+//! Priority messages may be lost, repeated and overtaken. With drawn delays, bulk
+//! messages arrive in order while their connection stands and are lost with it; over
+//! links, they may be repeated and overtaken too. A node that crashes keeps the
+//! records that its disk had finished, and perhaps some of the others.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::agenda::Agenda;
+use super::host::{Host, HostClock, LogTail};
+use super::links::{LinkPlan, Links, Passage};
+use super::network::{Delays, Spread};
+use super::step::Happening;
+use super::trace::Trace;
+use super::wire::{Script, Wire};
+use crate::client_protocol::{ClientReply, Request};
+use crate::cluster::{Cluster, ClusterSpec};
+use crate::record::Record;
+use crate::{Class, Event, Mutants, NodeId, ProtocolStatus, RequestId, SiteId};
+
+/// Events that one virtual instant may hold before it counts as an endless loop.
+const EVENTS_AT_ONCE_MAX: u32 = 100_000;
+
+/// What the driver of a simulation hears.
+#[derive(Debug)]
+pub enum Occurrence {
+    /// A node answered a client.
+    Reply {
+        /// What was asked.
+        request: RequestId,
+        /// The answer.
+        reply: ClientReply,
+    },
+    /// The coordinator crashed before it answered.
+    Lost {
+        /// What was asked.
+        request: RequestId,
+    },
+    /// The time of a [`Simulation::wake_at`] has come.
+    Wake {
+        /// As it was given.
+        token: u64,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Outstanding {
+    pub coordinator: NodeId,
+    pub deadline: Duration,
+}
+
+/// A cluster under test.
+pub struct Simulation {
+    /// Virtual time; nodes see it as monotonic time.
+    pub now: Duration,
+    /// Draws everything that happens by chance.
+    pub rng: ChaCha8Rng,
+    /// Where the network is no [`LinkPlan`]: how long messages take; and disk writes.
+    pub delays: Delays,
+    /// Where the network is no [`LinkPlan`]: share of priority messages that get lost.
+    pub loss: f64,
+    /// Where the network is no [`LinkPlan`]: share of priority messages that arrive twice.
+    pub repetition: f64,
+    /// Decides on each message.
+    pub script: Option<Script>,
+    /// Every message sent to another node, where a test wants to count them.
+    pub sent: Option<Vec<(NodeId, NodeId, Wire)>>,
+    /// Where to tell what happens.
+    pub trace: Trace,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) hosts: BTreeMap<NodeId, Host>,
+    pub(super) agenda: Agenda<Happening>,
+    pub(super) events_at_once: u32,
+    pub(super) links: Option<Links>,
+    /// Pairs that can't connect, smaller node first.
+    pub(super) cut: BTreeSet<(NodeId, NodeId, Class)>,
+    /// Standing connections and their numbers, smaller node first.
+    pub(super) connections: BTreeMap<(NodeId, NodeId, Class), u64>,
+    pub(super) connections_made: u64,
+    /// One-way black holes: priority is lost, bulk waits.
+    pub(super) blocked: BTreeSet<(NodeId, NodeId)>,
+    pub(super) stalled: Vec<Passage>,
+    pub(super) bulk_arrives: BTreeMap<(NodeId, NodeId), Duration>,
+    pub(super) outstanding: BTreeMap<RequestId, Outstanding>,
+    pub(super) occurrences: VecDeque<Occurrence>,
+    pub(super) last_request: u64,
+    /// Causes that nodes counted in lives that are over.
+    pub(super) past_causes: BTreeMap<String, u64>,
+    pub(super) mutants: Mutants,
+}
+
+impl Simulation {
+    /// Starts and connects all nodes of the cluster, with perfect clocks and drawn delays.
+    ///
+    /// # Panics
+    /// Where the cluster can't be.
+    pub fn new(seed: u64, spec: ClusterSpec, delays: Delays) -> Self {
+        Self::start(seed, spec, delays, None, Mutants::none())
+    }
+
+    /// The same, of nodes that break the protocol.
+    ///
+    /// # Panics
+    /// Where the cluster can't be.
+    pub fn with_mutants(seed: u64, spec: ClusterSpec, delays: Delays, mutants: Mutants) -> Self {
+        Self::start(seed, spec, delays, None, mutants)
+    }
+
+    /// The same over `netem` links.
+    ///
+    /// # Panics
+    /// Where the cluster can't be.
+    pub fn over_links(
+        seed: u64,
+        spec: ClusterSpec,
+        plan: LinkPlan,
+        disk: Spread,
+        mutants: Mutants,
+    ) -> Self {
+        let delays = Delays {
+            local: Spread::ZERO,
+            priority: Spread::ZERO,
+            bulk: Spread::ZERO,
+            disk,
+        };
+        Self::start(seed, spec, delays, Some(Links::new(plan)), mutants)
+    }
+
+    fn start(
+        seed: u64,
+        spec: ClusterSpec,
+        delays: Delays,
+        links: Option<Links>,
+        mutants: Mutants,
+    ) -> Self {
+        let cluster = Arc::new(Cluster::new(spec).expect("the test's cluster is valid"));
+        let clock = HostClock {
+            skew_ns: 0,
+            error_ns: Some(0),
+        };
+        let fresh = || Host {
+            clock,
+            ..Host::default()
+        };
+        let hosts: BTreeMap<NodeId, Host> = cluster
+            .spec()
+            .nodes
+            .keys()
+            .map(|&node| (node, fresh()))
+            .collect();
+        let nodes: Vec<NodeId> = hosts.keys().copied().collect();
+        let mut simulation = Self {
+            now: Duration::from_secs(1),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            delays,
+            loss: 0.0,
+            repetition: 0.0,
+            script: None,
+            sent: None,
+            trace: Trace::Off,
+            cluster,
+            hosts,
+            agenda: Agenda::default(),
+            events_at_once: 0,
+            links,
+            cut: BTreeSet::new(),
+            connections: BTreeMap::new(),
+            connections_made: 0,
+            blocked: BTreeSet::new(),
+            stalled: Vec::new(),
+            bulk_arrives: BTreeMap::new(),
+            outstanding: BTreeMap::new(),
+            occurrences: VecDeque::new(),
+            last_request: 0,
+            past_causes: BTreeMap::new(),
+            mutants,
+        };
+        for node in nodes {
+            simulation.boot(node);
+        }
+        simulation.reconnect();
+        simulation
+    }
+
+    /// All nodes, alive or not.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.hosts.keys().copied().collect()
+    }
+
+    /// The cluster.
+    pub fn spec(&self) -> &ClusterSpec {
+        self.cluster.spec()
+    }
+
+    /// Where a node is.
+    ///
+    /// # Panics
+    /// Where the cluster has no such node.
+    pub fn site_of(&self, node: NodeId) -> SiteId {
+        self.cluster
+            .site_of(node)
+            .expect("the node is in the cluster")
+    }
+
+    /// Whether the node runs.
+    pub fn is_alive(&self, node: NodeId) -> bool {
+        self.hosts[&node].node.is_some()
+    }
+
+    /// The nodes that run.
+    pub fn alive(&self) -> Vec<NodeId> {
+        self.nodes()
+            .into_iter()
+            .filter(|&node| self.is_alive(node))
+            .collect()
+    }
+
+    /// What the node says of itself.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn status(&self, node: NodeId) -> ProtocolStatus {
+        self.hosts[&node]
+            .node
+            .as_ref()
+            .expect("the node is alive")
+            .status()
+    }
+
+    /// How often `cause` was counted, over all nodes that are alive.
+    pub fn count(&self, cause: &str) -> u64 {
+        let causes = self
+            .alive()
+            .into_iter()
+            .flat_map(|node| self.status(node).causes);
+        causes
+            .filter(|(name, _)| name == cause)
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    /// How often each cause was counted, over all nodes and lives.
+    pub fn causes(&self) -> BTreeMap<String, u64> {
+        let mut causes = self.past_causes.clone();
+        for node in self.alive() {
+            for (cause, count) in self.status(node).causes {
+                *causes.entry(cause).or_default() += count;
+            }
+        }
+        causes
+    }
+
+    /// The durable records of a node.
+    pub fn log(&self, node: NodeId) -> &[Record] {
+        &self.hosts[&node].log
+    }
+
+    /// Requests without an answer.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    /// Whether nothing is on its way to replicas and nothing waits, anywhere.
+    pub fn is_settled(&self) -> bool {
+        self.alive().into_iter().all(|node| {
+            let status = self.status(node);
+            status.held == 0 && status.backlog.bytes == 0 && status.operations.in_flight == 0
+        })
+    }
+
+    /// Asks `coordinator`; the answer comes as an [`Occurrence`].
+    pub fn request(
+        &mut self,
+        coordinator: NodeId,
+        request: Request,
+        patience: Duration,
+    ) -> RequestId {
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        let deadline = self.now + patience;
+        let asked = Outstanding {
+            coordinator,
+            deadline,
+        };
+        self.outstanding.insert(id, asked);
+        self.note(|| {
+            (
+                format!("client -> {coordinator}"),
+                "asks",
+                format!("{id:?} {request:?}"),
+            )
+        });
+        let event = Event::Request {
+            id,
+            request,
+            deadline,
+        };
+        self.handle(coordinator, event);
+        id
+    }
+
+    /// Asks and waits; returns the answer and how long it took.
+    pub fn ask(&mut self, coordinator: NodeId, request: Request) -> (ClientReply, Duration) {
+        let asked = self.now;
+        let id = self.request(coordinator, request, Duration::from_secs(60));
+        let reply = self.await_reply(id);
+        (reply, self.now - asked)
+    }
+
+    /// Waits for one answer; others are dropped.
+    ///
+    /// # Panics
+    /// Where the coordinator crashes.
+    pub fn await_reply(&mut self, id: RequestId) -> ClientReply {
+        loop {
+            match self
+                .next(Duration::MAX)
+                .expect("something happens before the deadline")
+            {
+                Occurrence::Reply { request, reply } if request == id => return reply,
+                Occurrence::Lost { request } => assert_ne!(request, id, "the coordinator crashed"),
+                Occurrence::Reply { .. } | Occurrence::Wake { .. } => {}
+            }
+        }
+    }
+
+    /// Lets time pass; answers are dropped.
+    pub fn run_for(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        while self.next(until).is_some() {}
+    }
+
+    /// Has [`Simulation::next`] return `token` at that time.
+    pub fn wake_at(&mut self, at: Duration, token: u64) {
+        self.schedule(at, Happening::Wake { token });
+    }
+
+    /// Changes a node's clock.
+    pub fn set_clock(&mut self, node: NodeId, clock: HostClock) {
+        self.host(node).clock = clock;
+    }
+
+    /// Gives a node an event of the test's own.
+    pub fn inject(&mut self, node: NodeId, event: Event) {
+        self.handle(node, event);
+    }
+
+    /// The node stops; of the records that are not yet durable, a drawn number
+    /// reached the disk all the same.
+    pub fn crash(&mut self, node: NodeId) {
+        self.crash_with(node, LogTail::Torn);
+    }
+
+    /// The node stops, and `tail` says what is left of what was not yet durable.
+    pub fn crash_with(&mut self, node: NodeId, tail: LogTail) {
+        if !self.is_alive(node) {
+            return;
+        }
+        self.note(|| (node.to_string(), "crashes", format!("log tail: {tail:?}")));
+        for (cause, count) in self.status(node).causes {
+            *self.past_causes.entry(cause).or_default() += count;
+        }
+        let unflushed = self.hosts[&node].unflushed.len();
+        let kept = match tail {
+            LogTail::Lost => 0,
+            LogTail::Torn => self.rng.random_range(0..=unflushed),
+            LogTail::Kept => unflushed,
+        };
+        let host = self.host(node);
+        let lucky: Vec<Record> = host
+            .unflushed
+            .drain(..kept)
+            .map(|(_, record)| record)
+            .collect();
+        host.log.extend(lucky);
+        host.unflushed.clear();
+        host.node = None;
+        host.tick_at = None;
+        host.fuse = None;
+        host.is_dying = false;
+        host.paused_until = Duration::ZERO;
+        let lost: Vec<RequestId> = self
+            .outstanding
+            .iter()
+            .filter(|(_, request)| request.coordinator == node)
+            .map(|(&id, _)| id)
+            .collect();
+        for request in lost {
+            self.outstanding.remove(&request);
+            self.occurrences.push_back(Occurrence::Lost { request });
+        }
+        self.reconnect();
+    }
+
+    /// The node crashes after it has sent `sends` more messages, perhaps in the middle
+    /// of what one event makes it do.
+    pub fn crash_after(&mut self, node: NodeId, sends: u32) {
+        self.host(node).fuse = Some(sends);
+    }
+
+    /// The node does nothing for a while; then it does all at once.
+    pub fn pause(&mut self, node: NodeId, length: Duration) {
+        self.note(|| (node.to_string(), "pauses", format!("for {length:?}")));
+        let until = self.now + length;
+        let host = self.host(node);
+        host.paused_until = host.paused_until.max(until);
+    }
+
+    /// The node comes back with what was durable.
+    pub fn restart(&mut self, node: NodeId) {
+        if !self.is_alive(node) {
+            self.boot(node);
+            self.reconnect();
+        }
+    }
+
+    /// Breaks the connection of `class` between two nodes until [`Simulation::join`].
+    pub fn cut(&mut self, a: NodeId, b: NodeId, class: Class) {
+        self.cut.insert((a.min(b), a.max(b), class));
+        self.reconnect();
+    }
+
+    /// Lets two nodes connect again.
+    pub fn join(&mut self, a: NodeId, b: NodeId, class: Class) {
+        self.cut.remove(&(a.min(b), a.max(b), class));
+        self.reconnect();
+    }
+
+    /// Nothing goes from `from` to `to`, and neither is told.
+    pub fn block(&mut self, from: NodeId, to: NodeId) {
+        self.blocked.insert((from, to));
+    }
+
+    /// Ends a [`Simulation::block`].
+    pub fn unblock(&mut self, from: NodeId, to: NodeId) {
+        self.blocked.remove(&(from, to));
+        for passage in std::mem::take(&mut self.stalled) {
+            if self.blocked.contains(&(passage.from, passage.to)) {
+                self.stalled.push(passage);
+            } else {
+                self.carry_bulk(passage);
+            }
+        }
+    }
+
+    /// Every pair of nodes can talk again.
+    pub fn rejoin(&mut self) {
+        for (from, to) in self.blocked.clone() {
+            self.unblock(from, to);
+        }
+        self.cut.clear();
+        self.reconnect();
+    }
+
+    /// The network is another one from now on; what is on its way stays on its way.
+    ///
+    /// # Panics
+    /// Where delays are drawn.
+    pub fn set_links(&mut self, plan: LinkPlan) {
+        let links = self.links.as_mut().expect("the network is made of links");
+        if links.plan == plan {
+            return;
+        }
+        links.replace(plan);
+        let pairs: Vec<_> = self.connections.keys().copied().collect();
+        for (a, b, class) in pairs {
+            if class == Class::Priority {
+                self.tell_round_trip(a, b);
+            }
+        }
+    }
+
+    /// Every connection breaks, and those that can be made are made anew.
+    pub fn reset_connections(&mut self) {
+        let standing: BTreeSet<_> = self.connections.keys().copied().collect();
+        let cut = self.cut.clone();
+        self.cut.extend(standing);
+        self.reconnect();
+        self.cut = cut;
+        self.reconnect();
+    }
+
+    /// Ends all faults: every link works and every node that is down starts, but for `gone`.
+    pub fn heal(&mut self, gone: &BTreeSet<NodeId>) {
+        self.note(|| ("all".into(), "faults end", String::new()));
+        self.loss = 0.0;
+        self.repetition = 0.0;
+        self.script = None;
+        for host in self.hosts.values_mut() {
+            host.fuse = None;
+        }
+        self.rejoin();
+        for node in self.nodes() {
+            if !gone.contains(&node) {
+                self.restart(node);
+            }
+        }
+        self.reconnect();
+    }
+
+    /// What happens next, until a moment: afterwards it is that moment, or that of
+    /// the occurrence.
+    ///
+    /// # Panics
+    /// Where a node breaks a rule of its own, or keeps an instant from ending.
+    pub fn next(&mut self, until: Duration) -> Option<Occurrence> {
+        loop {
+            if let Some(occurrence) = self.occurrences.pop_front() {
+                return Some(occurrence);
+            }
+            if self.agenda.next_at().is_none_or(|at| at > until) {
+                if until != Duration::MAX {
+                    self.now = self.now.max(until);
+                }
+                return None;
+            }
+            let (at, happening) = self.agenda.pop().expect("just seen");
+            self.events_at_once = if at > self.now {
+                0
+            } else {
+                self.events_at_once + 1
+            };
+            assert!(
+                self.events_at_once < EVENTS_AT_ONCE_MAX,
+                "time stands still"
+            );
+            self.now = self.now.max(at);
+            self.happen(happening);
+        }
+    }
+}

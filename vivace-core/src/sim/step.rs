@@ -1,0 +1,471 @@
+//! What happens inside a simulation: nodes handle events, messages travel, disks flush.
+
+use std::time::Duration;
+
+use netem::Enqueued;
+use rand::RngExt;
+
+use super::host::{Host, HostClock};
+use super::links::{Passage, Route};
+use super::network::Spread;
+use super::simulation::{Occurrence, Simulation};
+use super::wire::{Fate, Wire};
+use crate::client_protocol::ClientReply;
+use crate::clock::{ClockReading, Now};
+use crate::machine::Machines;
+use crate::{Action, Class, Event, Incarnation, Lsn, Node, NodeId, RequestId};
+
+/// True time when a simulation begins, in nanoseconds since the Unix epoch.
+const BEGINNING_NS: u64 = 1_800_000_000_000_000_000;
+
+/// A second copy of a message, or one that others overtake, is late by up to this many
+/// times its link's delay.
+const LATE_MAX: f64 = 2.0;
+
+#[derive(Debug)]
+pub(super) enum Happening {
+    Arrival(Passage),
+    /// A link has something to deliver.
+    Poll(Route),
+    /// A bulk message is sent again.
+    Again(Passage),
+    /// To a node that was paused when it happened.
+    Event {
+        node: NodeId,
+        life: u16,
+        event: Event,
+    },
+    /// Of a node whose fuse burnt down.
+    Death {
+        node: NodeId,
+        life: u16,
+    },
+    Flushed {
+        node: NodeId,
+        life: u16,
+        through: Lsn,
+    },
+    Tick {
+        node: NodeId,
+        at: Duration,
+    },
+    Wake {
+        token: u64,
+    },
+}
+
+impl Simulation {
+    pub(super) fn note(&mut self, what: impl FnOnce() -> (String, &'static str, String)) {
+        if self.trace.is_on() {
+            let (who, what, details) = what();
+            self.trace.add(self.now, &who, what, &details);
+        }
+    }
+
+    pub(super) fn host(&mut self, node: NodeId) -> &mut Host {
+        self.hosts
+            .get_mut(&node)
+            .expect("the node is in the cluster")
+    }
+
+    pub(super) fn schedule(&mut self, at: Duration, happening: Happening) {
+        self.agenda.add(at, happening);
+    }
+
+    fn reading(&self, HostClock { skew_ns, error_ns }: HostClock) -> Now {
+        let true_ns = BEGINNING_NS + self.now.as_nanos() as u64;
+        Now {
+            monotonic: self.now,
+            clock: ClockReading {
+                time_ns: true_ns.saturating_add_signed(skew_ns),
+                error_ns,
+            },
+        }
+    }
+
+    pub(super) fn boot(&mut self, node: NodeId) {
+        self.note(|| (node.to_string(), "starts", String::new()));
+        let now = self.reading(self.hosts[&node].clock);
+        let cluster = self.cluster.clone();
+        let seed = self.rng.random();
+        let mutants = self.mutants;
+        let host = self.host(node);
+        host.life += 1;
+        let life = Incarnation(host.life);
+        let machines = Machines::builtin();
+        let fresh = Node::with_mutants(node, life, cluster, machines, now, seed, mutants);
+        let mut fresh = fresh.expect("the node is in the cluster");
+        for record in &host.log {
+            fresh.recover(record.clone());
+        }
+        host.node = Some(fresh);
+        self.rearm(node);
+    }
+
+    /// Makes and breaks connections so that exactly those stand that can.
+    pub(super) fn reconnect(&mut self) {
+        let nodes = self.nodes();
+        for (i, &a) in nodes.iter().enumerate() {
+            for &b in &nodes[i + 1..] {
+                for class in [Class::Priority, Class::Bulk] {
+                    let pair = (a, b, class);
+                    let wanted = self.is_alive(a) && self.is_alive(b) && !self.cut.contains(&pair);
+                    if wanted == self.connections.contains_key(&pair) {
+                        continue;
+                    }
+                    if wanted {
+                        self.connections_made += 1;
+                        self.connections.insert(pair, self.connections_made);
+                        if class == Class::Priority {
+                            self.tell_round_trip(a, b);
+                        }
+                        self.handle(a, Event::PeerUp { node: b, class });
+                        self.handle(b, Event::PeerUp { node: a, class });
+                    } else {
+                        self.connections.remove(&pair);
+                        self.handle(a, Event::PeerDown { node: b, class });
+                        self.handle(b, Event::PeerDown { node: a, class });
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn tell_round_trip(&mut self, a: NodeId, b: NodeId) {
+        let rtt = match &self.links {
+            Some(links) => {
+                let (from, to) = (self.site_of(a), self.site_of(b));
+                let plan = links.plan.class(from, to, Class::Priority);
+                2 * plan.delay + plan.jitter
+            }
+            None => {
+                let spread = self.spread(a, b, Class::Priority);
+                spread.min + spread.max
+            }
+        };
+        self.handle(a, Event::RoundTrip { node: b, rtt });
+        self.handle(b, Event::RoundTrip { node: a, rtt });
+    }
+
+    fn spread(&self, a: NodeId, b: NodeId, class: Class) -> Spread {
+        match class {
+            _ if self.site_of(a) == self.site_of(b) => self.delays.local,
+            Class::Priority => self.delays.priority,
+            Class::Bulk => self.delays.bulk,
+        }
+    }
+
+    pub(super) fn handle(&mut self, node: NodeId, event: Event) {
+        let host = &self.hosts[&node];
+        if host.is_dying {
+            return;
+        }
+        if host.paused_until > self.now && host.node.is_some() {
+            let (at, life) = (host.paused_until, host.life);
+            return self.schedule(at, Happening::Event { node, life, event });
+        }
+        let now = self.reading(host.clock);
+        let host = self.host(node);
+        let Some(state) = &mut host.node else { return };
+        let actions = state.handle(now, event);
+        let flushed_before = host.unflushed.back().map(|(lsn, _)| *lsn);
+        for action in actions {
+            if !self.act(node, action) {
+                return;
+            }
+        }
+        let last = self.hosts[&node].unflushed.back().map(|(lsn, _)| *lsn);
+        if let Some(through) = last.filter(|_| last != flushed_before) {
+            let done = self.now + self.delays.disk.draw(&mut self.rng);
+            let host = self.host(node);
+            host.flushed_at = host.flushed_at.max(done);
+            let (at, life) = (host.flushed_at, host.life);
+            let flushed = Happening::Flushed {
+                node,
+                life,
+                through,
+            };
+            self.schedule(at, flushed);
+        }
+        self.rearm(node);
+    }
+
+    /// Does what a node asks for; false where it died of it.
+    fn act(&mut self, node: NodeId, action: Action) -> bool {
+        let (to, wire) = match action {
+            Action::Persist { lsn, record } => {
+                self.note(|| {
+                    (
+                        node.to_string(),
+                        "persists",
+                        format!("{} {record:?}", lsn.0),
+                    )
+                });
+                self.host(node).unflushed.push_back((lsn, record));
+                return true;
+            }
+            Action::Reply { request, reply } => {
+                self.on_reply(node, request, reply);
+                return true;
+            }
+            Action::SendPriority { to, message } => (to, Wire::Priority(message)),
+            Action::SendBulk { to, message } => (to, Wire::Bulk(message)),
+        };
+        match &mut self.host(node).fuse {
+            Some(0) => {
+                let host = self.host(node);
+                host.is_dying = true;
+                let life = host.life;
+                self.schedule(self.now, Happening::Death { node, life });
+                return false;
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.send(node, to, wire);
+        true
+    }
+
+    fn rearm(&mut self, node: NodeId) {
+        let now = self.now;
+        let host = self.host(node);
+        let deadline = host.node.as_ref().and_then(Node::next_deadline);
+        let at = deadline.map(|at| at.max(now).max(host.paused_until));
+        if at != host.tick_at {
+            host.tick_at = at;
+            if let Some(at) = at {
+                self.schedule(at, Happening::Tick { node, at });
+            }
+        }
+    }
+
+    fn on_reply(&mut self, node: NodeId, id: RequestId, reply: ClientReply) {
+        self.note(|| {
+            (
+                format!("client <- {node}"),
+                "hears",
+                format!("{id:?} {reply:?}"),
+            )
+        });
+        let asked = self
+            .outstanding
+            .remove(&id)
+            .expect("a request is answered once");
+        assert_eq!(asked.coordinator, node);
+        // A pause may make a node miss a deadline, but not by more than the pause.
+        let due = asked.deadline.max(self.hosts[&node].paused_until);
+        assert!(
+            self.now <= due,
+            "{id:?} is answered after its deadline: {reply:?}"
+        );
+        self.occurrences
+            .push_back(Occurrence::Reply { request: id, reply });
+    }
+
+    fn connection(&self, a: NodeId, b: NodeId, class: Class) -> Option<u64> {
+        self.connections.get(&(a.min(b), a.max(b), class)).copied()
+    }
+
+    fn send(&mut self, from: NodeId, to: NodeId, wire: Wire) {
+        assert_ne!(from, to, "a node talks to itself inside");
+        if let Some(sent) = &mut self.sent {
+            sent.push((from, to, wire.clone()));
+        }
+        let fate = match &mut self.script {
+            Some(script) => script(from, to, &wire),
+            None => Fate::Deliver,
+        };
+        let class = wire.class();
+        let Some(connection) = self.connection(from, to, class) else {
+            return;
+        };
+        let passage = Passage {
+            from,
+            to,
+            connection,
+            wire,
+        };
+        match (fate, class) {
+            (Fate::Drop, _) => {}
+            (Fate::Late(by), _) => {
+                let delay = self.spread(from, to, class).draw(&mut self.rng);
+                self.schedule(self.now + delay + by, Happening::Arrival(passage));
+            }
+            (Fate::Deliver, _) if self.blocked.contains(&(from, to)) => match class {
+                Class::Priority => {}
+                Class::Bulk => self.stalled.push(passage),
+            },
+            (Fate::Deliver, Class::Priority) => self.carry_priority(passage),
+            (Fate::Deliver, Class::Bulk) => self.carry_bulk(passage),
+        }
+    }
+
+    fn carry_priority(&mut self, passage: Passage) {
+        if self.links.is_some() {
+            return self.carry_over_link(passage);
+        }
+        if self.rng.random_bool(self.loss) {
+            return;
+        }
+        let Passage { from, to, .. } = passage;
+        let spread = self.spread(from, to, Class::Priority);
+        if self.rng.random_bool(self.repetition) {
+            let at = self.now + spread.draw(&mut self.rng);
+            self.schedule(at, Happening::Arrival(copy(&passage)));
+        }
+        let at = self.now + spread.draw(&mut self.rng);
+        self.schedule(at, Happening::Arrival(passage));
+    }
+
+    pub(super) fn carry_bulk(&mut self, passage: Passage) {
+        if self.links.is_some() {
+            return self.carry_over_link(passage);
+        }
+        let Passage { from, to, .. } = passage;
+        let drawn = self.now + self.spread(from, to, Class::Bulk).draw(&mut self.rng);
+        let arrives = self.bulk_arrives.entry((from, to)).or_default();
+        *arrives = (*arrives).max(drawn);
+        let at = *arrives;
+        self.schedule(at, Happening::Arrival(passage));
+    }
+
+    fn carry_over_link(&mut self, passage: Passage) {
+        let class = passage.wire.class();
+        let (from, to) = (self.site_of(passage.from), self.site_of(passage.to));
+        let route = (from, to, class);
+        let links = self.links.as_mut().expect("the network is made of links");
+        let plan = links.plan;
+        // QUIC sends a lost bulk packet again.
+        if class == Class::Bulk && self.rng.random_bool(plan.loss) {
+            let at = self.now + links.retransmission(route, &mut self.rng);
+            return self.schedule(at, Happening::Again(passage));
+        }
+        let lateness = |simulation: &mut Self| {
+            let delay = plan.class(from, to, class).delay + Duration::from_millis(1);
+            simulation.now + delay.mul_f64(simulation.rng.random_range(1.0..1.0 + LATE_MAX))
+        };
+        if plan.repetition > 0.0 && self.rng.random_bool(plan.repetition) {
+            let at = lateness(self);
+            self.schedule(at, Happening::Arrival(copy(&passage)));
+        }
+        if plan.reordering > 0.0 && self.rng.random_bool(plan.reordering) {
+            let at = lateness(self);
+            return self.schedule(at, Happening::Arrival(passage));
+        }
+        let kept = (class == Class::Bulk).then(|| copy(&passage));
+        let links = self.links.as_mut().expect("the network is made of links");
+        let (enqueued, poll) = links.carry(self.now, route, passage, &mut self.rng);
+        if let Some(at) = poll {
+            self.schedule(at, Happening::Poll(route));
+        }
+        if let (Some(passage), true) = (kept, enqueued != Enqueued::Accepted) {
+            let links = self.links.as_mut().expect("the network is made of links");
+            let at = self.now + links.retransmission(route, &mut self.rng);
+            self.schedule(at, Happening::Again(passage));
+        }
+    }
+
+    fn on_poll(&mut self, route: Route) {
+        let links = self.links.as_mut().expect("the network is made of links");
+        let (arrived, next) = links.poll(self.now, route);
+        if let Some(at) = next {
+            self.schedule(at, Happening::Poll(route));
+        }
+        for passage in arrived {
+            self.on_arrival(passage);
+        }
+    }
+
+    fn on_arrival(&mut self, passage: Passage) {
+        let Passage {
+            from,
+            to,
+            connection,
+            wire,
+        } = passage;
+        self.note(|| match &wire {
+            Wire::Priority(message) => (
+                format!("{from} -> {to}"),
+                "priority",
+                format!("{:?}", message.body),
+            ),
+            Wire::Bulk(message) => (
+                format!("{from} -> {to}"),
+                "bulk",
+                format!("{:?}", message.body),
+            ),
+        });
+        match wire {
+            // A priority message may outlive its connection.
+            Wire::Priority(message) => self.handle(to, Event::Priority { from, message }),
+            Wire::Bulk(message) => {
+                if self.connection(from, to, Class::Bulk) == Some(connection) {
+                    self.handle(to, Event::Bulk { from, message });
+                }
+            }
+        }
+    }
+
+    pub(super) fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Arrival(passage) => self.on_arrival(passage),
+            Happening::Poll(route) => self.on_poll(route),
+            Happening::Again(passage) => {
+                let (from, to) = (passage.from, passage.to);
+                if self.connection(from, to, Class::Bulk) != Some(passage.connection) {
+                } else if self.blocked.contains(&(from, to)) {
+                    self.stalled.push(passage);
+                } else {
+                    self.carry_bulk(passage);
+                }
+            }
+            Happening::Event { node, life, event } => {
+                if self.hosts[&node].life == life {
+                    self.handle(node, event);
+                }
+            }
+            Happening::Death { node, life } => {
+                if self.hosts[&node].life == life {
+                    self.crash(node);
+                }
+            }
+            Happening::Flushed {
+                node,
+                life,
+                through,
+            } => self.on_flushed(node, life, through),
+            Happening::Tick { node, at } => {
+                if self.hosts[&node].tick_at == Some(at) {
+                    self.host(node).tick_at = None;
+                    self.handle(node, Event::Tick);
+                }
+            }
+            Happening::Wake { token } => self.occurrences.push_back(Occurrence::Wake { token }),
+        }
+    }
+
+    fn on_flushed(&mut self, node: NodeId, life: u16, through: Lsn) {
+        let host = self.host(node);
+        if host.life != life || host.node.is_none() {
+            return;
+        }
+        while host
+            .unflushed
+            .front()
+            .is_some_and(|(lsn, _)| *lsn <= through)
+        {
+            let (_, record) = host.unflushed.pop_front().expect("just seen");
+            host.log.push(record);
+        }
+        self.handle(node, Event::Durable { through });
+    }
+}
+
+fn copy(passage: &Passage) -> Passage {
+    Passage {
+        from: passage.from,
+        to: passage.to,
+        connection: passage.connection,
+        wire: passage.wire.clone(),
+    }
+}

@@ -1,0 +1,84 @@
+//! What goes wrong, and when.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::sim::{HostClock, LogTail};
+use crate::{Class, NodeId, SiteId};
+
+/// One fault, or the end of one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// A node stops.
+    Crash {
+        /// Which.
+        node: NodeId,
+        /// What its disk had of what was not yet durable.
+        tail: LogTail,
+    },
+    /// A node crashes for good, together with the rest of a minority.
+    Doom(NodeId),
+    /// A node crashes when it has sent so many more messages.
+    CrashAfter {
+        /// Which.
+        node: NodeId,
+        /// How many.
+        sends: u32,
+    },
+    /// A node that is down starts with what was durable.
+    Restart(NodeId),
+    /// A node does nothing for a while, then all at once.
+    Pause {
+        /// Which.
+        node: NodeId,
+        /// How long.
+        length: Duration,
+    },
+    /// Connections break, both ways, and both sides are told.
+    Cut {
+        /// Between which nodes.
+        pairs: Vec<(NodeId, NodeId)>,
+        /// One class, or both.
+        class: Option<Class>,
+    },
+    /// Messages vanish on their way, and nobody is told.
+    Block(Vec<(NodeId, NodeId)>),
+    /// All pairs can talk again.
+    Rejoin,
+    /// Bulk between sites falls to 1 % of its rate.
+    BulkCollapse,
+    /// And has its rate again.
+    BulkRecovery,
+    /// A clock changes.
+    Clock {
+        /// Whose.
+        node: NodeId,
+        /// To this.
+        clock: HostClock,
+    },
+    /// A whole local set stops.
+    LocalSetLoss {
+        /// Of which site.
+        site: SiteId,
+        /// The members.
+        nodes: Vec<NodeId>,
+    },
+}
+
+/// A fault and its time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedFault {
+    /// Its number in the full plan, which stays when others are left out.
+    pub number: usize,
+    /// Since the beginning.
+    pub at: Duration,
+    /// What happens.
+    pub fault: Fault,
+}
+
+impl fmt::Display for PlannedFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.at.as_secs_f64();
+        write!(f, "{:>4}  {seconds:>12.6} s  {:?}", self.number, self.fault)
+    }
+}
