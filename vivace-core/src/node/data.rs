@@ -1,0 +1,93 @@
+//! R-DATA and OR-DATA: answered now, or when the value is here.
+
+use super::Node;
+use crate::cluster::{Container, Kind};
+use crate::identity::NodeId;
+use crate::key::Key;
+use crate::message::{BulkBody, PriorityBody, RpcId};
+use crate::outbox::Lsn;
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+impl Node {
+    fn find_data(
+        &self,
+        container: &Container,
+        key: &Key,
+        at_least: Timestamp,
+        below: Timestamp,
+    ) -> Option<(Timestamp, Value, Lsn)> {
+        match container.kind {
+            Kind::Rw | Kind::Abd => {
+                mutant!(self.env, AnswerUnsafeCopy => return self.find_unsafe(key, at_least));
+                self.rw
+                    .find(key, at_least)
+                    .or_else(|| self.local.find_rw(key, at_least))
+            }
+            Kind::Rmw | Kind::LanRmw => {
+                mutant!(self.env, HideUnaccepted => return self.find_accepted(key, at_least, below));
+                mutant!(self.env, BuildOnAnyVersion => return self.rmw.find_newest(key));
+                self.rmw
+                    .find(key, at_least, below)
+                    .or_else(|| self.local.find_rmw(key, at_least, below))
+            }
+        }
+    }
+
+    /// R-DATA, OR-DATA: answers now, or when the value is here.
+    pub(super) fn answer_data(
+        &mut self,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        key: &Key,
+        at_least: Timestamp,
+        below: Timestamp,
+    ) {
+        if !self.try_answer_data(container, from, rpc, key, at_least, below) {
+            let now = self.env.now.monotonic;
+            if !self.waiters.add(now, key, (from, rpc), (at_least, below)) {
+                self.env
+                    .counters
+                    .count("dropped: a question for a value, for room");
+            }
+        }
+    }
+
+    fn try_answer_data(
+        &mut self,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        key: &Key,
+        at_least: Timestamp,
+        below: Timestamp,
+    ) -> bool {
+        let epoch = container.epoch;
+        if let Some((ts, value, lsn)) = self.find_data(container, key, at_least, below) {
+            let body = BulkBody::Data { ts, value };
+            self.env
+                .answer_bulk_when_durable(lsn, from, rpc, epoch, body);
+            return true;
+        }
+        if let Some(chosen) = self.rmw.gone(key, below)
+            && !mutant!(self.env, WaitForHistory)
+        {
+            self.env
+                .counters
+                .count("gone: a version asked for after a newer one was chosen");
+            self.env
+                .send_priority(from, rpc, epoch, PriorityBody::Gone { chosen });
+            return true;
+        }
+        false
+    }
+
+    /// Answers the questions that a change of `key` made answerable.
+    pub(super) fn serve_waiters(&mut self, container: &Container, key: &Key) {
+        let mut waiters = self.waiters.take(key);
+        waiters
+            .retain(|w| !self.try_answer_data(container, w.from, w.rpc, key, w.at_least, w.below));
+        self.waiters.put_back(key.clone(), waiters);
+    }
+}

@@ -1,0 +1,191 @@
+//! Requests of the bulk class, each to the part of the node that serves it.
+
+use super::Node;
+use crate::cluster::{Container, Kind};
+use crate::identity::NodeId;
+use crate::key::Key;
+use crate::local_set::{LOCAL_SET_OPERATION, Sender};
+use crate::message::{BulkBody, BulkMessage, CopyTag, PriorityBody, Refusal, RpcId};
+use crate::operation::Input;
+use crate::outbox::{Lsn, Message};
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+impl Node {
+    pub(super) fn on_bulk(&mut self, from: NodeId, message: BulkMessage) {
+        let BulkMessage { rpc, epoch, body } = message;
+        match bulk_key(&body) {
+            None => {
+                let input = Input::Bulk { from, rpc, body };
+                self.coordinator.on_answer(&mut self.env, rpc, epoch, input);
+            }
+            Some(key) => {
+                let key = key.clone();
+                let served = self
+                    .container_for(&key, epoch)
+                    .and_then(|container| self.serve_bulk(&container, from, rpc, body));
+                if let Err(why) = served {
+                    let body = BulkBody::Refused { why };
+                    self.env
+                        .answer_bulk_when_durable(Lsn::default(), from, rpc, epoch, body);
+                }
+            }
+        }
+    }
+
+    fn serve_bulk(
+        &mut self,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        body: BulkBody,
+    ) -> Result<(), Refusal> {
+        let epoch = container.epoch;
+        match body {
+            BulkBody::WriteLocal {
+                key,
+                tag,
+                propagator,
+                value,
+            } => {
+                self.as_local(container, from)?;
+                if let CopyTag::Bound(ts) = tag {
+                    self.refuse_future(container, ts)?;
+                }
+                let sender = match rpc.operation {
+                    LOCAL_SET_OPERATION => Sender::Sibling,
+                    _ => Sender::Coordinator,
+                };
+                let lsn = self.local.on_write_local(
+                    &mut self.env,
+                    &key,
+                    tag,
+                    propagator,
+                    value,
+                    sender,
+                )?;
+                let body = PriorityBody::WriteLocalAck {};
+                self.env.answer_when_durable(lsn, from, rpc, epoch, body);
+                mutant!(self.env, LeaveAtOnce =>
+                    self.local.leave_at_once(&mut self.env, container, &key, tag));
+                self.serve_waiters(container, &key);
+            }
+            BulkBody::WriteRemote {
+                key,
+                ts,
+                propagator,
+                relay,
+                value,
+            } => {
+                self.as_replica(container, &[Kind::Rw, Kind::Rmw])?;
+                self.refuse_future(container, ts)?;
+                self.relay(container, &key, ts, propagator, &relay, &value);
+                let lsn = match container.kind {
+                    Kind::Rw | Kind::Abd => self.rw.on_write_remote(&mut self.env, &key, ts, value),
+                    Kind::Rmw | Kind::LanRmw => {
+                        self.rmw.on_write_remote(&mut self.env, &key, ts, value)
+                    }
+                };
+                let body = PriorityBody::WriteRemoteAck {
+                    key: key.clone(),
+                    ts,
+                };
+                self.env
+                    .answer_when_durable(lsn, propagator, RpcId::NONE, epoch, body);
+                self.serve_waiters(container, &key);
+            }
+            BulkBody::AbdRead { key } => {
+                self.as_replica(container, &[Kind::Abd])?;
+                let (ts, value, lsn) = match self.rw.find(&key, Timestamp::ZERO) {
+                    Some((ts, value, lsn)) => (ts, Some(value), lsn),
+                    None => (Timestamp::ZERO, None, Lsn::default()),
+                };
+                let clock = self.env.trusted_time();
+                let body = BulkBody::AbdReadAck { ts, value, clock };
+                self.env
+                    .answer_bulk_when_durable(lsn, from, rpc, epoch, body);
+            }
+            BulkBody::AbdWrite { key, ts, value } => {
+                self.as_replica(container, &[Kind::Abd])?;
+                self.refuse_future(container, ts)?;
+                let lsn = self.rw.on_write_remote(&mut self.env, &key, ts, value);
+                let clock = self.env.trusted_time();
+                let body = BulkBody::AbdWriteAck { clock };
+                self.env
+                    .answer_bulk_when_durable(lsn, from, rpc, epoch, body);
+            }
+            BulkBody::LanRead { key, ots } => {
+                self.as_replica(container, &[Kind::LanRmw])?;
+                self.refuse_future(container, ots)?;
+                self.lan
+                    .on_read(&mut self.env, container, from, rpc, &key, ots);
+            }
+            BulkBody::LanWrite { key, ots, value } => {
+                self.as_replica(container, &[Kind::LanRmw])?;
+                self.refuse_future(container, ots)?;
+                self.lan
+                    .on_write(&mut self.env, container, from, rpc, &key, (ots, value));
+            }
+            BulkBody::Data { .. }
+            | BulkBody::AbdReadAck { .. }
+            | BulkBody::AbdWriteAck { .. }
+            | BulkBody::LanReadAck { .. }
+            | BulkBody::LanWriteAck { .. }
+            | BulkBody::Refused { .. } => unreachable!("bulk_key names no key for an answer"),
+        }
+        Ok(())
+    }
+
+    /// Hands a value on inside this site, so that it crosses the link between sites once.
+    fn relay(
+        &mut self,
+        container: &Container,
+        key: &Key,
+        ts: Timestamp,
+        propagator: NodeId,
+        relay: &[NodeId],
+        value: &Value,
+    ) {
+        for &node in relay {
+            let mine = node == self.env.me || !self.env.is_local(node);
+            if mine || !container.replicas.contains(&node) {
+                self.env
+                    .counters
+                    .count("refused: relay to a node that is no replica here");
+                continue;
+            }
+            let body = BulkBody::WriteRemote {
+                key: key.clone(),
+                ts,
+                propagator,
+                relay: Vec::new(),
+                value: value.clone(),
+            };
+            let epoch = container.epoch;
+            let message = BulkMessage {
+                rpc: RpcId::NONE,
+                epoch,
+                body,
+            };
+            self.env.out.send(node, Message::Bulk(message));
+        }
+    }
+}
+
+/// The object of a request; none for an answer.
+fn bulk_key(body: &BulkBody) -> Option<&Key> {
+    match body {
+        BulkBody::WriteLocal { key, .. }
+        | BulkBody::WriteRemote { key, .. }
+        | BulkBody::AbdRead { key }
+        | BulkBody::AbdWrite { key, .. }
+        | BulkBody::LanRead { key, .. }
+        | BulkBody::LanWrite { key, .. } => Some(key),
+        BulkBody::Data { .. }
+        | BulkBody::AbdReadAck { .. }
+        | BulkBody::AbdWriteAck { .. }
+        | BulkBody::LanReadAck { .. }
+        | BulkBody::LanWriteAck { .. }
+        | BulkBody::Refused { .. } => None,
+    }
+}
