@@ -252,7 +252,9 @@ impl Operation {
         let (mts, value) = newest.cloned().unwrap_or((Timestamp::ZERO, None));
         let by_majority = pairs.majority_that(|(ts, _)| *ts == mts);
         if let Some(new_value) = self.new_value.clone() {
-            let (ts, lsn) = env.clock.next_above(mts, &mut env.out);
+            let (ts, lsn) = env
+                .clock
+                .next_above(container.timestamps, mts, &mut env.out);
             self.store(env, container, ts, new_value, lsn);
             return Step::Continue;
         }

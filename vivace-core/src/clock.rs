@@ -66,6 +66,8 @@ const HIGH_WATER_STEP: Duration = Duration::from_millis(500);
 pub struct Clock {
     writer: WriterId,
     last: u64,
+    /// The same, in containers that never use a clock.
+    last_counter: u64,
     high_water: u64,
     high_water_lsn: Lsn,
     recovered_high_water: u64,
@@ -86,6 +88,7 @@ impl Clock {
         Self {
             writer: WriterId::new(node, incarnation),
             last: 0,
+            last_counter: 0,
             high_water: 0,
             high_water_lsn: Lsn::default(),
             recovered_high_water: 0,
@@ -149,12 +152,29 @@ impl Clock {
     /// A new timestamp of this node's own clock; what carries it may leave once
     /// the log is durable up to the returned position.
     pub fn next_from_clock(&mut self, now: Now, out: &mut Outbox) -> (Timestamp, Lsn) {
-        self.issue(now.clock.time_ns.max(self.last + 1), out)
+        let time = now.clock.time_ns.max(self.last + 1);
+        self.issue(time, out)
     }
 
-    /// A new timestamp above `seen`, of a node that trusts no clock.
-    pub fn next_above(&mut self, seen: Timestamp, out: &mut Outbox) -> (Timestamp, Lsn) {
-        self.issue(seen.time.max(self.last) + 1, out)
+    /// A new timestamp above `seen`, of a node that trusts no clock now, for a
+    /// container of this source. Counters of containers that never use a clock are
+    /// kept apart: nothing bounds them, and they must not move this node's clock.
+    pub fn next_above(
+        &mut self,
+        source: TimestampSource,
+        seen: Timestamp,
+        out: &mut Outbox,
+    ) -> (Timestamp, Lsn) {
+        match source {
+            TimestampSource::Clock => {
+                let time = seen.time.max(self.last) + 1;
+                self.issue(time, out)
+            }
+            TimestampSource::Query => {
+                self.last_counter = seen.time.max(self.last_counter) + 1;
+                (self.timestamp(self.last_counter), Lsn::default())
+            }
+        }
     }
 
     fn issue(&mut self, time: u64, out: &mut Outbox) -> (Timestamp, Lsn) {
@@ -165,13 +185,12 @@ impl Clock {
                 time: self.high_water,
             });
         }
-        (
-            Timestamp {
-                time,
-                writer: self.writer,
-            },
-            self.high_water_lsn,
-        )
+        (self.timestamp(time), self.high_water_lsn)
+    }
+
+    fn timestamp(&self, time: u64) -> Timestamp {
+        let writer = self.writer;
+        Timestamp { time, writer }
     }
 
     /// `cwait` (PROTOCOL, mend 5): how much longer an operation must wait before it

@@ -7,6 +7,12 @@ use crate::client_protocol::CONTAINER_NAME_BYTES_MAX;
 use crate::identity::{ContainerId, Epoch, NodeId, SiteId};
 use crate::value::VALUE_BYTES_MAX;
 
+/// The largest E: operations wait for it, so a larger one is a mistake of units.
+pub const CLOCK_ERROR_MAX: Duration = Duration::from_secs(10);
+
+/// The largest slack: what a broken clock may run ahead before it is refused.
+pub const CLOCK_SLACK_MAX: Duration = Duration::from_secs(3600);
+
 /// Which algorithm a container's objects run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -145,6 +151,22 @@ impl Cluster {
                     spec.value_bytes_max
                 ),
             ));
+        }
+        for (field, bound, max) in [
+            ("clock.error_max_us", spec.clock_error_max, CLOCK_ERROR_MAX),
+            ("clock.slack_ms", spec.clock_slack, CLOCK_SLACK_MAX),
+        ] {
+            if bound > max {
+                let reason = format!("is {bound:?}; it must be at most {max:?}");
+                return Err(wrong(field, reason));
+            }
+        }
+        if spec.backlog_bytes_max < spec.value_bytes_max as u64 {
+            let reason = format!(
+                "is {}; it must hold at least one value of value_bytes_max ({}), or no write is taken",
+                spec.backlog_bytes_max, spec.value_bytes_max
+            );
+            return Err(wrong("backlog_bytes_max", reason));
         }
         for (node, site) in &spec.nodes {
             if usize::from(site.0) >= spec.sites.len() {

@@ -32,6 +32,10 @@ const RTT_UNKNOWN_REMOTE: Duration = Duration::from_millis(100);
 /// What is assumed of a peer in this site before a round trip was measured.
 const RTT_UNKNOWN_LOCAL: Duration = Duration::from_millis(2);
 
+/// No clock and no counter reaches this (the year 2262): beyond it, "one more" would
+/// soon overflow.
+const TIME_MAX: u64 = i64::MAX as u64;
+
 /// Events and refusals by cause, for `status` and for the simulator's coverage marks.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -267,6 +271,9 @@ impl Env {
     }
 
     fn limit_passed_by(&self, container: &Container, ts: Timestamp) -> Option<u64> {
+        if ts.time > TIME_MAX {
+            return Some(TIME_MAX);
+        }
         if container.timestamps == crate::cluster::TimestampSource::Query
             || mutant!(self, AcceptFuture)
         {

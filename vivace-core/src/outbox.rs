@@ -23,7 +23,8 @@ pub enum Message {
 }
 
 /// At this many messages held back by an unfinished disk write, the node takes no
-/// more requests until the disk catches up.
+/// more requests, and answers its peers no more, until the disk catches up: they
+/// ask again.
 const HELD_MESSAGES_MAX: usize = 65_536;
 
 /// Collects what a node does in answer to an event.
@@ -34,6 +35,7 @@ pub struct Outbox {
     loopback: VecDeque<Message>,
     held: BTreeMap<Lsn, Vec<(NodeId, Message)>>,
     held_count: usize,
+    dropped: u64,
     last: Lsn,
     durable: Lsn,
 }
@@ -47,6 +49,7 @@ impl Outbox {
             loopback: VecDeque::new(),
             held: BTreeMap::new(),
             held_count: 0,
+            dropped: 0,
             last: Lsn::default(),
             durable: Lsn::default(),
         }
@@ -78,6 +81,8 @@ impl Outbox {
     pub fn send_when_durable(&mut self, lsn: Lsn, to: NodeId, message: Message) {
         if lsn <= self.durable {
             self.send(to, message);
+        } else if self.is_behind() {
+            self.dropped += 1;
         } else {
             self.held.entry(lsn).or_default().push((to, message));
             self.held_count += 1;
@@ -110,6 +115,11 @@ impl Outbox {
     /// Whether the disk is too far behind to take on more.
     pub fn is_behind(&self) -> bool {
         self.held_count >= HELD_MESSAGES_MAX
+    }
+
+    /// Messages dropped because too many were held back.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// The next message of this node to itself.

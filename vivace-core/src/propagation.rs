@@ -62,6 +62,38 @@ impl Transfer {
     }
 }
 
+/// Keys in order of arrival, each once.
+#[derive(Debug, Default)]
+struct WaitingKeys {
+    queue: VecDeque<Key>,
+    members: BTreeSet<Key>,
+}
+
+impl WaitingKeys {
+    fn push(&mut self, key: &Key) {
+        if self.members.insert(key.clone()) {
+            self.queue.push_back(key.clone());
+        }
+    }
+
+    fn pop(&mut self) -> Option<Key> {
+        let key = self.queue.pop_front()?;
+        self.members.remove(&key);
+        Some(key)
+    }
+
+    fn contains(&self, key: &Key) -> bool {
+        self.members.contains(key)
+    }
+
+    /// Gives back the place of a key that was taken and has just been added again.
+    fn move_to_front(&mut self, key: &Key) {
+        if self.queue.back() == Some(key) {
+            self.queue.rotate_right(1);
+        }
+    }
+}
+
 /// All values that this node carries to replicas.
 #[derive(Debug, Default)]
 pub struct Propagator {
@@ -70,7 +102,7 @@ pub struct Propagator {
     count: u64,
     in_flight_bytes: BTreeMap<SiteId, u64>,
     /// Keys that found a site's window full, first come first served.
-    waiting: BTreeMap<SiteId, VecDeque<Key>>,
+    waiting: BTreeMap<SiteId, WaitingKeys>,
     stable: BTreeMap<Key, Timestamp>,
     stable_order: VecDeque<Key>,
 }
@@ -276,10 +308,7 @@ impl Propagator {
             for (site, members) in lacking(env, container, transfer, &busy) {
                 let used = self.in_flight_bytes.entry(site).or_default();
                 if *used > 0 && *used + transfer.bytes() > SITE_WINDOW_BYTES {
-                    let queue = self.waiting.entry(site).or_default();
-                    if !queue.contains(key) {
-                        queue.push_back(key.clone());
-                    }
+                    self.waiting.entry(site).or_default().push(key);
                     continue;
                 }
                 // Inside this site a copy for each costs nothing that is scarce.
@@ -296,13 +325,18 @@ impl Propagator {
         }
     }
 
+    /// Sends what waits for room on the way to `site`, until one finds none: an
+    /// acknowledgment costs what it lets go, however many wait.
     fn pump_waiting(&mut self, env: &mut Env, site: SiteId) {
-        // Each key is tried once; it queues again where the window is still full.
-        let keys: Vec<Key> = self.waiting.remove(&site).unwrap_or_default().into();
-        for key in keys {
-            let cluster = env.cluster.clone();
+        let cluster = env.cluster.clone();
+        while let Some(key) = self.waiting.get_mut(&site).and_then(WaitingKeys::pop) {
             if let Some(container) = cluster.container(key.container) {
                 self.pump(env, container, &key);
+            }
+            let waiting = self.waiting.entry(site).or_default();
+            if waiting.contains(&key) {
+                waiting.move_to_front(&key);
+                return;
             }
         }
     }

@@ -129,7 +129,8 @@ impl Contention {
             };
             above = above.max(now);
         }
-        env.clock.next_above(above, &mut env.out)
+        env.clock
+            .next_above(container.timestamps, above, &mut env.out)
     }
 
     /// A round was lost: how long to wait before the next.

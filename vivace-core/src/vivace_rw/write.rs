@@ -231,7 +231,11 @@ impl Write {
                 && (*given_up || stored.tally() == Tally::Reached) =>
             {
                 let seen = known.answers().iter().map(|(_, ts)| *ts).max();
-                let (ts, lsn) = env.clock.next_above(seen.unwrap_or_default(), &mut env.out);
+                let (ts, lsn) = env.clock.next_above(
+                    container.timestamps,
+                    seen.unwrap_or_default(),
+                    &mut env.out,
+                );
                 if *given_up {
                     self.store(env, container, ts, lsn);
                 } else {
