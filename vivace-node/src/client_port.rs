@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -22,6 +23,9 @@ const CONNECTIONS_MAX: usize = 1024;
 
 /// Requests under way on one connection; a client that opens more waits.
 const STREAMS_MAX: u32 = 1024;
+
+/// How long a client may take to send one request.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Silence after which a client is gone.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,6 +49,25 @@ pub enum ClientPortError {
     Thread(std::io::Error),
 }
 
+/// What the port refused since its start.
+#[derive(Debug, Default)]
+pub struct ClientRefusals {
+    certificates: AtomicU64,
+    requests: AtomicU64,
+}
+
+impl ClientRefusals {
+    /// Connections whose certificate names no client of the cluster.
+    pub fn certificates(&self) -> u64 {
+        self.certificates.load(Ordering::Relaxed)
+    }
+
+    /// Streams that held no request, or one out of bounds.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
 /// The open port and its thread.
 pub struct ClientPort {
     address: SocketAddr,
@@ -62,6 +85,7 @@ impl ClientPort {
         identity: &Identity,
         cluster: &ClusterConfig,
         asked: mpsc::Sender<Asked>,
+        refusals: Arc<ClientRefusals>,
     ) -> Result<Self, ClientPortError> {
         let mut config = identity.client_port_server_config()?;
         let mut transport = quinn::TransportConfig::default();
@@ -97,7 +121,7 @@ impl ClientPort {
                     match endpoint {
                         Ok(endpoint) => {
                             let _ = ready.send(Ok(()));
-                            accept(endpoint, cluster, asked, stopped).await;
+                            accept(endpoint, cluster, asked, refusals, stopped).await;
                         }
                         Err(error) => drop(ready.send(Err(error))),
                     }
@@ -146,6 +170,7 @@ async fn accept(
     endpoint: Endpoint,
     cluster: ClusterName,
     asked: mpsc::Sender<Asked>,
+    refusals: Arc<ClientRefusals>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -155,13 +180,14 @@ async fn accept(
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
                 let (cluster, asked, room) = (cluster.clone(), asked.clone(), room.clone());
+                let refusals = refusals.clone();
                 tokio::spawn(async move {
                     let Ok(connection) = incoming.await else { return };
                     let Ok(_place) = room.try_acquire() else {
                         connection.close(close_code::FULL.into(), b"this node has too many clients");
                         return;
                     };
-                    serve(connection, &cluster, &asked).await;
+                    serve(connection, &cluster, &asked, refusals).await;
                 });
             }
         }
@@ -173,8 +199,14 @@ async fn accept(
     let _ = tokio::time::timeout(Duration::from_millis(300), endpoint.wait_idle()).await;
 }
 
-async fn serve(connection: Connection, cluster: &ClusterName, asked: &mpsc::Sender<Asked>) {
+async fn serve(
+    connection: Connection,
+    cluster: &ClusterName,
+    asked: &mpsc::Sender<Asked>,
+    refusals: Arc<ClientRefusals>,
+) {
     if let Err(reason) = check_role(&connection, cluster) {
+        refusals.certificates.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
             "refused a client at {}: {reason}",
             connection.remote_address()
@@ -183,10 +215,10 @@ async fn serve(connection: Connection, cluster: &ClusterName, asked: &mpsc::Send
         return;
     }
     while let Ok((send, receive)) = connection.accept_bi().await {
-        let asked = asked.clone();
+        let (asked, refusals) = (asked.clone(), refusals.clone());
         tokio::spawn(async move {
             // A client that broke its stream off hears nothing.
-            let _ = answer(send, receive, &asked).await;
+            let _ = answer(send, receive, &asked, &refusals).await;
         });
     }
 }
@@ -208,27 +240,45 @@ async fn answer(
     mut send: quinn::SendStream,
     mut receive: quinn::RecvStream,
     asked: &mpsc::Sender<Asked>,
+    refusals: &ClientRefusals,
 ) -> anyhow::Result<()> {
-    let bytes = receive.read_to_end(MESSAGE_BYTES_MAX).await?;
-    let reply = carry_out(&bytes, asked).await;
+    let whole = receive.read_to_end(MESSAGE_BYTES_MAX);
+    let bytes = tokio::time::timeout(REQUEST_PATIENCE, whole).await??;
+    let reply = match read_request(&bytes) {
+        Ok(request) => carry_out(request, asked).await,
+        Err(failure) => {
+            refusals.requests.fetch_add(1, Ordering::Relaxed);
+            Err(failure)
+        }
+    };
     send.write_all(&codec::encode(&reply)).await?;
     send.finish()?;
     Ok(())
 }
 
-async fn carry_out(bytes: &[u8], asked: &mpsc::Sender<Asked>) -> ClientReply {
+/// One request within its bounds.
+fn read_request(bytes: &[u8]) -> Result<ClientRequest, Failure> {
     let invalid = |field: &str, reason: String| Failure::Invalid {
         field: field.into(),
         reason,
     };
+    let request: ClientRequest =
+        codec::decode(bytes, MESSAGE_BYTES_MAX).map_err(|e| invalid("request", e.to_string()))?;
+    if !(1..=DEADLINE_MS_MAX).contains(&request.deadline_ms) {
+        let reason = format!(
+            "is {}; it must be 1 to {DEADLINE_MS_MAX}",
+            request.deadline_ms
+        );
+        return Err(invalid("deadline_ms", reason));
+    }
+    Ok(request)
+}
+
+async fn carry_out(request: ClientRequest, asked: &mpsc::Sender<Asked>) -> ClientReply {
     let ClientRequest {
         deadline_ms,
         request,
-    } = codec::decode(bytes, MESSAGE_BYTES_MAX).map_err(|e| invalid("request", e.to_string()))?;
-    if !(1..=DEADLINE_MS_MAX).contains(&deadline_ms) {
-        let reason = format!("is {deadline_ms}; it must be 1 to {DEADLINE_MS_MAX}");
-        return Err(invalid("deadline_ms", reason));
-    }
+    } = request;
     let patience = Duration::from_millis(u64::from(deadline_ms));
     let deadline = Instant::now() + patience;
     let changes = matches!(request, Request::Write { .. } | Request::Execute { .. });

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use vivace_core::cluster::{Cluster, ClusterError, ClusterSpec, Container, Kind, TimestampSource};
-use vivace_core::{ContainerId, Epoch, NodeId, SiteId, VALUE_BYTES_MAX};
+use vivace_core::{ContainerId, Epoch, NodeId, SiteId};
 
 use crate::clock_source::ClockSource;
 use crate::transport::DSCP_MAX;
@@ -248,7 +248,7 @@ impl ClusterConfig {
             containers,
             clock_error_max: Duration::from_micros(file.clock.error_max_us),
             clock_slack: Duration::from_millis(file.clock.slack_ms),
-            value_bytes_max: file.limits.value_bytes_max.min(VALUE_BYTES_MAX + 1),
+            value_bytes_max: file.limits.value_bytes_max,
             backlog_bytes_max: file.limits.backlog_bytes_max,
         };
         let cluster = Arc::new(Cluster::new(spec).map_err(Wrong::Cluster)?);

@@ -20,7 +20,7 @@ use vivace_core::machine::Machines;
 use vivace_core::status::{LinkStatus, NodeStatus, PeerStatus};
 use vivace_core::{Action, Class, Event, NodeId, RequestId, codec, message};
 
-use crate::client_port::{ClientPort, ClientPortError};
+use crate::client_port::{ClientPort, ClientPortError, ClientRefusals};
 use crate::clock_source::ClockSource;
 use crate::config::{ClusterConfig, NodeConfig, StorageConfig};
 use crate::storage::{LogError, Opened, Storage, open_log, open_memory};
@@ -40,7 +40,11 @@ pub const REQUESTS_MAX: usize = 4096;
 /// Bytes on their way to the disk beyond which clients hear `Busy`.
 const DISK_PENDING_BYTES_MAX: u64 = 64 << 20;
 
-/// Events handled between two looks at the clock and the disk.
+/// Bytes on their way to the disk beyond which peers' values are dropped; they send
+/// them again.
+const DISK_PENDING_BYTES_LIMIT: u64 = 2 * DISK_PENDING_BYTES_MAX;
+
+/// Events, and requests, handled between two writes to the disk.
 const EVENTS_PER_TURN: usize = 64;
 
 /// A client's request, as the client port hands it over.
@@ -143,10 +147,7 @@ impl RunningNode {
             let _ = durable_sender.send(lsn);
         });
         let opened = match &options.storage {
-            StorageConfig::Memory => {
-                let now = options.clock.read();
-                open_memory(now.time_ns / 1_000_000_000, on_durable)
-            }
+            StorageConfig::Memory => open_memory(on_durable),
             StorageConfig::Log { directory } => open_log(
                 directory,
                 options.cluster.name.as_str(),
@@ -181,6 +182,7 @@ impl RunningNode {
             &options.identity,
             &options.cluster,
             asked.clone(),
+            core.client_refusals.clone(),
         )?;
         let drive = core.drive(transport.clone(), events, requests, durable, stopped);
         transport.priority_handle().spawn(drive);
@@ -275,6 +277,8 @@ struct Core {
     asked: BTreeMap<RequestId, oneshot::Sender<ClientReply>>,
     last_request: u64,
     malformed: u64,
+    values_dropped: u64,
+    client_refusals: Arc<ClientRefusals>,
     send_refused: u64,
 }
 
@@ -311,6 +315,8 @@ impl Core {
             asked: BTreeMap::new(),
             last_request: 0,
             malformed: 0,
+            values_dropped: 0,
+            client_refusals: Arc::default(),
             send_refused: 0,
         })
     }
@@ -324,23 +330,32 @@ impl Core {
         mut durable: mpsc::UnboundedReceiver<vivace_core::Lsn>,
         mut stopped: mpsc::Receiver<()>,
     ) {
+        let _abort = AbortOnPanic;
         loop {
             let wakeup = self.node.next_deadline().map(|at| self.started + at);
             tokio::select! {
                 biased;
                 _ = stopped.recv() => return,
-                Some(event) = events.recv() => {
-                    self.on_transport(&transport, event);
-                    for _ in 0..EVENTS_PER_TURN {
-                        let Ok(event) = events.try_recv() else { break };
-                        self.on_transport(&transport, event);
-                    }
-                }
                 Some(through) = durable.recv() => {
                     self.handle(&transport, Event::Durable { through });
                 }
+                Some(event) = events.recv() => self.on_transport(&transport, event),
                 Some(asked) = requests.recv() => self.on_asked(&transport, asked),
                 () = sleep_until(wakeup) => self.handle(&transport, Event::Tick),
+            }
+            // Some of each, so that a flood of one kind starves none of the others.
+            while let Ok(through) = durable.try_recv() {
+                self.handle(&transport, Event::Durable { through });
+            }
+            for _ in 0..EVENTS_PER_TURN {
+                let Ok(event) = events.try_recv() else { break };
+                self.on_transport(&transport, event);
+            }
+            for _ in 0..EVENTS_PER_TURN {
+                let Ok(asked) = requests.try_recv() else {
+                    break;
+                };
+                self.on_asked(&transport, asked);
             }
             self.storage.flush();
         }
@@ -356,6 +371,13 @@ impl Core {
                 Ok(message) => Event::Priority { from, message },
                 Err(error) => return self.on_malformed(from, &error),
             },
+            TransportEvent::Received {
+                class: TrafficClass::Bulk,
+                ..
+            } if self.storage.pending_bytes() > DISK_PENDING_BYTES_LIMIT => {
+                self.values_dropped += 1;
+                return;
+            }
             TransportEvent::Received {
                 from,
                 class: TrafficClass::Bulk,
@@ -470,6 +492,18 @@ impl Core {
         let own = [
             ("malformed messages", self.malformed),
             ("messages not sent", self.send_refused),
+            (
+                "values dropped, because the disk is behind",
+                self.values_dropped,
+            ),
+            (
+                "client port: certificates",
+                self.client_refusals.certificates(),
+            ),
+            (
+                "client port: malformed requests",
+                self.client_refusals.requests(),
+            ),
         ];
         refusals.extend(
             own.iter()
@@ -505,6 +539,19 @@ impl Core {
             backlog: core.backlog,
             refusals,
             warnings,
+        }
+    }
+}
+
+/// A core that has panicked is in no state that it could vote from, and peers must
+/// not take its open connections for life: the whole process ends.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the protocol core panicked: the process ends");
+            std::process::abort();
         }
     }
 }

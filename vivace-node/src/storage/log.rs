@@ -1,6 +1,7 @@
 //! A plain append-only log: every record once, checksummed, group-committed.
 //!
-//! Directory: `identity` (text: format, cluster, node, incarnation) and `log`. Log
+//! Directory: `identity` (text: format, cluster, node, incarnation), `lock` (held by the
+//! process that writes) and `log`. Log
 //! layout: frames of `length: u32 LE | crc32c of the payload: u32 LE | payload`,
 //! the payload being an encoded [`Record`]. Frames are replayed in order at start.
 //! It is never compacted: it grows with every write until its owner makes a new one.
@@ -22,7 +23,7 @@ use super::{OnDurable, Opened, Storage};
 const FORMAT: &str = "vivace-log-1";
 const HEADER_BYTES: usize = 8;
 
-/// Why a log was not opened. Nothing was changed.
+/// Why a log was not opened. What it holds was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The operating system refused.
@@ -64,6 +65,12 @@ pub enum LogError {
         /// Where.
         offset: u64,
     },
+    /// Another process has the log open.
+    #[error("{}: is in use by another process: stop it first", path.display())]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// The node has started 65,535 times.
     #[error("{}: no incarnation is left; replace the node", path.display())]
     Exhausted {
@@ -77,7 +84,9 @@ pub struct LogStorage {
     batch: Vec<u8>,
     last: Lsn,
     pending: Arc<AtomicU64>,
-    batches: mpsc::Sender<(Vec<u8>, Lsn)>,
+    /// None only while it is being dropped.
+    batches: Option<mpsc::Sender<(Vec<u8>, Lsn)>>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl LogStorage {
@@ -92,16 +101,19 @@ impl LogStorage {
         on_durable: OnDurable,
     ) -> Result<Opened, LogError> {
         fs::create_dir_all(directory).map_err(|source| at(directory, source))?;
+        let lock = lock(directory)?;
         let identity_path = directory.join("identity");
         let log_path = directory.join("log");
+        // A first start that ended early leaves an empty log and no identity.
+        let log_holds_records = fs::metadata(&log_path).is_ok_and(|log| log.len() > 0);
         match (identity_path.exists(), log_path.exists()) {
             (true, false) => return Err(LogError::Incomplete { path: log_path }),
-            (false, true) => {
+            (false, _) if log_holds_records => {
                 return Err(LogError::Incomplete {
                     path: identity_path,
                 });
             }
-            (true, true) | (false, false) => {}
+            (true, true) | (false, _) => {}
         }
         let earlier = read_identity(&identity_path, cluster, node)?;
         let (records, end) = match earlier {
@@ -124,7 +136,7 @@ impl LogStorage {
             .and_then(|()| file.sync_all())
             .map_err(|source| at(&log_path, source))?;
         write_identity(directory, &identity_path, cluster, node, life)?;
-        let storage = Self::start(file, end, log_path, on_durable)?;
+        let storage = Self::start(file, end, log_path, lock, on_durable)?;
         Ok(Opened {
             storage: Box::new(storage),
             incarnation: Incarnation(life),
@@ -136,6 +148,7 @@ impl LogStorage {
         mut file: File,
         end: u64,
         path: PathBuf,
+        lock: File,
         on_durable: OnDurable,
     ) -> Result<Self, LogError> {
         file.seek(SeekFrom::Start(end))
@@ -144,15 +157,20 @@ impl LogStorage {
         let pending = Arc::new(AtomicU64::new(0));
         let written = pending.clone();
         let name = path.clone();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("vivace-log".into())
-            .spawn(move || write_batches(&mut file, &path, &incoming, &written, &on_durable))
+            .spawn(move || {
+                // Held as long as anything may still be written.
+                let _lock = lock;
+                write_batches(&mut file, &path, &incoming, &written, &on_durable);
+            })
             .map_err(|source| at(&name, source))?;
         Ok(Self {
             batch: Vec::new(),
             last: Lsn::default(),
             pending,
-            batches,
+            batches: Some(batches),
+            thread: Some(thread),
         })
     }
 }
@@ -175,8 +193,10 @@ impl Storage for LogStorage {
         let batch = std::mem::take(&mut self.batch);
         self.pending
             .fetch_add(batch.len() as u64, Ordering::Relaxed);
-        // The writing thread ends only with the process.
-        let _ = self.batches.send((batch, self.last));
+        if let Some(batches) = &self.batches {
+            // The thread ends only after this, or with the process.
+            let _ = batches.send((batch, self.last));
+        }
     }
 
     fn pending_bytes(&self) -> u64 {
@@ -185,6 +205,17 @@ impl Storage for LogStorage {
 
     fn name(&self) -> &'static str {
         "log"
+    }
+}
+
+impl Drop for LogStorage {
+    /// Waits until all that was flushed is written and the directory is free.
+    fn drop(&mut self) {
+        self.batches = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported by its hook.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -222,6 +253,23 @@ fn at(path: &Path, source: io::Error) -> LogError {
     LogError::Io {
         path: path.to_owned(),
         source,
+    }
+}
+
+/// Takes the directory for this process. The kernel gives it back when the process
+/// ends, however it ends.
+fn lock(directory: &Path) -> Result<File, LogError> {
+    let path = directory.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|source| at(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(LogError::InUse { path }),
+        Err(fs::TryLockError::Error(source)) => Err(at(&path, source)),
     }
 }
 
@@ -373,6 +421,36 @@ mod tests {
             Err(LogError::Damaged { offset, .. }) => assert_eq!(offset, frame as u64),
             other => panic!("expected damage, got {other:?}"),
         }
+    }
+
+    #[test]
+    fn a_log_in_use_is_refused_and_unharmed() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        write(directory.path(), 1..=2);
+        let (mut opened, durable) = open(directory.path()).expect("opens");
+        for _ in 0..3 {
+            let second = open(directory.path()).map(|_| ());
+            assert!(matches!(second, Err(LogError::InUse { .. })), "{second:?}");
+        }
+        opened.storage.append(Lsn(1), &record(3));
+        opened.storage.flush();
+        durable.recv().expect("the log thread reports");
+        drop(opened);
+        drop(durable);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let (opened, _durable) = loop {
+            match open(directory.path()) {
+                Ok(opened) => break opened,
+                // The writing thread of the first is about to end.
+                Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+            }
+        };
+        assert_eq!(opened.records, [1, 2, 3].map(record));
+        assert_eq!(
+            opened.incarnation,
+            Incarnation(3),
+            "a refused start uses none up"
+        );
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub struct Opened {
 /// Opens a node's log, or makes it.
 ///
 /// # Errors
-/// [`LogError`]; nothing was changed.
+/// [`LogError`]; what the log holds was not changed.
 pub fn open_log(
     directory: &Path,
     cluster: &str,
@@ -53,13 +53,12 @@ pub fn open_log(
     LogStorage::open(directory, cluster, node, on_durable)
 }
 
-/// A storage that forgets all when the process ends. Its life number comes from
-/// the clock, so that two lives within 65,536 seconds never share one.
-pub fn open_memory(seconds_since_epoch: u64, on_durable: OnDurable) -> Opened {
-    let life = (seconds_since_epoch % u64::from(u16::MAX)) as u16 + 1;
+/// A storage that forgets all when the process ends. Its life number is drawn by
+/// lot: two lives of one node share it once in 65,535 times.
+pub fn open_memory(on_durable: OnDurable) -> Opened {
     Opened {
         storage: Box::new(MemoryStorage::new(on_durable)),
-        incarnation: Incarnation(life),
+        incarnation: Incarnation(rand::random_range(1..=u16::MAX)),
         records: Vec::new(),
     }
 }
