@@ -242,6 +242,12 @@ impl Operation<'_> {
                 self.on_unknown(format!("{address}: answered while asked elsewhere too"))
             }
             Ok(Ok(success)) => Judgment::Done(Ok(success)),
+            // Another attempt may yet be carried out, where this one could not be.
+            Ok(Err(failure @ Failure::Invalid { .. }))
+                if self.is_command() && self.has_rivals() =>
+            {
+                self.on_refusal(failure)
+            }
             Ok(Err(failure @ (Failure::Conflict { .. } | Failure::Invalid { .. }))) => {
                 Judgment::Done(Err(Ended::Failed(failure.into())))
             }
