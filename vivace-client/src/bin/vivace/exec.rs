@@ -49,6 +49,6 @@ async fn run<M: Spoken>(client: &Client, asked: &ExecArguments, json: bool) -> R
     match json {
         true => print_json(&json!({ name: shown.json }))?,
         false => print_bytes(&shown.text)?,
-    }
+    };
     Ok(Exit::Done)
 }

@@ -6,22 +6,31 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-/// Writes bytes. A reader who has left (`| head`) has what it wanted: no error.
-pub fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+/// Who reads the standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Somebody may.
+    There,
+    /// Nobody any more (`| head`): what goes on printing should end.
+    Gone,
+}
+
+/// Writes bytes. A reader who has left has what it wanted: no error.
+pub fn print_bytes(bytes: &[u8]) -> io::Result<Reader> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        written => written.map(|()| Reader::There),
     }
 }
 
 /// Writes text and ends its line.
-pub fn print_line(text: &str) -> io::Result<()> {
+pub fn print_line(text: &str) -> io::Result<Reader> {
     print_bytes(format!("{text}\n").as_bytes())
 }
 
 /// Writes one line of JSON.
-pub fn print_json(value: &Value) -> io::Result<()> {
+pub fn print_json(value: &Value) -> io::Result<Reader> {
     print_line(&value.to_string())
 }
 

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use vivace_client::Client;
 
 use crate::exit::{Exit, Fault};
-use crate::output::{print_bytes, print_json};
+use crate::output::{Reader, print_bytes, print_json};
 use crate::status_table::table;
 
 /// How often `--watch` asks.
@@ -20,11 +20,15 @@ const CLEAR_SCREEN: &[u8] = b"\x1b[H\x1b[2J";
 /// Shows the status once, or until Ctrl-C.
 pub async fn status(client: &Client, watch: bool, json: bool) -> Result<Exit, Fault> {
     if !watch {
-        return show(client, json, false).await;
+        return Ok(show(client, json, false).await?.0);
     }
     loop {
         tokio::select! {
-            shown = show(client, json, io::stdout().is_terminal()) => { shown?; }
+            shown = show(client, json, io::stdout().is_terminal()) => {
+                if let (exit, Reader::Gone) = shown? {
+                    return Ok(exit);
+                }
+            }
             _ = tokio::signal::ctrl_c() => return Ok(Exit::Done),
         }
         tokio::select! {
@@ -34,10 +38,10 @@ pub async fn status(client: &Client, watch: bool, json: bool) -> Result<Exit, Fa
     }
 }
 
-async fn show(client: &Client, json: bool, clear: bool) -> Result<Exit, Fault> {
+async fn show(client: &Client, json: bool, clear: bool) -> Result<(Exit, Reader), Fault> {
     let statuses = client.statuses().await;
     let any_up = statuses.iter().any(|(_, status)| status.is_ok());
-    if json {
+    let reader = if json {
         let nodes: Vec<Value> = statuses
             .iter()
             .map(|(address, status)| match status {
@@ -45,7 +49,7 @@ async fn show(client: &Client, json: bool, clear: bool) -> Result<Exit, Fault> {
                 Err(error) => json!({ "address": address.to_string(), "error": error.to_string() }),
             })
             .collect();
-        print_json(&Value::Array(nodes))?;
+        print_json(&Value::Array(nodes))?
     } else {
         let mut text = String::new();
         for (address, status) in &statuses {
@@ -59,10 +63,11 @@ async fn show(client: &Client, json: bool, clear: bool) -> Result<Exit, Fault> {
             print_bytes(CLEAR_SCREEN)?;
         }
         print_bytes(text.trim_end_matches('\n').as_bytes())?;
-        print_bytes(b"\n")?;
-    }
-    Ok(match any_up {
+        print_bytes(b"\n")?
+    };
+    let exit = match any_up {
         true => Exit::Done,
         false => Exit::Unavailable,
-    })
+    };
+    Ok((exit, reader))
 }

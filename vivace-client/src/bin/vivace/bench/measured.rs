@@ -74,6 +74,11 @@ impl Measured {
         }
     }
 
+    /// Whether any operation had a result: a run without one measured nothing.
+    pub fn any_succeeded(&self) -> bool {
+        self.kinds.values().any(|kind| !kind.latency_us.is_empty())
+    }
+
     /// Says how long operations were begun.
     pub fn took(&mut self, duration: Duration) {
         self.seconds = duration.as_secs_f64();

@@ -44,8 +44,11 @@ pub async fn bench(client: &Client, asked: &BenchArguments, json: bool) -> Resul
     match json {
         true => print_json(&measured.json(asked))?,
         false => print_bytes(measured.table().as_bytes())?,
-    }
-    Ok(Exit::Done)
+    };
+    Ok(match measured.any_succeeded() {
+        true => Exit::Done,
+        false => Exit::Unavailable,
+    })
 }
 
 /// Waits for the clients, shows how far they are, and cuts them off on Ctrl-C.
