@@ -241,7 +241,14 @@ impl Operation<'_> {
             Ok(Ok(_) | Err(Failure::Conflict { .. })) if !counts => {
                 self.on_unknown(format!("{address}: answered while asked elsewhere too"))
             }
-            Ok(Ok(success)) => Judgment::Done(Ok(success)),
+            Ok(Ok(success)) => {
+                // The first attempt's node was silent while the hedge's carried it out.
+                let first = self.running.iter().find(|(_, repeated)| !repeated);
+                if let Some(&(silent, _)) = first.filter(|_| attempt.repeated) {
+                    self.nodes.set_silent(silent, self.hedge_after);
+                }
+                Judgment::Done(Ok(success))
+            }
             // Another attempt may yet be carried out, where this one could not be.
             Ok(Err(failure @ Failure::Invalid { .. }))
                 if self.is_command() && self.has_rivals() =>

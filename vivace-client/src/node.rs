@@ -175,6 +175,12 @@ impl Node {
         self.set_down(NodeError::Leaving, RETRY_PAUSE_MAX);
     }
 
+    /// Has the node tried last for a while: it left a request unanswered that another
+    /// node carried out. A killed node's connection looks alive until it times out.
+    pub(crate) fn set_silent(&self, waited: Duration) {
+        self.set_down(NodeError::NoAnswer { waited }, RETRY_PAUSE_MAX);
+    }
+
     fn set_down(&self, error: NodeError, pause: Duration) {
         // Jitter keeps the clients of a restarted node from coming back in step.
         let pause = pause.mul_f64(rand::random_range(0.5..=1.0));

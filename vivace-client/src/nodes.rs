@@ -44,6 +44,11 @@ impl Nodes {
         self.0[index].set_leaving();
     }
 
+    /// Has the node tried last for a while: it was silent while another answered.
+    pub(crate) fn set_silent(&self, index: NodeIndex, waited: Duration) {
+        self.0[index].set_silent(waited);
+    }
+
     /// Why each node that is down is so, in words.
     pub(crate) fn causes(&self) -> String {
         let causes: Vec<_> = self
