@@ -246,14 +246,15 @@ impl Run {
     fn heal(&mut self) {
         self.healed = true;
         self.simulation.delays.disk = Spread::ms(0, 2);
+        // First, for a node that is about to crash must not.
+        let gone = self.gone.clone();
+        self.simulation.heal(&gone);
         self.simulation.set_links(healthy(self.configuration.links));
         if self.configuration.links.slowest() > SLOW {
             // What was sent over such a path, and what waits for its round trip, would
             // take longer than the time in which everything must end.
             self.simulation.reset_connections();
         }
-        let gone = self.gone.clone();
-        self.simulation.heal(&gone);
         // What trusts clocks needs a replica whose clock can be trusted.
         let containers = self.configuration.spec.containers.clone();
         for container in containers {
