@@ -105,6 +105,18 @@ fn a_wrong_configuration_is_refused_with_the_fields_name() {
         ),
         (
             "cluster.toml",
+            "error_max_us = 5000",
+            "error_max_us = 9223372036854775807",
+            &["clock.error_max_us", "at most"],
+        ),
+        (
+            "cluster.toml",
+            "backlog_bytes_max = 268435456",
+            "backlog_bytes_max = 0",
+            &["backlog_bytes_max", "at least one value"],
+        ),
+        (
+            "cluster.toml",
             "name = \"dev\"",
             "name = \"Dev!\"",
             &["name"],
@@ -204,6 +216,26 @@ fn init_refuses_a_directory_with_files_and_numbers_out_of_range() {
         assert!(stderr(&output).contains(flag), "{}", stderr(&output));
         assert!(!elsewhere.exists(), "{flag} {value} left something behind");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_start_of_a_running_node_is_refused_and_harms_nothing() {
+    let mut processes = Processes::start(1);
+    let client = processes.client('a').await;
+    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+    key.write("before").await.expect("the cluster serves");
+    for round in 0..5 {
+        let second = vivace_node(&["run", path_text(&processes.node_file(1))]);
+        assert_eq!(second.status.code(), Some(1));
+        assert!(stderr(&second).contains("in use"), "{}", stderr(&second));
+        key.write(format!("round {round}"))
+            .await
+            .expect("the first serves");
+    }
+    processes.kill(1);
+    processes.start_node(1);
+    let found = key.read().await.expect("it serves again");
+    assert_eq!(found.expect("it was acknowledged").value, "round 4");
 }
 
 #[test]
