@@ -184,10 +184,25 @@ impl Links {
         (arrived, next)
     }
 
-    /// From now on the network is another one; what is on its way arrives as it would have.
-    pub fn replace(&mut self, plan: LinkPlan) {
-        self.plan = plan;
-        self.old.extend(std::mem::take(&mut self.links));
+    /// From now on the network is another one. What waits for a link leaves at its new
+    /// rate; what left arrives as it would have. Returns what to poll, and when.
+    pub fn replace(&mut self, now: Duration, plan: LinkPlan) -> Vec<(Route, Duration)> {
+        let before = std::mem::replace(&mut self.plan, plan);
+        let mut polls = Vec::new();
+        for (route, mut lane) in std::mem::take(&mut self.links) {
+            let (from, to, class) = route;
+            let (was, is) = (before.class(from, to, class), plan.class(from, to, class));
+            let rated = lane.link.set_rate(now, is.rate);
+            rated.expect("a plan's rate is within a link's bounds");
+            polls.extend(Self::rearm(&mut lane).map(|at| (route, at)));
+            let is_same = (was.delay, was.jitter, before.loss) == (is.delay, is.jitter, plan.loss);
+            if is_same {
+                self.links.insert(route, lane);
+            } else {
+                self.old.push((route, lane));
+            }
+        }
+        polls
     }
 
     /// How long a bulk message waits until its sender notices that it was lost.

@@ -467,7 +467,9 @@ impl Simulation {
         if links.plan == plan {
             return;
         }
-        links.replace(plan);
+        for (route, at) in links.replace(self.now, plan) {
+            self.schedule(at, Happening::Poll(route));
+        }
         let pairs: Vec<_> = self.connections.keys().copied().collect();
         for (a, b, class) in pairs {
             if class == Class::Priority {
