@@ -6,7 +6,7 @@
 //! | `read` | null | the value, or null |
 //! | `write` | the value, unique within its key | null |
 //! | `execute` | a number, which a counter adds; or `{"counter": ..}`, `{"list": ..}`, `{"register": ..}` | what the command puts out; its reason, where `outcome` is `conflict` |
-//! | `read_state` | the machine's name | its state in hexadecimal digits, or null |
+//! | `read_state` | null | the machine's state in hexadecimal digits, or null |
 //!
 //! `end_ns` is null where an operation may take effect at any later time. Where it is
 //! not, and `outcome` is neither `ok` nor `conflict`, it surely took no effect.
