@@ -102,6 +102,8 @@ impl<T> Ballot<T> {
 pub struct Contention {
     /// The newest timestamp that a replica has named, and a clock may have made.
     seen: Timestamp,
+    /// When it was named (monotonic time).
+    seen_at: Duration,
     lost: u32,
     /// When the round under way began.
     began: Duration,
@@ -113,6 +115,7 @@ impl Contention {
         // Made by a broken clock, it would carry this node's timestamps along.
         if ts > self.seen && !env.is_future(container, ts) {
             self.seen = ts;
+            self.seen_at = env.now.monotonic;
         }
     }
 
@@ -121,16 +124,28 @@ impl Contention {
     pub fn next_ots(&mut self, env: &mut Env, container: &Container) -> (Timestamp, Lsn) {
         self.began = env.now.monotonic;
         let mut above = self.seen;
-        let by_clock = container.timestamps == TimestampSource::Clock;
-        if by_clock && env.clock.mode() == Mode::Clock {
-            let now = Timestamp {
-                time: env.now.clock.time_ns,
-                writer: WriterId::default(),
+        if container.timestamps == TimestampSource::Clock {
+            let time = match env.clock.mode() {
+                Mode::Clock => env.now.clock.time_ns,
+                // Others' rounds move on with their clocks during this node's back-off:
+                // what was seen before it would lose against every one of them.
+                Mode::Query => self.seen_and_since(env.now.monotonic),
             };
-            above = above.max(now);
+            let writer = WriterId::default();
+            above = above.max(Timestamp { time, writer });
         }
         env.clock
             .next_above(container.timestamps, above, &mut env.out)
+    }
+
+    fn seen_and_since(&self, now: Duration) -> u64 {
+        match self.seen {
+            Timestamp::ZERO => 0,
+            seen => {
+                let since = u64::try_from((now - self.seen_at).as_nanos()).unwrap_or(0);
+                seen.time.saturating_add(since)
+            }
+        }
     }
 
     /// A round was lost: how long to wait before the next.
