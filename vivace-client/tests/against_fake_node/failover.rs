@@ -122,19 +122,53 @@ async fn a_command_repeated_elsewhere_keeps_its_session_and_sequence() {
     assert_eq!(number(&again[0]), (session, sequence, true));
 }
 
+/// A third of the deadline that these tests set.
+const HEDGE: Duration = Duration::from_millis(333);
+
 #[tokio::test]
-async fn a_silent_node_is_hedged_for_reads_and_commands_but_not_for_writes() {
-    let (_first, second, store, client) = pair(|_, _| Action::Silence).await;
-    let container = client.container("c").deadline(Duration::from_secs(1));
+async fn a_silent_node_is_hedged_for_reads_and_tried_last_from_then_on() {
+    let (_first, second, _, client) = pair(|_, _| Action::Silence).await;
+    let object = client
+        .container("c")
+        .deadline(Duration::from_secs(1))
+        .rw("k");
     let start = Instant::now();
-    assert_eq!(container.rw("k").read().await, Ok(None));
-    assert!(start.elapsed() >= Duration::from_millis(333));
+    assert_eq!(object.read().await, Ok(None));
+    assert!(start.elapsed() >= HEDGE);
+    let start = Instant::now();
+    assert_eq!(object.read().await, Ok(None));
+    assert!(
+        start.elapsed() < HEDGE,
+        "the silent node is not asked first again"
+    );
+    assert_eq!(second.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn a_silent_node_is_hedged_for_commands() {
+    let (_first, second, store, client) = pair(|store, request| match request {
+        Request::Execute { .. } => Action::Silence,
+        request => Action::Reply(store.answer(request)),
+    })
+    .await;
+    let container = client.container("c").deadline(Duration::from_secs(1));
     let visits = container.rmw::<Counter>("visits");
     assert_eq!(visits.execute(counter::Command::Add(1)).await, Ok(1));
     assert!(number(&executes(&second)[0]).2, "a hedge is a repetition");
+    assert_eq!(store.executions(), 1);
+}
+
+#[tokio::test]
+async fn a_silent_node_is_not_hedged_for_writes() {
+    let (_first, second, _, client) = pair(|_, _| Action::Silence).await;
+    let container = client.container("c").deadline(Duration::from_secs(1));
     let write = container.rw("k").write("v").await;
     assert!(matches!(write, Err(OperationError::Unknown { .. })));
-    assert_eq!(store.executions(), 1);
+    assert_eq!(
+        second.seen().len(),
+        0,
+        "a second try would be a second write"
+    );
 }
 
 #[tokio::test]
