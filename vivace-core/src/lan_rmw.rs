@@ -192,7 +192,8 @@ impl Execute {
             }
             (Verdict::Lost, _) => {
                 self.batch.retry();
-                let until = self.contention.back_off(env, replicas);
+                let refused = matches!(self.phase, Phase::Read { .. });
+                let until = self.contention.back_off(env, replicas, refused);
                 self.phase = Phase::BackOff { until };
                 Step::Continue
             }

@@ -102,9 +102,9 @@ impl<T> Ballot<T> {
 pub struct Contention {
     /// The newest timestamp that a replica has named, and a clock may have made.
     seen: Timestamp,
-    /// When it was named (monotonic time).
-    seen_at: Duration,
     lost: u32,
+    /// Whether the round before this one was refused, and this one followed at once.
+    renewed: bool,
     /// When the round under way began.
     began: Duration,
 }
@@ -115,7 +115,6 @@ impl Contention {
         // Made by a broken clock, it would carry this node's timestamps along.
         if ts > self.seen && !env.is_future(container, ts) {
             self.seen = ts;
-            self.seen_at = env.now.monotonic;
         }
     }
 
@@ -124,34 +123,30 @@ impl Contention {
     pub fn next_ots(&mut self, env: &mut Env, container: &Container) -> (Timestamp, Lsn) {
         self.began = env.now.monotonic;
         let mut above = self.seen;
-        if container.timestamps == TimestampSource::Clock {
-            let time = match env.clock.mode() {
-                Mode::Clock => env.now.clock.time_ns,
-                // Others' rounds move on with their clocks during this node's back-off:
-                // what was seen before it would lose against every one of them.
-                Mode::Query => self.seen_and_since(env.now.monotonic),
+        let by_clock = container.timestamps == TimestampSource::Clock;
+        if by_clock && env.clock.mode() == Mode::Clock {
+            let now = Timestamp {
+                time: env.now.clock.time_ns,
+                writer: WriterId::default(),
             };
-            let writer = WriterId::default();
-            above = above.max(Timestamp { time, writer });
+            above = above.max(now);
         }
         env.clock
             .next_above(container.timestamps, above, &mut env.out)
     }
 
-    fn seen_and_since(&self, now: Duration) -> u64 {
-        match self.seen {
-            Timestamp::ZERO => 0,
-            seen => {
-                let since = u64::try_from((now - self.seen_at).as_nanos()).unwrap_or(0);
-                seen.time.saturating_add(since)
-            }
-        }
-    }
-
-    /// A round was lost: how long to wait before the next.
-    pub fn back_off(&mut self, env: &mut Env, replicas: &[NodeId]) -> Duration {
+    /// A round was lost: when the next begins. `refused`: no majority promised.
+    pub fn back_off(&mut self, env: &mut Env, replicas: &[NodeId], refused: bool) -> Duration {
         env.counters
             .count("lost: an RMW round to another coordinator");
+        // Others' rounds move on during a back-off, and a timestamp from before it is
+        // refused by an idle object too. The refusal told a newer one: waiting again
+        // would make that one old as well, for ever.
+        if refused && !self.renewed {
+            self.renewed = true;
+            return env.now.monotonic;
+        }
+        self.renewed = false;
         // A slow disk or congested bulk makes rounds longer than round trips tell.
         let round = env.rtt_max(replicas).max(env.now.monotonic - self.began);
         let base = (round / 4).max(BACK_OFF_MIN);
@@ -163,5 +158,6 @@ impl Contention {
     /// A round was won.
     pub fn won(&mut self) {
         self.lost = 0;
+        self.renewed = false;
     }
 }

@@ -484,7 +484,8 @@ impl Execute {
 
     fn lose(&mut self, env: &mut Env, container: &Container) -> Step {
         self.batch.retry();
-        let until = self.contention.back_off(env, &container.replicas);
+        let refused = matches!(self.phase, Phase::Promise { .. });
+        let until = self.contention.back_off(env, &container.replicas, refused);
         self.phase = Phase::BackOff { until };
         Step::Continue
     }
