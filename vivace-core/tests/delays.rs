@@ -2,6 +2,7 @@
 //! the protocol's description (ARCHITECTURE.md), and what travels meanwhile.
 //!
 //! δ, d and D are distinct primes, so that a sum tells which delays it is made of.
+//! The paper's Fig. 3 is at the end, counted by what `vivace-sim delays` prints.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,6 +16,7 @@ use vivace_core::client_protocol::{ClientReply, Request, Success};
 use vivace_core::cluster::{Container, Kind, TimestampSource};
 use vivace_core::machine::builtin::Counter;
 use vivace_core::message::BulkBody;
+use vivace_core::sim::delays::{Count, Sum, copies, counts};
 use vivace_core::{Class, NodeId};
 
 /// δ: in a site.
@@ -291,4 +293,84 @@ fn each_remote_site_gets_one_copy_of_a_value() {
             assert_eq!(stored, 1, "{kind:?}: node {node}");
         }
     }
+}
+
+fn counted(rows: &[Count], algorithm: &str, operation: &str) -> Sum {
+    let mut found = rows
+        .iter()
+        .filter(|row| (row.algorithm, row.operation) == (algorithm, operation));
+    match (found.next(), found.next()) {
+        (Some(row), None) => row.counted,
+        _ => panic!("one row is expected for {algorithm}, {operation}"),
+    }
+}
+
+/// Fig. 3, with §3.4.1 for the shorter read: written out here, so that neither the
+/// table nor the code can drift.
+#[test]
+fn the_published_algorithms_take_the_delays_of_the_papers_figure_3() {
+    let rows = counts();
+    let figure_3 = [
+        ("ABD", "write", Sum::of(0, 0, 2)),
+        ("ABD", "read", Sum::of(0, 0, 4)),
+        ("Alg. 1 as printed", "write", Sum::of(2, 2, 0)),
+        ("Alg. 1 as printed", "read", Sum::of(2, 4, 0)),
+        ("Alg. 1 as printed", "read, with §3.4.1", Sum::of(2, 2, 0)),
+        ("Alg. 1 as printed", "read, worst case", Sum::of(0, 5, 2)),
+        ("Alg. 2", "execute", Sum::of(0, 0, 4)),
+        ("Alg. 3 as printed", "execute", Sum::of(4, 4, 0)),
+        ("Alg. 3 as printed", "execute, worst case", Sum::of(2, 5, 2)),
+    ];
+    for (algorithm, operation, paper) in figure_3 {
+        let found = counted(&rows, algorithm, operation);
+        assert_eq!(found, paper, "{algorithm}, {operation}: {found}");
+    }
+}
+
+#[test]
+fn no_operation_here_takes_more_delays_than_the_paper_says() {
+    let rows = counts();
+    let here = [
+        ("RW here", "write", Sum::of(2, 2, 0)),
+        ("RW here", "write without a trusted clock", Sum::of(2, 4, 0)),
+        ("RW here", "read", Sum::of(2, 2, 0)),
+        ("RW here", "read, without §3.4.1", Sum::of(2, 4, 0)),
+        ("RW here", "read, worst case", Sum::of(0, 3, 1)),
+        (
+            "RW here",
+            "read, worst case, writer's site silent",
+            Sum::of(0, 3, 2),
+        ),
+        ("RMW here", "execute", Sum::of(4, 4, 0)),
+        ("RMW here", "execute, the object's first", Sum::of(2, 4, 0)),
+        ("RMW here", "execute, worst case", Sum::of(2, 5, 1)),
+        ("RMW here", "read-only command", Sum::of(2, 2, 0)),
+    ];
+    for (algorithm, operation, delays) in here {
+        let found = counted(&rows, algorithm, operation);
+        assert_eq!(found, delays, "{algorithm}, {operation}: {found}");
+    }
+    for row in &rows {
+        let Some(paper) = row.paper else { continue };
+        let most = |of: fn(&Sum) -> u32| of(&row.counted) <= of(&paper);
+        assert!(most(|s| s.locals) && most(|s| s.priorities) && most(|s| s.bulks));
+        assert_eq!(row.counted != paper, !row.why.is_empty(), "{row:?}");
+    }
+}
+
+#[test]
+fn a_link_between_sites_carries_one_copy_of_a_value_where_the_paper_sends_m_times_n() {
+    let counted: Vec<(&str, usize, usize)> = copies()
+        .iter()
+        .map(|row| (row.algorithm, row.paper, row.counted))
+        .collect();
+    assert_eq!(
+        counted,
+        [
+            ("Alg. 1 as printed", 6, 3),
+            ("Alg. 3 as printed", 6, 3),
+            ("RW here", 6, 1),
+            ("RMW here", 6, 1),
+        ]
+    );
 }

@@ -4,9 +4,10 @@
 //! [`Simulation`] is the engine: hosts, disks and a network around unchanged
 //! [`Node`](crate::Node)s. Scripted tests drive it by hand. [`swarm`] draws a whole
 //! configuration from a seed, runs it, and judges it; [`history`] and the checkers
-//! beside it judge what clients saw.
+//! beside it judge what clients saw. [`delays`] counts messages in a row.
 
 mod agenda;
+pub mod delays;
 pub mod history;
 mod host;
 mod json;

@@ -16,6 +16,7 @@ Examples:
   vivace-sim shrink 4711                                # the least that still breaks
   vivace-sim explore --mutant no-commit-wait            # finds that the checkers find it
   vivace-sim check run.jsonl                            # is it linearizable?
+  vivace-sim delays                                     # Fig. 3 of the paper, counted
 
 Exit status: 0 all is well, 1 a promise is broken, 2 the request makes no sense.";
 
@@ -40,6 +41,8 @@ pub enum Command {
         /// The history.
         file: PathBuf,
     },
+    /// Count the message delays of every operation, beside the paper's Fig. 3.
+    Delays,
 }
 
 #[derive(Args)]

@@ -10,6 +10,7 @@
 
 mod arguments;
 mod check;
+mod delays;
 mod explore;
 mod replay;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Replay(asked) => replay::replay(&asked),
         Command::Shrink(asked) => replay::shrink(&asked),
         Command::Check { file } => check::check(&file),
+        Command::Delays => delays::delays(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,35 @@
+//! The table of message delays.
+
+use vivace_core::sim::delays::{copies, counts};
+
+use crate::Fault;
+
+pub fn delays() -> Result<(), Fault> {
+    println!("δ: inside a site; d: priority, between sites; D: bulk, between sites");
+    println!("(Vivace §4.1, Fig. 2 and 3). m = 1, n = 3, a replica in each site.\n");
+    let dash = || "-".to_owned();
+    println!(
+        "{:<18} {:<38} {:<13} {:<13} why they differ",
+        "algorithm", "operation", "paper", "counted"
+    );
+    for row in counts() {
+        let paper = row.paper.map_or_else(dash, |sum| sum.to_string());
+        println!(
+            "{:<18} {:<38} {paper:<13} {:<13} {}",
+            row.algorithm, row.operation, row.counted, row.why
+        );
+    }
+    println!("\nCopies of a value over one link between sites, per write:\n");
+    println!(
+        "{:<18} {:<38} {:<13} {:<13} why they differ",
+        "algorithm", "local set, replicas at the other end", "paper", "counted"
+    );
+    for row in copies() {
+        let setting = format!("m = {}, {} replicas", row.local_set, row.replicas);
+        println!(
+            "{:<18} {setting:<38} {:<13} {:<13} {}",
+            row.algorithm, row.paper, row.counted, row.why
+        );
+    }
+    Ok(())
+}
