@@ -31,7 +31,7 @@ use crate::timestamp::Timestamp;
 use crate::value::Value;
 
 /// One read or write under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Operation {
     ticket: Ticket,
     key: Key,
@@ -41,7 +41,7 @@ pub struct Operation {
     phase: Phase,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     /// No majority can be reached; nothing has been sent.
     AwaitPeers,

@@ -14,7 +14,7 @@ use crate::operation::{unavailable, unknown};
 pub const WAITING_MAX: usize = 4096;
 
 /// What a client waits for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Wish {
     /// A command's result.
     Execute(Command),
@@ -26,7 +26,7 @@ pub enum Wish {
 }
 
 /// One waiting client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pending {
     /// What the answer will carry.
     pub request: RequestId,
@@ -72,7 +72,7 @@ impl Pending {
 }
 
 /// The clients of one object.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Batch {
     waiting: VecDeque<Pending>,
     round: Vec<(Pending, ClientReply)>,

@@ -30,7 +30,7 @@ const BULK_RETRY_REMOTE_MAX: Duration = Duration::from_secs(60);
 const BULK_RETRY_LOCAL: Duration = Duration::from_secs(2);
 
 /// One question to several nodes, repeated to each until it answers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
     /// The call's name; answers carry it.
     pub rpc: RpcId,
@@ -40,7 +40,7 @@ pub struct Call {
     waiting: Vec<Waiting>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     node: NodeId,
     repeat_at: Duration,

@@ -62,7 +62,7 @@ pub enum Mode {
 const HIGH_WATER_STEP: Duration = Duration::from_millis(500);
 
 /// Makes this node's timestamps and judges those of others.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Clock {
     writer: WriterId,
     last: u64,

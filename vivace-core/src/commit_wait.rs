@@ -16,7 +16,7 @@ const UNTRUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Waits until a trusted clock has surely passed a timestamp by E, so that a clock
 /// that runs slow can't sign a smaller one for a write that begins afterwards.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CommitWait {
     ts: Timestamp,
     check_at: Duration,

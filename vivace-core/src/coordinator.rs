@@ -24,7 +24,7 @@ use crate::vivace_rw;
 /// Operations that one node coordinates at once; more hear `Busy`.
 pub const OPERATIONS_MAX: usize = 16_384;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Operation {
     Read(vivace_rw::Read),
     Write(vivace_rw::Write),
@@ -34,7 +34,7 @@ enum Operation {
     LanExecute(lan_rmw::Execute),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Running {
     container: ContainerId,
     /// The object, where the operation is its round.
@@ -87,7 +87,7 @@ impl Operation {
 }
 
 /// All operations under way at this node.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Coordinator {
     running: BTreeMap<u64, Running>,
     rounds: BTreeMap<Key, u64>,

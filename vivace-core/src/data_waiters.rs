@@ -29,7 +29,7 @@ pub struct DataWaiter {
 }
 
 /// All questions waiting at one node.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct DataWaiters {
     by_key: BTreeMap<Key, Vec<DataWaiter>>,
     count: usize,

@@ -37,7 +37,7 @@ const RTT_UNKNOWN_LOCAL: Duration = Duration::from_millis(2);
 const TIME_MAX: u64 = i64::MAX as u64;
 
 /// Events and refusals by cause, for `status` and for the simulator's coverage marks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Counters {
     by_cause: BTreeMap<&'static str, u64>,
     /// Client operations by outcome.
@@ -57,7 +57,7 @@ impl Counters {
 }
 
 /// A small generator for jitter; its seed is an input like any other (SplitMix64).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Jitter(u64);
 
 impl Jitter {
@@ -76,6 +76,7 @@ impl Jitter {
 }
 
 /// The shared part of a node.
+#[cfg_attr(feature = "sim", derive(Clone))]
 pub struct Env {
     /// This node.
     pub me: NodeId,

@@ -14,7 +14,7 @@ use crate::record::Record;
 pub struct RequestId(pub u64);
 
 /// Something that happened to a node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Event {
     /// A client asks for an operation, and gives up at `deadline` (monotonic time).
     Request {
@@ -79,7 +79,7 @@ pub enum Class {
 }
 
 /// Something that a node's owner is to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Action {
     /// Send it to another node, ahead of all bulk.
     SendPriority {

@@ -17,7 +17,7 @@ const HEDGE_MARGIN: Duration = Duration::from_millis(10);
 const ROUND_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// One value being fetched.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fetch {
     rpc: RpcId,
     message: Message,

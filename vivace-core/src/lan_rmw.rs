@@ -30,7 +30,7 @@ use crate::timestamp::Timestamp;
 use crate::value::Value;
 
 /// The commands of one object at this coordinator, and the round they are in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Execute {
     key: Key,
     calls: Calls,
@@ -40,7 +40,7 @@ pub struct Execute {
     phase: Phase,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     /// No majority can be reached.
     AwaitPeers,
@@ -306,7 +306,7 @@ impl Execute {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Stored {
     promised: Timestamp,
     accepted: Timestamp,
@@ -316,7 +316,7 @@ struct Stored {
 }
 
 /// A node's share of all objects of Alg. 2.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Replica {
     objects: BTreeMap<Key, Stored>,
 }

@@ -43,7 +43,7 @@ const ABORTED_MAX: usize = 1024;
 /// Answers to the local set's own calls carry this operation number.
 pub const LOCAL_SET_OPERATION: u64 = 0;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct LocalCopy {
     value: Value,
     write: Option<WriteId>,
@@ -55,7 +55,7 @@ struct LocalCopy {
     takeover: Option<(Call, Votes<()>)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct UnboundCopy {
     value: Value,
     propagator: NodeId,
@@ -75,7 +75,7 @@ pub enum Sender {
 }
 
 /// Which writes of one coordinator life can't be bound here any more.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Aborted {
     below: u64,
     numbers: BTreeSet<u64>,
@@ -99,7 +99,7 @@ impl Aborted {
 }
 
 /// This node's part in the local sets of its site.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LocalSet {
     copies: BTreeMap<Key, BTreeMap<Timestamp, LocalCopy>>,
     unbound: BTreeMap<(Key, WriteId), UnboundCopy>,

@@ -31,6 +31,7 @@ use crate::vivace_rw;
 pub use status::ProtocolStatus;
 
 /// A node of the cluster as a pure state machine.
+#[cfg_attr(feature = "sim", derive(Clone))]
 pub struct Node {
     env: Env,
     rw: vivace_rw::Replica,

@@ -9,7 +9,7 @@ use crate::identity::{Incarnation, NodeId};
 use crate::message::{BulkBody, PriorityBody, Refusal, RpcId};
 
 /// Something that moves an operation on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Input {
     /// The operation begins.
     Start,
@@ -52,7 +52,7 @@ pub enum Step {
 }
 
 /// Who asked, and the names of the calls made for them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ticket {
     /// What the answer will carry.
     pub request: RequestId,
@@ -83,7 +83,7 @@ impl Ticket {
 }
 
 /// Names an operation's calls, one after the other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Calls {
     incarnation: Incarnation,
     operation: u64,

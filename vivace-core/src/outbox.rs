@@ -28,7 +28,7 @@ pub enum Message {
 const HELD_MESSAGES_MAX: usize = 65_536;
 
 /// Collects what a node does in answer to an event.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Outbox {
     me: NodeId,
     actions: Vec<Action>,

@@ -37,7 +37,7 @@ const TRANSFER_OVERHEAD_BYTES: u64 = 256;
 /// STABLE hears it when it asks.
 const STABLE_REMEMBERED: usize = 4096;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct InFlight {
     via: NodeId,
     bytes: u64,
@@ -45,7 +45,7 @@ struct InFlight {
 }
 
 /// One version on its way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Transfer {
     value: Value,
     /// RW: always. RMW: the version is chosen. Only then may it stand for older ones.
@@ -63,7 +63,7 @@ impl Transfer {
 }
 
 /// Keys in order of arrival, each once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct WaitingKeys {
     queue: VecDeque<Key>,
     members: BTreeSet<Key>,
@@ -95,7 +95,7 @@ impl WaitingKeys {
 }
 
 /// All values that this node carries to replicas.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Propagator {
     transfers: BTreeMap<Key, BTreeMap<Timestamp, Transfer>>,
     bytes: u64,

@@ -22,7 +22,7 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 const GRACE_MARGIN: Duration = Duration::from_millis(5);
 
 /// A vote of the replicas, with the grace that a rejection starts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ballot<T> {
     votes: Votes<T>,
     grace_until: Option<Duration>,
@@ -98,7 +98,7 @@ impl<T> Ballot<T> {
 }
 
 /// What a coordinator remembers of a key from round to round.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Contention {
     /// The newest timestamp that a replica has named, and a clock may have made.
     seen: Timestamp,

@@ -20,7 +20,7 @@ use crate::timestamp::Timestamp;
 use crate::value::Value;
 
 /// The commands of one object at this coordinator, and the round they are in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Execute {
     key: Key,
     calls: Calls,
@@ -41,13 +41,13 @@ struct Promise {
 /// The promises asked for again, because the base does not come: the versions that a
 /// newer round left behind are dropped everywhere, and whoever waits for one may have
 /// missed its COMMIT.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Recheck {
     ask: Call,
     ballot: Ballot<()>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "one per operation: a box would save nothing"

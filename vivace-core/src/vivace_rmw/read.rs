@@ -30,7 +30,7 @@ pub enum ReadStep {
 }
 
 /// One read-only command under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Read {
     ticket: Ticket,
     key: Key,
@@ -45,7 +45,7 @@ struct Report {
     has: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "one per operation: a box would save nothing"

@@ -16,7 +16,7 @@ use crate::record::Record;
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Object {
     promised: Timestamp,
     accepted: Timestamp,
@@ -40,7 +40,7 @@ impl Object {
 }
 
 /// A node's share of all RMW objects.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Replica {
     objects: BTreeMap<Key, Object>,
 }

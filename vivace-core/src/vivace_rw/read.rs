@@ -17,7 +17,7 @@ use crate::value::Value;
 
 /// One read under way. It changes nothing that a later operation could see as a
 /// write, so its failures are always `Unavailable`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Read {
     ticket: Ticket,
     key: Key,
@@ -32,7 +32,7 @@ struct Report {
     has: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     /// No majority can be reached; nothing has been sent.
     AwaitPeers,
@@ -64,7 +64,7 @@ enum Phase {
 const AHEAD: &str = "they name timestamps ahead of this node's clock";
 
 /// Whether a majority of replicas knows `mts` (condition C1 of §3.4.1).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "one per operation: a box would save nothing"

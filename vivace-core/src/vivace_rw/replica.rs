@@ -20,7 +20,7 @@ use crate::timestamp::Timestamp;
 use crate::value::Value;
 
 /// One object at one replica. `known >= complete.ts`, and both only grow.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Object {
     known: Timestamp,
     complete: Option<(Timestamp, Value)>,
@@ -39,7 +39,7 @@ impl Object {
 }
 
 /// A node's share of all RW objects.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Replica {
     objects: BTreeMap<Key, Object>,
 }

@@ -24,7 +24,7 @@ use crate::value::Value;
 const BIND_PATIENCE: Duration = Duration::from_millis(500);
 
 /// One write under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Write {
     ticket: Ticket,
     key: Key,
@@ -34,7 +34,7 @@ pub struct Write {
     phase: Phase,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "one per operation: a box would save nothing"

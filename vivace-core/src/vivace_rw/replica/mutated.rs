@@ -10,7 +10,7 @@ use crate::timestamp::Timestamp;
 use crate::value::Value;
 
 /// `remote_buf[key]`: values whose W-TS has not come.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RemoteBuffer(BTreeMap<Timestamp, Value>);
 
 impl super::Object {
