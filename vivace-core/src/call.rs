@@ -105,7 +105,7 @@ impl Call {
     fn class(&self) -> Class {
         match self.message {
             Message::Priority(_) => Class::Priority,
-            Message::Bulk(_) => Class::Bulk,
+            Message::Bulk(_) | Message::Stored(_) => Class::Bulk,
         }
     }
 

@@ -7,6 +7,8 @@ use crate::identity::NodeId;
 use crate::message::{BulkMessage, PriorityMessage};
 use crate::outbox::Lsn;
 use crate::record::Record;
+use crate::stored::{StoredMessage, ValueId};
+use crate::value::Value;
 
 /// Names a client's request within one node; the node's owner chooses it and
 /// never uses one twice.
@@ -60,10 +62,23 @@ pub enum Event {
         /// The time it took.
         rtt: Duration,
     },
-    /// The log is durable up to and including `through`.
+    /// Records and values are durable up to and including `through`.
     Durable {
         /// The last durable position.
         through: Lsn,
+    },
+    /// The value of an [`Action::SendStored`] is not there, or damaged: the disk has
+    /// lost it, or [`Action::ForgetValue`] overtook the load.
+    NotLoaded {
+        /// To whom the message was to go.
+        to: NodeId,
+        /// The message.
+        message: StoredMessage,
+    },
+    /// The disk has lost a value, or damaged it: found by looking through it.
+    ValueLost {
+        /// Its name.
+        id: ValueId,
     },
     /// The time that [`Node::next_deadline`](crate::Node::next_deadline) named has come.
     Tick,
@@ -94,6 +109,29 @@ pub enum Action {
         to: NodeId,
         /// What.
         message: BulkMessage,
+    },
+    /// Load its value and send it to another node, or give it to this one as
+    /// [`Event::Bulk`]; where there is no value, report [`Event::NotLoaded`].
+    SendStored {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: StoredMessage,
+    },
+    /// Store the value, and report [`Event::Durable`].
+    StoreValue {
+        /// Its position in the log.
+        lsn: Lsn,
+        /// Its name.
+        id: ValueId,
+        /// The value.
+        value: Value,
+    },
+    /// Remove the value, once all that went before is durable. Whether the removal
+    /// itself is durable does not matter.
+    ForgetValue {
+        /// Its name.
+        id: ValueId,
     },
     /// Append to the log, in order, and report [`Event::Durable`].
     Persist {

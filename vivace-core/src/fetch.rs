@@ -40,12 +40,23 @@ impl Fetch {
         ts: Timestamp,
         body: PriorityBody,
     ) -> Self {
+        let candidates = candidates(env, container, holders, ts);
+        Self::among(env, container, rpc, candidates, body)
+    }
+
+    /// Asks these, one after the other.
+    pub fn among(
+        env: &mut Env,
+        container: &Container,
+        rpc: RpcId,
+        candidates: Vec<NodeId>,
+        body: PriorityBody,
+    ) -> Self {
         let message = Message::Priority(PriorityMessage {
             rpc,
             epoch: container.epoch,
             body,
         });
-        let candidates = candidates(env, container, holders, ts);
         let mut fetch = Self {
             rpc,
             message,
@@ -115,7 +126,13 @@ impl Fetch {
     }
 }
 
-fn candidates(env: &Env, container: &Container, holders: &[NodeId], ts: Timestamp) -> Vec<NodeId> {
+/// Who may have a value of `ts`, the best first; see [`Fetch::start`].
+pub fn candidates(
+    env: &Env,
+    container: &Container,
+    holders: &[NodeId],
+    ts: Timestamp,
+) -> Vec<NodeId> {
     let by_distance = |nodes: &mut Vec<NodeId>| nodes.sort_by_key(|&node| (env.rtt(node), node));
     let mut holders = holders.to_vec();
     by_distance(&mut holders);

@@ -21,11 +21,12 @@ use crate::event::Class;
 use crate::identity::NodeId;
 use crate::key::Key;
 use crate::machine::object::Object;
-use crate::message::{BulkBody, BulkMessage, RpcId};
+use crate::message::{BulkBody, BulkMessage, Refusal, RpcId};
 use crate::operation::{Calls, Input, Step, refusal_text};
 use crate::outbox::{Lsn, Message};
 use crate::record::Record;
 use crate::round::{Ballot, Contention, Verdict};
+use crate::stored::{StoredBody, StoredValue, ValueId};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
@@ -307,10 +308,11 @@ impl Execute {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Stored {
+struct Register {
     promised: Timestamp,
     accepted: Timestamp,
-    value: Option<Value>,
+    /// None where nothing was accepted, or the disk has lost it.
+    value: Option<StoredValue>,
     /// Everything above is durable once the log is durable up to here.
     lsn: Lsn,
 }
@@ -318,7 +320,7 @@ struct Stored {
 /// A node's share of all objects of Alg. 2.
 #[derive(Clone, Debug, Default)]
 pub struct Replica {
-    objects: BTreeMap<Key, Stored>,
+    objects: BTreeMap<Key, Register>,
 }
 
 impl Replica {
@@ -348,14 +350,31 @@ impl Replica {
                 ts: ots,
             });
         }
-        let granted = ots == object.promised;
-        let body = BulkBody::LanReadAck {
-            granted,
-            promised: object.promised,
-            ts: object.accepted,
-            value: object.value.clone().filter(|_| granted),
+        let (promised, ts) = (object.promised, object.accepted);
+        let granted = ots == promised;
+        let message = match object.value {
+            Some(value) if granted => {
+                let body = StoredBody::LanReadAck { promised, ts };
+                let id = ValueId::version(key, ts);
+                Message::stored(rpc, container.epoch, body, id, value)
+            }
+            lost => {
+                let body = if granted && lost.is_none() && ts > Timestamp::ZERO {
+                    let why = Refusal::ValueMissing {};
+                    BulkBody::Refused { why }
+                } else {
+                    BulkBody::LanReadAck {
+                        granted,
+                        promised,
+                        ts,
+                        value: None,
+                    }
+                };
+                let epoch = container.epoch;
+                Message::Bulk(BulkMessage { rpc, epoch, body })
+            }
         };
-        env.answer_bulk_when_durable(object.lsn, from, rpc, container.epoch, body);
+        env.out.send_when_durable(object.lsn, from, message);
     }
 
     /// OW.
@@ -370,9 +389,14 @@ impl Replica {
     ) {
         let object = self.objects.entry(key.clone()).or_default();
         if ots >= object.promised && object.accepted != ots {
+            let id = |ts| ValueId::version(key, ts);
+            if object.value.is_some() {
+                env.out.release(id(object.accepted));
+            }
+            let value = env.out.store(id(ots), value);
             object.accepted = ots;
             object.promised = ots;
-            object.value = Some(value.clone());
+            object.value = Some(value);
             object.lsn = env.out.persist(Record::LanAccepted {
                 key: key.clone(),
                 ts: ots,
@@ -386,6 +410,22 @@ impl Replica {
         env.answer_bulk_when_durable(object.lsn, from, rpc, container.epoch, body);
     }
 
+    /// Whether the accepted value is that of `ts`.
+    pub fn holds(&self, key: &Key, ts: Timestamp) -> bool {
+        let object = self.objects.get(key);
+        object.is_some_and(|object| object.accepted == ts && object.value.is_some())
+    }
+
+    /// The disk has lost the value of `ts`: until the next is accepted, this replica
+    /// can tell nobody what to build on.
+    pub fn lose(&mut self, key: &Key, ts: Timestamp) {
+        if let Some(object) = self.objects.get_mut(key)
+            && object.accepted == ts
+        {
+            object.value = None;
+        }
+    }
+
     /// Takes over a durable promise.
     pub fn recover_promised(&mut self, key: Key, ts: Timestamp) {
         let object = self.objects.entry(key).or_default();
@@ -393,7 +433,7 @@ impl Replica {
     }
 
     /// Takes over a durable acceptance.
-    pub fn recover_accepted(&mut self, key: Key, ts: Timestamp, value: Value) {
+    pub fn recover_accepted(&mut self, key: Key, ts: Timestamp, value: StoredValue) {
         let object = self.objects.entry(key).or_default();
         if ts > object.accepted {
             object.accepted = ts;

@@ -36,10 +36,12 @@ mod outbox;
 mod propagation;
 pub mod quorum;
 pub mod record;
+mod repair;
 mod round;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod status;
+pub mod stored;
 mod timestamp;
 mod value;
 mod vivace_rmw;

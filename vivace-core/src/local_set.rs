@@ -17,11 +17,12 @@ use crate::env::Env;
 use crate::event::Class;
 use crate::identity::{Incarnation, NodeId};
 use crate::key::Key;
-use crate::message::{BulkBody, CopyTag, PriorityBody, Propagation, Refusal, RpcId, WriteId};
-use crate::outbox::Lsn;
+use crate::message::{CopyTag, PriorityBody, Propagation, Refusal, RpcId, WriteId};
+use crate::outbox::{Lsn, Message};
 use crate::propagation::Propagator;
 use crate::quorum::{Tally, Votes};
 use crate::record::Record;
+use crate::stored::{StoredBody, StoredValue, ValueId};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
@@ -45,7 +46,8 @@ pub const LOCAL_SET_OPERATION: u64 = 0;
 
 #[derive(Clone, Debug)]
 struct LocalCopy {
-    value: Value,
+    value: StoredValue,
+    /// Whose it was before it had a timestamp; the value is filed under that then.
     write: Option<WriteId>,
     safe: bool,
     lsn: Lsn,
@@ -57,11 +59,18 @@ struct LocalCopy {
 
 #[derive(Clone, Debug)]
 struct UnboundCopy {
-    value: Value,
+    value: StoredValue,
     propagator: NodeId,
     lsn: Lsn,
     check_at: Duration,
     abort: Option<(Call, Votes<Option<Timestamp>>)>,
+}
+
+impl LocalCopy {
+    /// What the value of this copy at `ts` is filed under.
+    fn tag(&self, ts: Timestamp) -> CopyTag {
+        self.write.map_or(CopyTag::Bound(ts), CopyTag::Unbound)
+    }
 }
 
 /// Who sends W-LOCAL.
@@ -168,10 +177,15 @@ impl LocalSet {
         if full && sender == Sender::Coordinator {
             return Err(Refusal::Overloaded {});
         }
+        let id = ValueId {
+            key: key.clone(),
+            tag,
+        };
+        let value = env.out.store(id, value);
         let record = Record::LocalCopy {
             key: key.clone(),
             tag,
-            value: value.clone(),
+            value,
         };
         let lsn = env.out.persist(record);
         let patience = match tag {
@@ -179,6 +193,7 @@ impl LocalSet {
             CopyTag::Unbound(_) => UNBOUND_PATIENCE,
         };
         self.insert(
+            env,
             key,
             tag,
             propagator,
@@ -189,12 +204,14 @@ impl LocalSet {
         Ok(lsn)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of a copy")]
     fn insert(
         &mut self,
+        env: &mut Env,
         key: &Key,
         tag: CopyTag,
         propagator: NodeId,
-        value: Value,
+        value: StoredValue,
         lsn: Lsn,
         check_at: Duration,
     ) {
@@ -209,10 +226,10 @@ impl LocalSet {
                     check_at,
                     takeover: None,
                 };
-                self.insert_bound(key, ts, copy);
+                self.insert_bound(env, key, ts, copy);
             }
             CopyTag::Unbound(write) => {
-                self.copy_bytes += value.len() as u64;
+                self.copy_bytes += value.bytes();
                 self.wake_at(check_at);
                 let copy = UnboundCopy {
                     value,
@@ -228,16 +245,19 @@ impl LocalSet {
 
     /// Two copies of one version may come together: a sibling's, that carries the
     /// timestamp, and the coordinator's, that is bound to it.
-    fn insert_bound(&mut self, key: &Key, ts: Timestamp, copy: LocalCopy) {
+    fn insert_bound(&mut self, env: &mut Env, key: &Key, ts: Timestamp, copy: LocalCopy) {
         self.wake_at(copy.check_at);
-        self.copy_bytes += copy.value.len() as u64;
+        self.copy_bytes += copy.value.bytes();
         let replaced = self.copies.entry(key.clone()).or_default().insert(ts, copy);
-        self.copy_bytes -= replaced.map_or(0, |copy| copy.value.len() as u64);
+        if let Some(replaced) = replaced {
+            self.copy_bytes -= replaced.value.bytes();
+            release(env, key, replaced.tag(ts));
+        }
     }
 
     fn take_unbound(&mut self, key: &Key, write: WriteId) -> Option<UnboundCopy> {
         let copy = self.unbound.remove(&(key.clone(), write))?;
-        self.copy_bytes -= copy.value.len() as u64;
+        self.copy_bytes -= copy.value.bytes();
         Some(copy)
     }
 
@@ -307,7 +327,7 @@ impl LocalSet {
             check_at: env.now.monotonic + PATIENCE,
             takeover: None,
         };
-        self.insert_bound(key, ts, copy);
+        self.insert_bound(env, key, ts, copy);
         Some(lsn)
     }
 
@@ -346,8 +366,8 @@ impl LocalSet {
         copy.safe = true;
         copy.propagator = env.me;
         copy.takeover = None;
-        let value = copy.value.clone();
-        self.propagator.start(env, container, key, ts, value, true);
+        let source = (copy.tag(ts), copy.value);
+        self.propagator.start(env, container, key, ts, source, true);
     }
 
     /// STABLE: a majority of replicas holds `ts`. RW: copies up to it may go.
@@ -376,11 +396,12 @@ impl LocalSet {
         versions.retain(|&ts, copy| {
             let keep = !drops(ts);
             if !keep {
-                *bytes -= copy.value.len() as u64;
+                *bytes -= copy.value.bytes();
                 env.out.persist(Record::LocalDropped {
                     key: key.clone(),
                     ts,
                 });
+                release(env, key, copy.tag(ts));
             }
             keep
         });
@@ -391,29 +412,24 @@ impl LocalSet {
 
     /// A copy that answers R-DATA (RW): exactly the one asked for, or a newer one
     /// that is safe; an unsafe one may be lost after a reader has returned it.
-    pub fn find_rw(&self, key: &Key, at_least: Timestamp) -> Option<(Timestamp, Value, Lsn)> {
+    pub fn find_rw(&self, key: &Key, at_least: Timestamp) -> Option<Found> {
         let versions = self.copies.get(key)?;
         versions
             .range(at_least..)
             .rev()
             .find(|(ts, copy)| **ts == at_least || copy.safe)
-            .map(|(&ts, copy)| (ts, copy.value.clone(), copy.lsn))
+            .map(|(&ts, copy)| Found::copy(ts, copy))
     }
 
     /// A copy that answers OR-DATA (RMW): any version in the range. It may not be
     /// safe; whoever builds on it makes all of it safe again in its own version.
-    pub fn find_rmw(
-        &self,
-        key: &Key,
-        at_least: Timestamp,
-        below: Timestamp,
-    ) -> Option<(Timestamp, Value, Lsn)> {
+    pub fn find_rmw(&self, key: &Key, at_least: Timestamp, below: Timestamp) -> Option<Found> {
         let versions = self.copies.get(key)?;
         if at_least >= below {
             return None;
         }
         let (&ts, copy) = versions.range(at_least..below).next()?;
-        Some((ts, copy.value.clone(), copy.lsn))
+        Some(Found::copy(ts, copy))
     }
 
     /// Answers a sibling that wonders whether a copy is looked after.
@@ -463,14 +479,17 @@ impl LocalSet {
         env.counters
             .count("taken over: a value that nobody carried");
         let members = container.local_set(env.site);
-        let body = BulkBody::WriteLocal {
-            key: key.clone(),
-            tag: CopyTag::Bound(ts),
+        let body = StoredBody::WriteLocal {
+            ts,
             propagator: env.me,
-            value: copy.value.clone(),
+        };
+        let id = ValueId {
+            key: key.clone(),
+            tag: copy.tag(ts),
         };
         copy.propagator = env.me;
-        let call = Call::bulk(env, container, rpc, members, body);
+        let message = Message::stored(rpc, container.epoch, body, id, copy.value);
+        let call = Call::start(env, rpc, members, message, Lsn::default());
         copy.takeover = Some((call, Votes::new(members.len())));
     }
 
@@ -510,17 +529,17 @@ impl LocalSet {
                             if votes.tally() == Tally::Reached {
                                 copy.takeover = None;
                                 copy.safe = true;
-                                safe = Some((key.clone(), ts, copy.value.clone()));
+                                safe = Some((key.clone(), ts, (copy.tag(ts), copy.value)));
                             }
                         }
                     }
                 }
-                if let Some((key, ts, value)) = safe
+                if let Some((key, ts, source)) = safe
                     && let Some(container) = cluster.container(key.container)
                 {
                     let settled = container.kind == Kind::Rw;
                     self.propagator
-                        .start(env, container, &key, ts, value, settled);
+                        .start(env, container, &key, ts, source, settled);
                 }
             }
             PriorityBody::AbortAck { bound } => self.on_abort_ack(env, from, rpc, *bound),
@@ -547,6 +566,7 @@ impl LocalSet {
                 self.bind(env, &key, write, ts);
             } else if reached {
                 self.take_unbound(&key, write);
+                release(env, &key, CopyTag::Unbound(write));
                 env.out.persist(Record::LocalGivenUp { key, write });
             }
         }
@@ -650,8 +670,9 @@ impl LocalSet {
     }
 
     /// Takes over a durable copy; it is looked after soon.
-    pub fn recover_copy(&mut self, env: &Env, key: &Key, tag: CopyTag, value: Value) {
+    pub fn recover_copy(&mut self, env: &mut Env, key: &Key, tag: CopyTag, value: StoredValue) {
         self.insert(
+            env,
             key,
             tag,
             env.me,
@@ -662,7 +683,7 @@ impl LocalSet {
     }
 
     /// Takes over a durable binding.
-    pub fn recover_bound(&mut self, env: &Env, key: &Key, write: WriteId, ts: Timestamp) {
+    pub fn recover_bound(&mut self, env: &mut Env, key: &Key, write: WriteId, ts: Timestamp) {
         if let Some(unbound) = self.take_unbound(key, write) {
             self.recover_copy(env, key, CopyTag::Bound(ts), unbound.value);
             if let Some(copy) = self.copies.get_mut(key).and_then(|v| v.get_mut(&ts)) {
@@ -692,7 +713,80 @@ impl LocalSet {
         if let Some(versions) = self.copies.get_mut(key)
             && let Some(copy) = versions.remove(&ts)
         {
-            self.copy_bytes -= copy.value.len() as u64;
+            self.copy_bytes -= copy.value.bytes();
         }
     }
+
+    /// Whether a copy, or a value on its way to replicas, is filed under `id`.
+    pub fn refers_to(&self, id: &ValueId) -> bool {
+        let mut copies = self.copies.get(&id.key).into_iter().flatten();
+        copies.any(|(&ts, copy)| copy.tag(ts) == id.tag)
+            || self.propagator.refers_to(id)
+            || match id.tag {
+                CopyTag::Unbound(write) => self.unbound.contains_key(&(id.key.clone(), write)),
+                CopyTag::Bound(_) => false,
+            }
+    }
+
+    /// The disk has lost a value: its copy is none any more, and a sibling's takes
+    /// its place.
+    pub fn lose(&mut self, env: &mut Env, id: &ValueId) {
+        if let CopyTag::Unbound(write) = id.tag {
+            self.take_unbound(&id.key, write);
+        }
+        if let Some(versions) = self.copies.get_mut(&id.key) {
+            let bytes = &mut self.copy_bytes;
+            versions.retain(|&ts, copy| {
+                let keep = copy.tag(ts) != id.tag;
+                if !keep {
+                    *bytes -= copy.value.bytes();
+                }
+                keep
+            });
+            if versions.is_empty() {
+                self.copies.remove(&id.key);
+            }
+        }
+        self.propagator.lose(env, id);
+    }
+}
+
+/// A local copy that answers a question for a value.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// The version.
+    pub ts: Timestamp,
+    /// What its value is filed under.
+    pub tag: CopyTag,
+    /// What is kept of the value.
+    pub value: StoredValue,
+    /// It is durable once the log is durable up to here.
+    pub lsn: Lsn,
+}
+
+impl Found {
+    /// A version that a replica holds.
+    pub fn version((ts, value, lsn): (Timestamp, StoredValue, Lsn)) -> Self {
+        let tag = CopyTag::Bound(ts);
+        Self {
+            ts,
+            tag,
+            value,
+            lsn,
+        }
+    }
+
+    fn copy(ts: Timestamp, copy: &LocalCopy) -> Self {
+        Self {
+            ts,
+            tag: copy.tag(ts),
+            value: copy.value,
+            lsn: copy.lsn,
+        }
+    }
+}
+
+fn release(env: &mut Env, key: &Key, tag: CopyTag) {
+    let key = key.clone();
+    env.out.release(ValueId { key, tag });
 }

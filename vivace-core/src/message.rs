@@ -83,6 +83,8 @@ bounded_enum! {
         5 => NotBindable {},
         /// A bounded queue of this node is full; later it may not be.
         6 => Overloaded {},
+        /// The node's disk lost the value that the answer needs.
+        7 => ValueMissing {},
     }
 }
 
@@ -283,7 +285,7 @@ pub const PRIORITY_MESSAGE_BYTES_MAX: usize = PriorityMessage::BYTES_MAX;
 const _: () = assert!(PRIORITY_MESSAGE_BYTES_MAX <= 400);
 
 /// What a local copy is filed under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum CopyTag {
     /// The write's timestamp is known.
     Bound(Timestamp),

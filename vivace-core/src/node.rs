@@ -7,6 +7,7 @@ mod roles;
 mod serve_bulk;
 mod serve_priority;
 mod status;
+mod stored_values;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::local_set::LocalSet;
 use crate::machine::Machines;
 use crate::outbox::Message;
 use crate::record::Record;
+use crate::repair::Repairs;
 use crate::vivace_rmw;
 use crate::vivace_rw;
 
@@ -39,6 +41,7 @@ pub struct Node {
     lan: lan_rmw::Replica,
     local: LocalSet,
     waiters: DataWaiters,
+    repairs: Repairs,
     coordinator: Coordinator,
 }
 
@@ -71,6 +74,7 @@ impl Node {
             lan: Default::default(),
             local: LocalSet::default(),
             waiters: DataWaiters::default(),
+            repairs: Repairs::default(),
             coordinator: Coordinator::default(),
         })
     }
@@ -114,10 +118,10 @@ impl Node {
             Record::Version { key, ts, value } => self.rmw.recover_version(key, ts, value),
             Record::LanAccepted { key, ts, value } => self.lan.recover_accepted(key, ts, value),
             Record::LocalCopy { key, tag, value } => {
-                self.local.recover_copy(&self.env, &key, tag, value);
+                self.local.recover_copy(&mut self.env, &key, tag, value);
             }
             Record::LocalBound { key, write, ts } => {
-                self.local.recover_bound(&self.env, &key, write, ts);
+                self.local.recover_bound(&mut self.env, &key, write, ts);
             }
             Record::LocalAborted { write, .. } => self.local.recover_aborted(write),
             Record::LocalGivenUp { key, write } => self.local.recover_given_up(&key, write),
@@ -161,10 +165,13 @@ impl Node {
             }
             Event::RoundTrip { node, rtt } => self.env.set_rtt(node, rtt),
             Event::Durable { through } => self.env.out.on_durable(through),
+            Event::NotLoaded { to, message } => self.on_not_loaded(to, message),
+            Event::ValueLost { id } => self.on_value_lost(&id),
             Event::Tick => {}
         }
         self.drain_loopback();
         self.run_timers();
+        self.forget_released();
         self.env.out.take_actions()
     }
 
@@ -174,6 +181,7 @@ impl Node {
             match message {
                 Message::Priority(message) => self.on_priority(me, message),
                 Message::Bulk(message) => self.on_bulk(me, message),
+                Message::Stored(_) => unreachable!("a stored value is loaded outside"),
             }
         }
     }
@@ -182,6 +190,7 @@ impl Node {
         self.coordinator.on_tick(&mut self.env);
         self.local.on_tick(&mut self.env);
         self.waiters.on_tick(self.env.now.monotonic);
+        self.repairs.on_tick(&mut self.env);
         self.drain_loopback();
     }
 
@@ -191,6 +200,7 @@ impl Node {
             self.coordinator.next_wakeup(),
             self.local.next_wakeup(),
             self.waiters.next_wakeup(),
+            self.repairs.next_wakeup(),
         ];
         parts.into_iter().flatten().min()
     }
@@ -205,5 +215,8 @@ impl Node {
         self.env.set_peer(node, class, true);
         self.coordinator.on_peer_up(&mut self.env, node, class);
         self.local.on_peer_up(&mut self.env, node, class);
+        if class == Class::Priority {
+            self.repairs.on_peer_up(&mut self.env, node);
+        }
     }
 }

@@ -129,6 +129,7 @@ pub fn refusal_text(why: &Refusal) -> String {
         ),
         Refusal::NotBindable {} => "the value was given up in the meantime".into(),
         Refusal::Overloaded {} => "replicas are overloaded".into(),
+        Refusal::ValueMissing {} => "replicas' disks lost the value".into(),
     }
 }
 

@@ -1,13 +1,15 @@
 //! What leaves a node, and when: nothing that tells of a change leaves before the
 //! change is durable (DESIGN §6).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::client_protocol::ClientReply;
 use crate::event::{Action, RequestId};
-use crate::identity::NodeId;
-use crate::message::{BulkMessage, PriorityMessage};
+use crate::identity::{Epoch, NodeId};
+use crate::message::{BulkMessage, PriorityMessage, RpcId};
 use crate::record::Record;
+use crate::stored::{StoredBody, StoredMessage, StoredValue, ValueId};
+use crate::value::Value;
 
 /// A position in the node's log of durable changes; the first record is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +22,30 @@ pub enum Message {
     Priority(PriorityMessage),
     /// Behind.
     Bulk(BulkMessage),
+    /// Behind, with a value that is loaded as it leaves.
+    Stored(StoredMessage),
+}
+
+impl Message {
+    /// A bulk message with the value of `id`. A tombstone is at hand.
+    pub fn stored(
+        rpc: RpcId,
+        epoch: Epoch,
+        body: StoredBody,
+        id: ValueId,
+        value: StoredValue,
+    ) -> Self {
+        let message = StoredMessage {
+            rpc,
+            epoch,
+            body,
+            value: id,
+        };
+        match value {
+            StoredValue::Tombstone => Self::Bulk(message.with(Value::Tombstone)),
+            StoredValue::Bytes(_) => Self::Stored(message),
+        }
+    }
 }
 
 /// At this many messages held back by an unfinished disk write, the node takes no
@@ -38,6 +64,7 @@ pub struct Outbox {
     dropped: u64,
     last: Lsn,
     durable: Lsn,
+    released: BTreeSet<ValueId>,
 }
 
 impl Outbox {
@@ -52,6 +79,7 @@ impl Outbox {
             dropped: 0,
             last: Lsn::default(),
             durable: Lsn::default(),
+            released: BTreeSet::new(),
         }
     }
 
@@ -65,13 +93,41 @@ impl Outbox {
         self.last
     }
 
+    /// Asks for `value` to be stored under `id`, ahead of the record that speaks of it.
+    pub fn store(&mut self, id: ValueId, value: Value) -> StoredValue {
+        let stored = StoredValue::from(&value);
+        if stored != StoredValue::Tombstone {
+            self.last.0 += 1;
+            self.actions.push(Action::StoreValue {
+                lsn: self.last,
+                id,
+                value,
+            });
+        }
+        stored
+    }
+
+    /// One part of the node needs the value of `id` no more; others may.
+    pub fn release(&mut self, id: ValueId) {
+        self.released.insert(id);
+    }
+
+    /// The values that were released, of which those that nobody else needs are to
+    /// be passed to [`Outbox::forget`].
+    pub fn take_released(&mut self) -> BTreeSet<ValueId> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// Nobody needs the value of `id` any more.
+    pub fn forget(&mut self, id: ValueId) {
+        self.actions.push(Action::ForgetValue { id });
+    }
+
     /// Sends now.
     pub fn send(&mut self, to: NodeId, message: Message) {
-        if to == self.me {
-            self.loopback.push_back(message);
-            return;
-        }
         self.actions.push(match message {
+            Message::Stored(message) => Action::SendStored { to, message },
+            message if to == self.me => return self.loopback.push_back(message),
             Message::Priority(message) => Action::SendPriority { to, message },
             Message::Bulk(message) => Action::SendBulk { to, message },
         });

@@ -12,11 +12,11 @@ use crate::env::Env;
 use crate::event::Class;
 use crate::identity::{NodeId, SiteId};
 use crate::key::Key;
-use crate::message::{BulkBody, BulkMessage, PriorityBody, RpcId};
-use crate::outbox::Message;
+use crate::message::{CopyTag, PriorityBody, RpcId};
+use crate::outbox::{Message, Outbox};
 use crate::quorum::majority;
+use crate::stored::{StoredBody, StoredValue, ValueId};
 use crate::timestamp::Timestamp;
-use crate::value::Value;
 
 /// Bytes of values that may be on their way to one site at once; what exceeds it
 /// waits here, where newer values of the same key can take its place.
@@ -47,7 +47,9 @@ struct InFlight {
 /// One version on its way.
 #[derive(Clone, Debug)]
 struct Transfer {
-    value: Value,
+    /// What the value is filed under.
+    tag: CopyTag,
+    value: StoredValue,
     /// RW: always. RMW: the version is chosen. Only then may it stand for older ones.
     settled: bool,
     stable: bool,
@@ -57,8 +59,15 @@ struct Transfer {
 }
 
 impl Transfer {
+    fn id(&self, key: &Key) -> ValueId {
+        ValueId {
+            key: key.clone(),
+            tag: self.tag,
+        }
+    }
+
     fn bytes(&self) -> u64 {
-        self.value.len() as u64 + TRANSFER_OVERHEAD_BYTES
+        self.value.bytes() + TRANSFER_OVERHEAD_BYTES
     }
 }
 
@@ -156,7 +165,7 @@ impl Propagator {
         }
     }
 
-    /// Carries `value` to all replicas. Settled versions take the place of older
+    /// Carries a stored value to all replicas. Settled versions take the place of older
     /// ones that are not yet on their way.
     pub fn start(
         &mut self,
@@ -164,7 +173,7 @@ impl Propagator {
         container: &Container,
         key: &Key,
         ts: Timestamp,
-        value: Value,
+        (tag, value): (CopyTag, StoredValue),
         settled: bool,
     ) {
         let versions = self.transfers.entry(key.clone()).or_default();
@@ -172,6 +181,7 @@ impl Propagator {
             Some(transfer) => transfer.settled |= settled,
             None => {
                 let transfer = Transfer {
+                    tag,
                     value,
                     settled,
                     stable: false,
@@ -184,7 +194,7 @@ impl Propagator {
                 versions.insert(ts, transfer);
             }
         }
-        self.remove_finished(container, key);
+        self.remove_finished(&mut env.out, container, key);
         self.pump(env, container, key);
     }
 
@@ -232,7 +242,7 @@ impl Propagator {
                 env.send_priority(node, RpcId::NONE, container.epoch, body);
             }
         }
-        self.remove_finished(container, key);
+        self.remove_finished(&mut env.out, container, key);
         self.pump(env, container, key);
         if let Some(site) = env.cluster.site_of(from) {
             self.pump_waiting(env, site);
@@ -240,7 +250,7 @@ impl Propagator {
     }
 
     /// A later version is chosen: unsettled older ones need go nowhere any more.
-    pub fn on_chosen(&mut self, env: &Env, key: &Key, chosen: Timestamp) {
+    pub fn on_chosen(&mut self, env: &mut Env, key: &Key, chosen: Timestamp) {
         let Some(versions) = self.transfers.get_mut(key) else {
             return;
         };
@@ -253,6 +263,7 @@ impl Propagator {
             if let Some(transfer) = versions.remove(&ts) {
                 self.bytes -= transfer.bytes();
                 self.count -= 1;
+                env.out.release(transfer.id(key));
                 for flight in transfer.in_flight.into_values() {
                     release(&mut self.in_flight_bytes, &env.cluster, Some(flight));
                 }
@@ -263,9 +274,39 @@ impl Propagator {
         }
     }
 
+    /// Whether a value filed under `id` is on its way.
+    pub fn refers_to(&self, id: &ValueId) -> bool {
+        let versions = self.transfers.get(&id.key);
+        versions.is_some_and(|versions| versions.values().any(|t| t.tag == id.tag))
+    }
+
+    /// The disk has lost the value of `id`: this node can carry it no further.
+    pub fn lose(&mut self, env: &mut Env, id: &ValueId) {
+        let Some(versions) = self.transfers.get_mut(&id.key) else {
+            return;
+        };
+        let lost: Vec<Timestamp> = versions
+            .iter()
+            .filter(|(_, transfer)| transfer.tag == id.tag)
+            .map(|(&ts, _)| ts)
+            .collect();
+        for ts in lost {
+            if let Some(transfer) = versions.remove(&ts) {
+                self.bytes -= transfer.bytes();
+                self.count -= 1;
+                for flight in transfer.in_flight.into_values() {
+                    release(&mut self.in_flight_bytes, &env.cluster, Some(flight));
+                }
+            }
+        }
+        if versions.is_empty() {
+            self.transfers.remove(&id.key);
+        }
+    }
+
     /// Drops versions that all replicas hold, and superseded ones that are not on
     /// their way. A transfer under way is never cut: its bytes are half paid for.
-    fn remove_finished(&mut self, container: &Container, key: &Key) {
+    fn remove_finished(&mut self, out: &mut Outbox, container: &Container, key: &Key) {
         let Some(versions) = self.transfers.get_mut(key) else {
             return;
         };
@@ -282,6 +323,7 @@ impl Propagator {
             if !keep {
                 *bytes -= transfer.bytes();
                 *count -= 1;
+                out.release(transfer.id(key));
             }
             keep
         });
@@ -373,7 +415,7 @@ impl Propagator {
         let cluster = env.cluster.clone();
         for key in keys {
             if let Some(container) = cluster.container(key.container) {
-                self.remove_finished(container, &key);
+                self.remove_finished(&mut env.out, container, &key);
                 self.pump(env, container, &key);
             }
         }
@@ -453,21 +495,14 @@ fn send_copy(
         };
         transfer.in_flight.insert(node, flight);
     }
-    let body = BulkBody::WriteRemote {
-        key: key.clone(),
+    let body = StoredBody::WriteRemote {
         ts,
         propagator: env.me,
         relay: relay.to_vec(),
-        value: transfer.value.clone(),
     };
-    env.out.send(
-        head,
-        Message::Bulk(BulkMessage {
-            rpc: RpcId::NONE,
-            epoch: container.epoch,
-            body,
-        }),
-    );
+    let (id, value) = (transfer.id(key), transfer.value);
+    let message = Message::stored(RpcId::NONE, container.epoch, body, id, value);
+    env.out.send(head, message);
 }
 
 fn release(

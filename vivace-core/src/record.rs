@@ -4,8 +4,8 @@ use bincode::{Decode, Encode};
 
 use crate::key::Key;
 use crate::message::{CopyTag, WriteId};
+use crate::stored::StoredValue;
 use crate::timestamp::Timestamp;
-use crate::value::Value;
 
 /// One durable change of a node's state. Replaying all of them in order restores it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -28,8 +28,8 @@ pub enum Record {
         key: Key,
         /// Its timestamp.
         ts: Timestamp,
-        /// Its value.
-        value: Value,
+        /// What is kept of its value.
+        value: StoredValue,
     },
     /// RMW: the replica refuses smaller timestamps.
     Promised {
@@ -58,8 +58,8 @@ pub enum Record {
         key: Key,
         /// The version.
         ts: Timestamp,
-        /// Its value.
-        value: Value,
+        /// What is kept of its value.
+        value: StoredValue,
     },
     /// Alg. 2: the replica accepted this value.
     LanAccepted {
@@ -67,8 +67,8 @@ pub enum Record {
         key: Key,
         /// Its timestamp.
         ts: Timestamp,
-        /// The value.
-        value: Value,
+        /// What is kept of its value.
+        value: StoredValue,
     },
     /// The local set's copy of a value on its way out.
     LocalCopy {
@@ -76,8 +76,8 @@ pub enum Record {
         key: Key,
         /// Its timestamp, or whose it is.
         tag: CopyTag,
-        /// The value.
-        value: Value,
+        /// What is kept of its value.
+        value: StoredValue,
     },
     /// The unbound copy of `write` has this timestamp.
     LocalBound {

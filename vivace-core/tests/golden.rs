@@ -14,6 +14,7 @@ use vivace_core::message::{
     WriteId,
 };
 use vivace_core::record::Record;
+use vivace_core::stored::StoredValue;
 use vivace_core::{
     Blob, ContainerId, Epoch, Incarnation, Key, KeyName, NodeId, Timestamp, Value, WriterId,
 };
@@ -48,6 +49,7 @@ fn value() -> Value {
     Value::from(Bytes::from_static(b"abc"))
 }
 
+const STORED: &[u8] = &[1, 251, 44, 1];
 const VALUE: &[u8] = b"\x01\x03abc";
 
 fn rpc() -> RpcId {
@@ -463,9 +465,9 @@ fn the_records_of_the_log() {
         &Record::Complete {
             key: key(),
             ts: ts(),
-            value: value(),
+            value: StoredValue::Bytes(300),
         },
-        &[&[2], KEY, TS, VALUE],
+        &[&[2], KEY, TS, STORED],
     );
     golden(
         &Record::Promised {
@@ -492,25 +494,25 @@ fn the_records_of_the_log() {
         &Record::Version {
             key: key(),
             ts: ts(),
-            value: value(),
+            value: StoredValue::Bytes(300),
         },
-        &[&[6], KEY, TS, VALUE],
+        &[&[6], KEY, TS, STORED],
     );
     golden(
         &Record::LanAccepted {
             key: key(),
             ts: ts(),
-            value: value(),
+            value: StoredValue::Bytes(300),
         },
-        &[&[7], KEY, TS, VALUE],
+        &[&[7], KEY, TS, STORED],
     );
     golden(
         &Record::LocalCopy {
             key: key(),
             tag: CopyTag::Unbound(write()),
-            value: value(),
+            value: StoredValue::Bytes(300),
         },
-        &[&[8], KEY, &[1], WRITE, VALUE],
+        &[&[8], KEY, &[1], WRITE, STORED],
     );
     golden(
         &Record::LocalBound {

@@ -8,7 +8,7 @@
 //! thread vivace-log        the disk, where there is one
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,12 +18,13 @@ use vivace_core::client_protocol::{ClientReply, Failure, Request, Success};
 use vivace_core::clock::Now;
 use vivace_core::machine::Machines;
 use vivace_core::status::{LinkStatus, NodeStatus, PeerStatus};
+use vivace_core::stored::StoredMessage;
 use vivace_core::{Action, Class, Event, NodeId, RequestId, codec, message};
 
 use crate::client_port::{ClientPort, ClientPortError, ClientRefusals};
 use crate::clock_source::ClockSource;
 use crate::config::{ClusterConfig, NodeConfig, StorageConfig};
-use crate::storage::{LogError, Opened, Storage, open_log, open_memory};
+use crate::storage::{Entry, LogError, Opened, Storage, open_log, open_memory};
 use crate::transport::identity::Identity;
 use crate::transport::{
     self, BulkLane, ClassSocket, Limits, PeerAddress, SocketFactory, TrafficClass, Transport,
@@ -272,6 +273,8 @@ struct Core {
     incarnation: vivace_core::Incarnation,
     cluster: ClusterConfig,
     storage: Box<dyn Storage>,
+    /// What loaded values bring about, to be handled next.
+    loaded: VecDeque<Event>,
     clock: ClockSource,
     started: Instant,
     asked: BTreeMap<RequestId, oneshot::Sender<ClientReply>>,
@@ -310,6 +313,7 @@ impl Core {
             incarnation: opened.incarnation,
             cluster: options.cluster.clone(),
             storage: opened.storage,
+            loaded: VecDeque::new(),
             clock: options.clock,
             started,
             asked: BTreeMap::new(),
@@ -439,7 +443,16 @@ impl Core {
             monotonic: self.started.elapsed(),
             clock: self.clock.read(),
         };
-        for action in self.node.handle(now, event) {
+        let actions = self.node.handle(now, event);
+        self.act(transport, actions);
+        while let Some(event) = self.loaded.pop_front() {
+            let actions = self.node.handle(now, event);
+            self.act(transport, actions);
+        }
+    }
+
+    fn act(&mut self, transport: &Transport, actions: Vec<Action>) {
+        for action in actions {
             match action {
                 Action::SendPriority { to, message } => {
                     let bytes = codec::encode(&message).into();
@@ -454,13 +467,40 @@ impl Core {
                     let bytes = codec::encode(&message).into();
                     self.note(transport.send_bulk(to, lane, bytes));
                 }
-                Action::Persist { lsn, record } => self.storage.append(lsn, &record),
+                Action::SendStored { to, message } => self.send_stored(transport, to, message),
+                Action::StoreValue { lsn, id, value } => {
+                    self.storage.append(lsn, Entry::Value(id, value));
+                }
+                Action::ForgetValue { id } => self.storage.forget(id),
+                Action::Persist { lsn, record } => {
+                    self.storage.append(lsn, Entry::Record(record));
+                }
                 Action::Reply { request, reply } => {
                     if let Some(waiting) = self.asked.remove(&request) {
                         // A client that is gone needs no answer.
                         let _ = waiting.send(reply);
                     }
                 }
+            }
+        }
+    }
+
+    /// Loads the value of a message, which may be one to this node itself.
+    fn send_stored(&mut self, transport: &Transport, to: NodeId, message: StoredMessage) {
+        let lane = if message.is_awaited() {
+            BulkLane::Read
+        } else {
+            BulkLane::Propagate
+        };
+        match self.storage.load(&message.value) {
+            None => self.loaded.push_back(Event::NotLoaded { to, message }),
+            Some(value) if to == self.me => {
+                let (from, message) = (to, message.with(value));
+                self.loaded.push_back(Event::Bulk { from, message });
+            }
+            Some(value) => {
+                let bytes = codec::encode(&message.with(value)).into();
+                self.note(transport.send_bulk(to, lane, bytes));
             }
         }
     }

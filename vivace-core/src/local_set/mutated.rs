@@ -1,13 +1,11 @@
 //! The local set as mutants have it.
 
-use super::LocalSet;
+use super::{Found, LocalSet};
 use crate::cluster::{Container, Kind};
 use crate::env::Env;
 use crate::key::Key;
 use crate::message::CopyTag;
-use crate::outbox::Lsn;
 use crate::timestamp::Timestamp;
-use crate::value::Value;
 
 impl LocalSet {
     /// Alg. 1 and 3 as printed: each member propagates its copy when W-LOCAL reaches it.
@@ -18,15 +16,15 @@ impl LocalSet {
         };
         copy.safe = true;
         copy.propagator = env.me;
-        let value = copy.value.clone();
+        let source = (copy.tag(ts), copy.value);
         let settled = container.kind == Kind::Rw;
         self.propagator
-            .start(env, container, key, ts, value, settled);
+            .start(env, container, key, ts, source, settled);
     }
 
     /// The newest copy, safe or not.
-    pub fn find_newest(&self, key: &Key, at_least: Timestamp) -> Option<(Timestamp, Value, Lsn)> {
+    pub fn find_newest(&self, key: &Key, at_least: Timestamp) -> Option<Found> {
         let (&ts, copy) = self.copies.get(key)?.range(at_least..).next_back()?;
-        Some((ts, copy.value.clone(), copy.lsn))
+        Some(Found::copy(ts, copy))
     }
 }

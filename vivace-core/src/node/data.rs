@@ -4,10 +4,11 @@ use super::Node;
 use crate::cluster::{Container, Kind};
 use crate::identity::NodeId;
 use crate::key::Key;
-use crate::message::{BulkBody, PriorityBody, RpcId};
-use crate::outbox::Lsn;
+use crate::local_set::Found;
+use crate::message::{PriorityBody, RpcId};
+use crate::outbox::Message;
+use crate::stored::{StoredBody, ValueId};
 use crate::timestamp::Timestamp;
-use crate::value::Value;
 
 impl Node {
     fn find_data(
@@ -16,20 +17,19 @@ impl Node {
         key: &Key,
         at_least: Timestamp,
         below: Timestamp,
-    ) -> Option<(Timestamp, Value, Lsn)> {
+    ) -> Option<Found> {
         match container.kind {
             Kind::Rw | Kind::Abd => {
                 mutant!(self.env, AnswerUnsafeCopy => return self.find_unsafe(key, at_least));
-                self.rw
-                    .find(key, at_least)
-                    .or_else(|| self.local.find_rw(key, at_least))
+                let complete = self.rw.find(key, at_least).map(Found::version);
+                complete.or_else(|| self.local.find_rw(key, at_least))
             }
             Kind::Rmw | Kind::LanRmw => {
                 mutant!(self.env, HideUnaccepted => return self.find_accepted(key, at_least, below));
-                mutant!(self.env, BuildOnAnyVersion => return self.rmw.find_newest(key));
-                self.rmw
-                    .find(key, at_least, below)
-                    .or_else(|| self.local.find_rmw(key, at_least, below))
+                mutant!(self.env, BuildOnAnyVersion =>
+                    return self.rmw.find_newest(key).map(Found::version));
+                let version = self.rmw.find(key, at_least, below).map(Found::version);
+                version.or_else(|| self.local.find_rmw(key, at_least, below))
             }
         }
     }
@@ -64,10 +64,18 @@ impl Node {
         below: Timestamp,
     ) -> bool {
         let epoch = container.epoch;
-        if let Some((ts, value, lsn)) = self.find_data(container, key, at_least, below) {
-            let body = BulkBody::Data { ts, value };
-            self.env
-                .answer_bulk_when_durable(lsn, from, rpc, epoch, body);
+        if let Some(found) = self.find_data(container, key, at_least, below) {
+            let body = StoredBody::Data {
+                ts: found.ts,
+                at_least,
+                below,
+            };
+            let id = ValueId {
+                key: key.clone(),
+                tag: found.tag,
+            };
+            let message = Message::stored(rpc, epoch, body, id, found.value);
+            self.env.out.send_when_durable(found.lsn, from, message);
             return true;
         }
         if let Some(chosen) = self.rmw.gone(key, below)

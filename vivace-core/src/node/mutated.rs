@@ -2,19 +2,15 @@
 
 use super::Node;
 use crate::key::Key;
-use crate::outbox::Lsn;
+use crate::local_set::Found;
 use crate::timestamp::Timestamp;
-use crate::value::Value;
 
 impl Node {
     /// Any local copy answers R-DATA, whoever else holds it.
-    pub(super) fn find_unsafe(
-        &self,
-        key: &Key,
-        at_least: Timestamp,
-    ) -> Option<(Timestamp, Value, Lsn)> {
+    pub(super) fn find_unsafe(&self, key: &Key, at_least: Timestamp) -> Option<Found> {
         self.rw
             .find(key, at_least)
+            .map(Found::version)
             .or_else(|| self.local.find_newest(key, at_least))
     }
 
@@ -24,9 +20,10 @@ impl Node {
         key: &Key,
         at_least: Timestamp,
         below: Timestamp,
-    ) -> Option<(Timestamp, Value, Lsn)> {
+    ) -> Option<Found> {
         self.rmw
             .find_accepted(key, at_least, below)
+            .map(Found::version)
             .or_else(|| self.local.find_rmw(key, at_least, below))
     }
 }

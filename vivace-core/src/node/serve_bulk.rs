@@ -8,6 +8,8 @@ use crate::local_set::{LOCAL_SET_OPERATION, Sender};
 use crate::message::{BulkBody, BulkMessage, CopyTag, PriorityBody, Refusal, RpcId};
 use crate::operation::Input;
 use crate::outbox::{Lsn, Message};
+use crate::repair::REPAIR_OPERATION;
+use crate::stored::{StoredBody, ValueId};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
@@ -15,6 +17,7 @@ impl Node {
     pub(super) fn on_bulk(&mut self, from: NodeId, message: BulkMessage) {
         let BulkMessage { rpc, epoch, body } = message;
         match bulk_key(&body) {
+            None if rpc.operation == REPAIR_OPERATION => self.on_repaired(rpc, body),
             None => {
                 let input = Input::Bulk { from, rpc, body };
                 self.coordinator.on_answer(&mut self.env, rpc, epoch, input);
@@ -96,14 +99,7 @@ impl Node {
             }
             BulkBody::AbdRead { key } => {
                 self.as_replica(container, &[Kind::Abd])?;
-                let (ts, value, lsn) = match self.rw.find(&key, Timestamp::ZERO) {
-                    Some((ts, value, lsn)) => (ts, Some(value), lsn),
-                    None => (Timestamp::ZERO, None, Lsn::default()),
-                };
-                let clock = self.env.trusted_time();
-                let body = BulkBody::AbdReadAck { ts, value, clock };
-                self.env
-                    .answer_bulk_when_durable(lsn, from, rpc, epoch, body);
+                self.answer_abd_read(container, from, rpc, &key)?;
             }
             BulkBody::AbdWrite { key, ts, value } => {
                 self.as_replica(container, &[Kind::Abd])?;
@@ -133,6 +129,33 @@ impl Node {
             | BulkBody::LanWriteAck { .. }
             | BulkBody::Refused { .. } => unreachable!("bulk_key names no key for an answer"),
         }
+        Ok(())
+    }
+
+    fn answer_abd_read(
+        &mut self,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        key: &Key,
+    ) -> Result<(), Refusal> {
+        let (epoch, clock) = (container.epoch, self.env.trusted_time());
+        let Some((ts, value, lsn)) = self.rw.find(key, Timestamp::ZERO) else {
+            if self.rw.lacking(key).is_some() {
+                return Err(Refusal::ValueMissing {});
+            }
+            let body = BulkBody::AbdReadAck {
+                ts: Timestamp::ZERO,
+                value: None,
+                clock,
+            };
+            self.env
+                .answer_bulk_when_durable(Lsn::default(), from, rpc, epoch, body);
+            return Ok(());
+        };
+        let body = StoredBody::AbdReadAck { ts, clock };
+        let message = Message::stored(rpc, epoch, body, ValueId::version(key, ts), value);
+        self.env.out.send_when_durable(lsn, from, message);
         Ok(())
     }
 

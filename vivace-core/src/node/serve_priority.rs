@@ -9,6 +9,7 @@ use crate::local_set::LOCAL_SET_OPERATION;
 use crate::message::CopyTag;
 use crate::message::{PriorityBody, PriorityMessage, Refusal, RpcId};
 use crate::operation::Input;
+use crate::repair::REPAIR_OPERATION;
 use crate::timestamp::Timestamp;
 
 impl Node {
@@ -18,6 +19,11 @@ impl Node {
             None if rpc.operation == LOCAL_SET_OPERATION => {
                 if rpc.incarnation == self.env.incarnation {
                     self.local.on_answer(&mut self.env, from, rpc, &body);
+                }
+            }
+            None if rpc.operation == REPAIR_OPERATION => {
+                if rpc.incarnation == self.env.incarnation {
+                    self.repairs.on_answer(&mut self.env, rpc, &body);
                 }
             }
             None => {

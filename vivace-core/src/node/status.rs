@@ -20,7 +20,7 @@ pub struct ProtocolStatus {
     pub backlog: BacklogStatus,
     /// Refusals and rare events by cause.
     pub causes: Vec<(String, u64)>,
-    /// Local copies, unbound values and questions held: zero when all is settled.
+    /// Local copies, unbound values, questions and repairs held: zero when all is settled.
     pub held: usize,
 }
 
@@ -79,7 +79,7 @@ impl Node {
                     (cause.to_owned(), env.out.dropped())
                 }))
                 .collect(),
-            held: self.local.held() + self.waiters.count(),
+            held: self.local.held() + self.waiters.count() + self.repairs.count(),
         }
     }
 }

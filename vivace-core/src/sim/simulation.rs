@@ -22,7 +22,8 @@ use super::wire::{Script, Wire};
 use crate::client_protocol::{ClientReply, Request};
 use crate::cluster::{Cluster, ClusterSpec};
 use crate::record::Record;
-use crate::{Class, Event, Mutants, NodeId, ProtocolStatus, RequestId, SiteId};
+use crate::stored::ValueId;
+use crate::{Class, Event, Mutants, NodeId, ProtocolStatus, RequestId, SiteId, Value};
 
 /// Events that one virtual instant may hold before it counts as an endless loop.
 const EVENTS_AT_ONCE_MAX: u32 = 100_000;
@@ -261,6 +262,29 @@ impl Simulation {
         &self.hosts[&node].log
     }
 
+    /// A node's stored value, durable or not.
+    pub fn stored(&self, node: NodeId, id: &ValueId) -> Option<Value> {
+        self.hosts[&node].load(id)
+    }
+
+    /// A stored value that a running node does not need, if there is one.
+    pub fn orphan(&self, node: NodeId) -> Option<&ValueId> {
+        let host = &self.hosts[&node];
+        let state = host.node.as_ref()?;
+        host.values.keys().find(|id| !state.refers_to(id))
+    }
+
+    /// The disk of `node` loses this share of its values.
+    pub fn lose_values(&mut self, node: NodeId, share: f64) {
+        let ids: Vec<ValueId> = self.hosts[&node].values.keys().cloned().collect();
+        for id in ids {
+            if self.rng.random_bool(share) {
+                self.note(|| (node.to_string(), "loses", format!("{id:?}")));
+                self.host(node).values.remove(&id);
+            }
+        }
+    }
+
     /// Requests without an answer.
     pub fn outstanding(&self) -> usize {
         self.outstanding.len()
@@ -373,13 +397,11 @@ impl Simulation {
             LogTail::Kept => unflushed,
         };
         let host = self.host(node);
-        let lucky: Vec<Record> = host
-            .unflushed
-            .drain(..kept)
-            .map(|(_, record)| record)
-            .collect();
-        host.log.extend(lucky);
+        for _ in 0..kept {
+            host.flush_one();
+        }
         host.unflushed.clear();
+        host.fresh.clear();
         host.node = None;
         host.tick_at = None;
         host.fuse = None;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use netem::Enqueued;
 use rand::RngExt;
 
-use super::host::{Host, HostClock};
+use super::host::{Entry, Host, HostClock};
 use super::links::{Passage, Route};
 use super::network::Spread;
 use super::simulation::{Occurrence, Simulation};
@@ -13,10 +13,14 @@ use super::wire::{Fate, Wire};
 use crate::client_protocol::ClientReply;
 use crate::clock::{ClockReading, Now};
 use crate::machine::Machines;
+use crate::stored::StoredMessage;
 use crate::{Action, Class, Event, Incarnation, Lsn, Node, NodeId, RequestId};
 
 /// True time when a simulation begins, in nanoseconds since the Unix epoch.
 const BEGINNING_NS: u64 = 1_800_000_000_000_000_000;
+
+/// A stored value is read from the disk, and not from memory, this often.
+const COLD_READS: f64 = 0.25;
 
 /// A second copy of a message, or one that others overtake, is late by up to this many
 /// times its link's delay.
@@ -44,6 +48,13 @@ pub(super) enum Happening {
         node: NodeId,
         life: u16,
         through: Lsn,
+    },
+    /// A value is read from the disk.
+    Load {
+        node: NodeId,
+        life: u16,
+        to: NodeId,
+        message: StoredMessage,
     },
     Tick {
         node: NodeId,
@@ -98,6 +109,8 @@ impl Simulation {
         for record in &host.log {
             fresh.recover(record.clone());
         }
+        // What a crash left without its record, as a real node's look through its store finds.
+        host.values.retain(|id, _| fresh.refers_to(id));
         host.node = Some(fresh);
         self.rearm(node);
     }
@@ -201,9 +214,18 @@ impl Simulation {
                         format!("{} {record:?}", lsn.0),
                     )
                 });
-                self.host(node).unflushed.push_back((lsn, record));
+                self.host(node).queue(lsn, Entry::Record(record));
                 return true;
             }
+            Action::StoreValue { lsn, id, value } => {
+                self.host(node).queue(lsn, Entry::Value(id, value));
+                return true;
+            }
+            Action::ForgetValue { id } => {
+                self.host(node).forget(id);
+                return true;
+            }
+            Action::SendStored { to, message } => return self.load(node, to, message),
             Action::Reply { request, reply } => {
                 self.on_reply(node, request, reply);
                 return true;
@@ -211,6 +233,11 @@ impl Simulation {
             Action::SendPriority { to, message } => (to, Wire::Priority(message)),
             Action::SendBulk { to, message } => (to, Wire::Bulk(message)),
         };
+        self.send_unless_dying(node, to, wire)
+    }
+
+    /// Sends; false where the node died of it.
+    fn send_unless_dying(&mut self, node: NodeId, to: NodeId, wire: Wire) -> bool {
         match &mut self.host(node).fuse {
             Some(0) => {
                 let host = self.host(node);
@@ -223,6 +250,41 @@ impl Simulation {
             None => {}
         }
         self.send(node, to, wire);
+        true
+    }
+
+    /// Reads the value of a message, now and then only after a while.
+    fn load(&mut self, node: NodeId, to: NodeId, message: StoredMessage) -> bool {
+        if self.delays.disk != Spread::ZERO && self.rng.random_bool(COLD_READS) {
+            let at = self.now + self.delays.disk.draw(&mut self.rng);
+            let life = self.hosts[&node].life;
+            let load = Happening::Load {
+                node,
+                life,
+                to,
+                message,
+            };
+            self.schedule(at, load);
+            return true;
+        }
+        self.on_loaded(node, to, message)
+    }
+
+    fn on_loaded(&mut self, node: NodeId, to: NodeId, message: StoredMessage) -> bool {
+        let host = &self.hosts[&node];
+        let life = host.life;
+        let event = match host.load(&message.value) {
+            Some(value) if to != node => {
+                return self.send_unless_dying(node, to, Wire::Bulk(message.with(value)));
+            }
+            Some(value) => Event::Bulk {
+                from: node,
+                message: message.with(value),
+            },
+            None => Event::NotLoaded { to, message },
+        };
+        // Not now: the node may be in the middle of its actions.
+        self.schedule(self.now, Happening::Event { node, life, event });
         true
     }
 
@@ -424,6 +486,17 @@ impl Simulation {
                     self.handle(node, event);
                 }
             }
+            Happening::Load {
+                node,
+                life,
+                to,
+                message,
+            } => {
+                let host = &self.hosts[&node];
+                if host.life == life && host.node.is_some() && !host.is_dying {
+                    self.on_loaded(node, to, message);
+                }
+            }
             Happening::Death { node, life } => {
                 if self.hosts[&node].life == life {
                     self.crash(node);
@@ -454,8 +527,7 @@ impl Simulation {
             .front()
             .is_some_and(|(lsn, _)| *lsn <= through)
         {
-            let (_, record) = host.unflushed.pop_front().expect("just seen");
-            host.log.push(record);
+            host.flush_one();
         }
         self.handle(node, Event::Durable { through });
     }

@@ -13,6 +13,7 @@ use crate::key::Key;
 use crate::message::{PriorityBody, RpcId};
 use crate::outbox::Lsn;
 use crate::record::Record;
+use crate::stored::{StoredValue, ValueId};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
@@ -21,7 +22,7 @@ struct Object {
     promised: Timestamp,
     accepted: Timestamp,
     chosen: Timestamp,
-    versions: BTreeMap<Timestamp, Value>,
+    versions: BTreeMap<Timestamp, StoredValue>,
     /// Everything above is durable once the log is durable up to here.
     lsn: Lsn,
 }
@@ -31,11 +32,13 @@ impl Object {
         self.versions.contains_key(&self.accepted)
     }
 
-    fn choose(&mut self, ts: Timestamp) {
+    /// Drops older versions; returns their timestamps.
+    fn choose(&mut self, ts: Timestamp) -> impl Iterator<Item = Timestamp> + use<> {
         self.chosen = self.chosen.max(ts);
         self.accepted = self.accepted.max(ts);
         self.promised = self.promised.max(ts);
-        self.versions = self.versions.split_off(&self.chosen);
+        let kept = self.versions.split_off(&self.chosen);
+        std::mem::replace(&mut self.versions, kept).into_keys()
     }
 }
 
@@ -125,7 +128,7 @@ impl Replica {
         if ots >= object.promised && !again {
             object.accepted = ots;
             object.promised = ots;
-            mutant!(env, DropOnAcceptance => object.versions = object.versions.split_off(&ots));
+            mutant!(env, DropOnAcceptance => object.drop_below(env, key, ots));
             object.lsn = env.out.persist(Record::Accepted {
                 key: key.clone(),
                 ts: ots,
@@ -149,7 +152,8 @@ impl Replica {
     ) -> Lsn {
         let object = self.objects.entry(key.clone()).or_default();
         if ts >= object.chosen && !object.versions.contains_key(&ts) {
-            object.versions.insert(ts, value.clone());
+            let value = env.out.store(ValueId::version(key, ts), value);
+            object.versions.insert(ts, value);
             mutant!(env, RemoteAccepts => object.accepted = object.accepted.max(ts));
             object.lsn = env.out.persist(Record::Version {
                 key: key.clone(),
@@ -164,7 +168,9 @@ impl Replica {
     pub fn on_commit(&mut self, env: &mut Env, key: &Key, ts: Timestamp) {
         let object = self.objects.entry(key.clone()).or_default();
         if ts > object.chosen {
-            object.choose(ts);
+            for older in object.choose(ts) {
+                env.out.release(ValueId::version(key, older));
+            }
             object.lsn = env.out.persist(Record::Chosen {
                 key: key.clone(),
                 ts,
@@ -178,13 +184,26 @@ impl Replica {
         key: &Key,
         at_least: Timestamp,
         below: Timestamp,
-    ) -> Option<(Timestamp, Value, Lsn)> {
+    ) -> Option<(Timestamp, StoredValue, Lsn)> {
         if at_least >= below {
             return None;
         }
         let object = self.objects.get(key)?;
         let (&ts, value) = object.versions.range(at_least..below).next()?;
-        Some((ts, value.clone(), object.lsn))
+        Some((ts, *value, object.lsn))
+    }
+
+    /// Whether this version is here.
+    pub fn holds(&self, key: &Key, ts: Timestamp) -> bool {
+        let object = self.objects.get(key);
+        object.is_some_and(|object| object.versions.contains_key(&ts))
+    }
+
+    /// The disk has lost a version.
+    pub fn lose(&mut self, key: &Key, ts: Timestamp) {
+        if let Some(object) = self.objects.get_mut(key) {
+            object.versions.remove(&ts);
+        }
     }
 
     /// The chosen timestamp, where every version below `below` is history.
@@ -208,11 +227,11 @@ impl Replica {
 
     /// Takes over a durable choice.
     pub fn recover_chosen(&mut self, key: Key, ts: Timestamp) {
-        self.objects.entry(key).or_default().choose(ts);
+        drop(self.objects.entry(key).or_default().choose(ts));
     }
 
     /// Takes over a durable version.
-    pub fn recover_version(&mut self, key: Key, ts: Timestamp, value: Value) {
+    pub fn recover_version(&mut self, key: Key, ts: Timestamp, value: StoredValue) {
         let object = self.objects.entry(key).or_default();
         if ts >= object.chosen {
             object.versions.insert(ts, value);

@@ -16,6 +16,7 @@ use crate::key::Key;
 use crate::message::{PriorityBody, RpcId};
 use crate::outbox::Lsn;
 use crate::record::Record;
+use crate::stored::{StoredValue, ValueId};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
@@ -23,7 +24,7 @@ use crate::value::Value;
 #[derive(Clone, Debug, Default)]
 struct Object {
     known: Timestamp,
-    complete: Option<(Timestamp, Value)>,
+    complete: Option<(Timestamp, StoredValue)>,
     /// Everything above is durable once the log is durable up to here.
     lsn: Lsn,
     #[cfg(feature = "sim")]
@@ -32,9 +33,7 @@ struct Object {
 
 impl Object {
     fn complete_ts(&self) -> Timestamp {
-        self.complete
-            .as_ref()
-            .map_or(Timestamp::ZERO, |(ts, _)| *ts)
+        self.complete.map_or(Timestamp::ZERO, |(ts, _)| ts)
     }
 }
 
@@ -111,8 +110,8 @@ impl Replica {
     pub fn learn(&mut self, env: &mut Env, key: &Key, ts: Timestamp) -> Lsn {
         let object = self.objects.entry(key.clone()).or_default();
         if ts > object.known {
-            mutant!(env, EraseOnNewerTimestamp => object.erase_below(ts));
-            mutant!(env, BufferUnannounced => object.take_from_buffer(ts));
+            mutant!(env, EraseOnNewerTimestamp => object.erase_below(env, key, ts));
+            mutant!(env, BufferUnannounced => object.take_from_buffer(env, key, ts));
             object.known = ts;
             object.lsn = env.out.persist(Record::Known {
                 key: key.clone(),
@@ -135,7 +134,10 @@ impl Replica {
         mutant!(env, BufferUnannounced && ts > object.known =>
             return object.buffer(env, key, ts, value));
         if ts > object.complete_ts() {
-            object.complete = Some((ts, value.clone()));
+            let value = env.out.store(ValueId::version(key, ts), value);
+            if let Some((older, _)) = object.complete.replace((ts, value)) {
+                env.out.release(ValueId::version(key, older));
+            }
             object.known = object.known.max(ts);
             object.lsn = env.out.persist(Record::Complete {
                 key: key.clone(),
@@ -147,10 +149,38 @@ impl Replica {
     }
 
     /// The complete version, where it is at least as new as asked.
-    pub fn find(&self, key: &Key, at_least: Timestamp) -> Option<(Timestamp, Value, Lsn)> {
+    pub fn find(&self, key: &Key, at_least: Timestamp) -> Option<(Timestamp, StoredValue, Lsn)> {
         let object = self.objects.get(key)?;
         let (ts, value) = object.complete.as_ref()?;
-        (*ts >= at_least).then(|| (*ts, value.clone(), object.lsn))
+        (*ts >= at_least).then_some((*ts, *value, object.lsn))
+    }
+
+    /// Whether the complete version of `key` is `ts`.
+    pub fn holds(&self, key: &Key, ts: Timestamp) -> bool {
+        let Some(object) = self.objects.get(key) else {
+            return false;
+        };
+        #[cfg(feature = "sim")]
+        if object.remote_buffer.holds(ts) {
+            return true;
+        }
+        object.complete.is_some_and(|(has, _)| has == ts)
+    }
+
+    /// The disk has lost the value of `ts`: the timestamp stays known, so that the
+    /// value is fetched and never taken for older than it is.
+    pub fn lose(&mut self, key: &Key, ts: Timestamp) {
+        if let Some(object) = self.objects.get_mut(key)
+            && object.complete_ts() == ts
+        {
+            object.complete = None;
+        }
+    }
+
+    /// The newest known timestamp, where the value that it names is not here.
+    pub fn lacking(&self, key: &Key) -> Option<Timestamp> {
+        let object = self.objects.get(key)?;
+        (object.known > object.complete_ts()).then_some(object.known)
     }
 
     /// Takes over a durable record.
@@ -160,7 +190,7 @@ impl Replica {
     }
 
     /// Takes over a durable record.
-    pub fn recover_complete(&mut self, key: Key, ts: Timestamp, value: Value) {
+    pub fn recover_complete(&mut self, key: Key, ts: Timestamp, value: StoredValue) {
         let object = self.objects.entry(key).or_default();
         if ts > object.complete_ts() {
             object.complete = Some((ts, value));

@@ -18,6 +18,7 @@ use vivace_core::status::{
     BacklogStatus, ClockStatus, ContainerStatus, LinkStatus, NodeStatus, OperationCounts,
     PeerStatus,
 };
+use vivace_core::stored::StoredValue;
 use vivace_core::{
     Blob, ContainerId, Epoch, Incarnation, KEY_NAME_BYTES_MAX, Key, KeyName, NodeId, Timestamp,
     Value, WriterId,
@@ -79,6 +80,13 @@ fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Tombstone),
         vec(any::<u8>(), 0..300).prop_map(|bytes| Value::from(Bytes::from(bytes))),
+    ]
+}
+
+fn stored_value() -> impl Strategy<Value = StoredValue> {
+    prop_oneof![
+        Just(StoredValue::Tombstone),
+        any::<u32>().prop_map(StoredValue::Bytes),
     ]
 }
 
@@ -484,7 +492,7 @@ pub fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         number().prop_map(|time| Record::ClockHighWater { time }),
         keyed().prop_map(|(key, ts)| Record::Known { key, ts }),
-        (key(), timestamp(), value()).prop_map(|(key, ts, value)| Record::Complete {
+        (key(), timestamp(), stored_value()).prop_map(|(key, ts, value)| Record::Complete {
             key,
             ts,
             value
@@ -492,17 +500,21 @@ pub fn record() -> impl Strategy<Value = Record> {
         keyed().prop_map(|(key, ts)| Record::Promised { key, ts }),
         keyed().prop_map(|(key, ts)| Record::Accepted { key, ts }),
         keyed().prop_map(|(key, ts)| Record::Chosen { key, ts }),
-        (key(), timestamp(), value()).prop_map(|(key, ts, value)| Record::Version {
+        (key(), timestamp(), stored_value()).prop_map(|(key, ts, value)| Record::Version {
             key,
             ts,
             value
         }),
-        (key(), timestamp(), value()).prop_map(|(key, ts, value)| Record::LanAccepted {
+        (key(), timestamp(), stored_value()).prop_map(|(key, ts, value)| Record::LanAccepted {
             key,
             ts,
             value
         }),
-        (key(), tag(), value()).prop_map(|(key, tag, value)| Record::LocalCopy { key, tag, value }),
+        (key(), tag(), stored_value()).prop_map(|(key, tag, value)| Record::LocalCopy {
+            key,
+            tag,
+            value
+        }),
         (key(), write_id(), timestamp()).prop_map(|(key, write, ts)| Record::LocalBound {
             key,
             write,

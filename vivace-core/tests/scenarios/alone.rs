@@ -1,5 +1,6 @@
 //! One node alone, message by message: what it answers, when, and what it refuses.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use vivace_core::machine::Machines;
 use vivace_core::message::{
     BulkBody, BulkMessage, CopyTag, PriorityBody, PriorityMessage, RpcId, WriteId,
 };
+use vivace_core::stored::ValueId;
 use vivace_core::{
     Action, Class, ContainerId, Epoch, Event, Incarnation, Key, Lsn, Node, NodeId, Timestamp,
     Value, WriterId,
@@ -23,6 +25,7 @@ pub struct Alone {
     pub node: Node,
     pub now: Now,
     asked: Lsn,
+    values: BTreeMap<ValueId, Value>,
 }
 
 impl Alone {
@@ -48,6 +51,7 @@ impl Alone {
             node,
             now,
             asked: Lsn(0),
+            values: BTreeMap::new(),
         }
     }
 
@@ -61,6 +65,15 @@ impl Alone {
             match action {
                 Action::SendPriority { to, message } => sent.push(Sent::Priority(to, message.body)),
                 Action::SendBulk { to, message } => sent.push(Sent::Bulk(to, message.body)),
+                Action::SendStored { to, message } => {
+                    let value = self.values[&message.value].clone();
+                    sent.push(Sent::Bulk(to, message.with(value).body));
+                }
+                Action::StoreValue { lsn, id, value } => {
+                    self.asked = lsn;
+                    self.values.insert(id, value);
+                }
+                Action::ForgetValue { id } => drop(self.values.remove(&id)),
                 Action::Persist { lsn, .. } => self.asked = lsn,
                 Action::Reply { .. } => panic!("nobody asked"),
             }

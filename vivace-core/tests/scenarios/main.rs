@@ -12,6 +12,7 @@ mod cluster;
 mod alone;
 mod clocks;
 mod limits;
+mod lost_values;
 mod refusals;
 mod rmw;
 mod rw;

@@ -3,9 +3,10 @@
 //! Directory: `identity` (text: format, cluster, node, incarnation), `lock` (held by the
 //! process that writes) and `log`. Log
 //! layout: frames of `length: u32 LE | crc32c of the payload: u32 LE | payload`,
-//! the payload being an encoded [`Record`]. Frames are replayed in order at start.
+//! the payload being an encoded [`Entry`]. Frames are replayed in order at start.
 //! It is never compacted: it grows with every write until its owner makes a new one.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -16,11 +17,12 @@ use std::thread;
 
 use vivace_core::codec::{self, MESSAGE_BYTES_MAX};
 use vivace_core::record::Record;
-use vivace_core::{Incarnation, Lsn, NodeId};
+use vivace_core::stored::ValueId;
+use vivace_core::{Incarnation, Lsn, NodeId, Value};
 
-use super::{OnDurable, Opened, Storage};
+use super::{Entry, OnDurable, Opened, Storage};
 
-const FORMAT: &str = "vivace-log-1";
+const FORMAT: &str = "vivace-log-2";
 const HEADER_BYTES: usize = 8;
 
 /// Why a log was not opened. What it holds was not changed.
@@ -81,6 +83,7 @@ pub enum LogError {
 
 /// The log of one node and its writing thread.
 pub struct LogStorage {
+    values: BTreeMap<ValueId, Value>,
     batch: Vec<u8>,
     last: Lsn,
     pending: Arc<AtomicU64>,
@@ -116,10 +119,11 @@ impl LogStorage {
             (true, true) | (false, _) => {}
         }
         let earlier = read_identity(&identity_path, cluster, node)?;
-        let (records, end) = match earlier {
+        let (entries, end) = match earlier {
             Some(_) => replay(&log_path)?,
             None => (Vec::new(), 0),
         };
+        let (records, values) = sort(entries);
         let life = earlier
             .unwrap_or(0)
             .checked_add(1)
@@ -136,7 +140,7 @@ impl LogStorage {
             .and_then(|()| file.sync_all())
             .map_err(|source| at(&log_path, source))?;
         write_identity(directory, &identity_path, cluster, node, life)?;
-        let storage = Self::start(file, end, log_path, lock, on_durable)?;
+        let storage = Self::start(file, end, values, log_path, lock, on_durable)?;
         Ok(Opened {
             storage: Box::new(storage),
             incarnation: Incarnation(life),
@@ -147,6 +151,7 @@ impl LogStorage {
     fn start(
         mut file: File,
         end: u64,
+        values: BTreeMap<ValueId, Value>,
         path: PathBuf,
         lock: File,
         on_durable: OnDurable,
@@ -166,6 +171,7 @@ impl LogStorage {
             })
             .map_err(|source| at(&name, source))?;
         Ok(Self {
+            values,
             batch: Vec::new(),
             last: Lsn::default(),
             pending,
@@ -176,14 +182,26 @@ impl LogStorage {
 }
 
 impl Storage for LogStorage {
-    fn append(&mut self, lsn: Lsn, record: &Record) {
-        let payload = codec::encode(record);
+    fn append(&mut self, lsn: Lsn, entry: Entry) {
+        let payload = codec::encode(&entry);
         self.batch
             .extend_from_slice(&(payload.len() as u32).to_le_bytes());
         self.batch
             .extend_from_slice(&crc32c::crc32c(&payload).to_le_bytes());
         self.batch.extend_from_slice(&payload);
         self.last = lsn;
+        if let Entry::Value(id, value) = entry {
+            self.values.insert(id, value);
+        }
+    }
+
+    fn forget(&mut self, id: ValueId) {
+        self.values.remove(&id);
+        self.append(self.last, Entry::Forget(id));
+    }
+
+    fn load(&self, id: &ValueId) -> Option<Value> {
+        self.values.get(id).cloned()
     }
 
     fn flush(&mut self) {
@@ -318,8 +336,20 @@ fn write_identity(
     write().map_err(|source| at(path, source))
 }
 
-/// The records of a log and where its intact part ends. A torn tail is left out.
-fn replay(path: &Path) -> Result<(Vec<Record>, u64), LogError> {
+fn sort(entries: Vec<Entry>) -> (Vec<Record>, BTreeMap<ValueId, Value>) {
+    let (mut records, mut values) = (Vec::new(), BTreeMap::new());
+    for entry in entries {
+        match entry {
+            Entry::Record(record) => records.push(record),
+            Entry::Value(id, value) => drop(values.insert(id, value)),
+            Entry::Forget(id) => drop(values.remove(&id)),
+        }
+    }
+    (records, values)
+}
+
+/// The entries of a log and where its intact part ends. A torn tail is left out.
+fn replay(path: &Path) -> Result<(Vec<Entry>, u64), LogError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|mut file| file.read_to_end(&mut bytes))
@@ -342,7 +372,7 @@ fn replay(path: &Path) -> Result<(Vec<Record>, u64), LogError> {
     Ok((records, offset as u64))
 }
 
-fn frame_at(bytes: &[u8], offset: usize) -> Option<(Record, usize)> {
+fn frame_at(bytes: &[u8], offset: usize) -> Option<(Entry, usize)> {
     let header = bytes.get(offset..offset + HEADER_BYTES)?;
     let (length, crc) = header.split_at(4);
     let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
@@ -378,7 +408,7 @@ mod tests {
         let (mut opened, durable) = open(directory).expect("opens");
         let count = times.clone().count() as u64;
         for (lsn, time) in (1..).zip(times) {
-            opened.storage.append(Lsn(lsn), &record(time));
+            opened.storage.append(Lsn(lsn), Entry::Record(record(time)));
         }
         opened.storage.flush();
         let last = durable.recv().expect("the log thread reports");
@@ -432,7 +462,7 @@ mod tests {
             let second = open(directory.path()).map(|_| ());
             assert!(matches!(second, Err(LogError::InUse { .. })), "{second:?}");
         }
-        opened.storage.append(Lsn(1), &record(3));
+        opened.storage.append(Lsn(1), Entry::Record(record(3)));
         opened.storage.flush();
         durable.recv().expect("the log thread reports");
         drop(opened);

@@ -1,14 +1,17 @@
 //! No storage at all: for demonstrations and experiments.
 
-use vivace_core::Lsn;
-use vivace_core::record::Record;
+use std::collections::BTreeMap;
 
-use super::{OnDurable, Storage};
+use vivace_core::stored::ValueId;
+use vivace_core::{Lsn, Value};
 
-/// Calls everything durable at once and keeps nothing.
+use super::{Entry, OnDurable, Storage};
+
+/// Calls everything durable at once and keeps only values, as long as it lives.
 pub struct MemoryStorage {
     last: Lsn,
     reported: Lsn,
+    values: BTreeMap<ValueId, Value>,
     on_durable: OnDurable,
 }
 
@@ -18,14 +21,28 @@ impl MemoryStorage {
         Self {
             last: Lsn::default(),
             reported: Lsn::default(),
+            values: BTreeMap::new(),
             on_durable,
         }
     }
 }
 
 impl Storage for MemoryStorage {
-    fn append(&mut self, lsn: Lsn, _record: &Record) {
+    fn append(&mut self, lsn: Lsn, entry: Entry) {
         self.last = lsn;
+        match entry {
+            Entry::Record(_) => {}
+            Entry::Value(id, value) => drop(self.values.insert(id, value)),
+            Entry::Forget(id) => self.forget(id),
+        }
+    }
+
+    fn forget(&mut self, id: ValueId) {
+        self.values.remove(&id);
+    }
+
+    fn load(&self, id: &ValueId) -> Option<Value> {
+        self.values.get(id).cloned()
     }
 
     fn flush(&mut self) {

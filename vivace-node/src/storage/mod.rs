@@ -6,7 +6,8 @@ mod memory;
 use std::path::Path;
 
 use vivace_core::record::Record;
-use vivace_core::{Incarnation, Lsn, NodeId};
+use vivace_core::stored::ValueId;
+use vivace_core::{Incarnation, Lsn, NodeId, Value};
 
 pub use log::{LogError, LogStorage};
 pub use memory::MemoryStorage;
@@ -14,11 +15,28 @@ pub use memory::MemoryStorage;
 /// Says that the log is durable up to a position. Called from any thread.
 pub type OnDurable = Box<dyn Fn(Lsn) + Send + Sync>;
 
-/// Takes records in order and says when they are durable.
+/// Something to make durable.
+#[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum Entry {
+    /// A change of the protocol's state.
+    Record(Record),
+    /// A value.
+    Value(ValueId, Value),
+    /// A value that is not needed any more; it needs no position of its own.
+    Forget(ValueId),
+}
+
+/// Takes entries in order and says when they are durable.
 pub trait Storage: Send {
-    /// Adds a record behind all earlier ones; nothing is promised before
+    /// Adds an entry behind all earlier ones; nothing is promised before
     /// [`Storage::flush`].
-    fn append(&mut self, lsn: Lsn, record: &Record);
+    fn append(&mut self, lsn: Lsn, entry: Entry);
+
+    /// Removes a value once all that was appended is durable.
+    fn forget(&mut self, id: ValueId);
+
+    /// A value that was appended, in this life or an earlier one.
+    fn load(&self, id: &ValueId) -> Option<Value>;
 
     /// Begins to make all that was appended durable. Doesn't block.
     fn flush(&mut self);

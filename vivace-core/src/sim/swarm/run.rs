@@ -386,6 +386,14 @@ impl Run {
             }
             self.simulation.run_for(DRAIN_STEP);
         }
+        // What is no longer needed leaves the disk behind what is on its way there.
+        self.simulation.run_for(DRAIN_STEP);
+        for node in self.simulation.alive() {
+            if let Some(id) = self.simulation.orphan(node) {
+                let details = format!("{node} stores {id:?}, which nothing needs");
+                return Err(violation(Promise::LeakFree, details));
+            }
+        }
         Ok(())
     }
 }

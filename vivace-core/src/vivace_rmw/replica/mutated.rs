@@ -1,10 +1,21 @@
 //! What mutants find at a replica of RMW objects.
 
 use super::Replica;
+use crate::env::Env;
 use crate::key::Key;
 use crate::outbox::Lsn;
+use crate::stored::{StoredValue, ValueId};
 use crate::timestamp::Timestamp;
-use crate::value::Value;
+
+impl super::Object {
+    /// Drops the versions below `ts`.
+    pub fn drop_below(&mut self, env: &mut Env, key: &Key, ts: Timestamp) {
+        let kept = self.versions.split_off(&ts);
+        for older in std::mem::replace(&mut self.versions, kept).into_keys() {
+            env.out.release(ValueId::version(key, older));
+        }
+    }
+}
 
 impl Replica {
     /// The oldest version in `[at_least, below)` that is no newer than the accepted one.
@@ -13,16 +24,16 @@ impl Replica {
         key: &Key,
         at_least: Timestamp,
         below: Timestamp,
-    ) -> Option<(Timestamp, Value, Lsn)> {
+    ) -> Option<(Timestamp, StoredValue, Lsn)> {
         let accepted = self.objects.get(key)?.accepted;
         self.find(key, at_least, below)
             .filter(|(ts, _, _)| *ts <= accepted)
     }
 
     /// The newest version, whichever was asked for.
-    pub fn find_newest(&self, key: &Key) -> Option<(Timestamp, Value, Lsn)> {
+    pub fn find_newest(&self, key: &Key) -> Option<(Timestamp, StoredValue, Lsn)> {
         let object = self.objects.get(key)?;
         let (&ts, value) = object.versions.last_key_value()?;
-        Some((ts, value.clone(), object.lsn))
+        Some((ts, *value, object.lsn))
     }
 }

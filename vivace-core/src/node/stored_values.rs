@@ -1,0 +1,100 @@
+//! Values are stored outside the core: which of them it needs, and what becomes of
+//! those that the disk loses.
+
+use super::Node;
+use crate::cluster::Kind;
+use crate::identity::NodeId;
+use crate::message::{BulkBody, BulkMessage, CopyTag, RpcId};
+use crate::stored::{StoredBody, StoredMessage, ValueId};
+
+impl Node {
+    /// Whether any part of this node needs the value of `id`.
+    pub fn refers_to(&self, id: &ValueId) -> bool {
+        let at_a_replica = |ts| {
+            self.rw.holds(&id.key, ts) || self.rmw.holds(&id.key, ts) || self.lan.holds(&id.key, ts)
+        };
+        match id.tag {
+            CopyTag::Bound(ts) => at_a_replica(ts) || self.local.refers_to(id),
+            CopyTag::Unbound(_) => self.local.refers_to(id),
+        }
+    }
+
+    /// Asks for the removal of what was released, where nothing else here needs it.
+    pub(super) fn forget_released(&mut self) {
+        for id in self.env.out.take_released() {
+            if !self.refers_to(&id) {
+                self.env.out.forget(id);
+            }
+        }
+    }
+
+    /// A question whose answer could not be loaded is asked once more: a newer version
+    /// answers it, or it waits. A value that can't be carried is a sibling's to carry.
+    pub(super) fn on_not_loaded(&mut self, to: NodeId, message: StoredMessage) {
+        let StoredMessage {
+            rpc,
+            epoch,
+            body,
+            value: id,
+        } = message;
+        self.on_value_lost(&id);
+        let Ok(container) = self.container_for(&id.key, epoch) else {
+            return;
+        };
+        let key = id.key;
+        let body = match body {
+            StoredBody::Data {
+                at_least, below, ..
+            } => return self.answer_data(&container, to, rpc, &key, at_least, below),
+            StoredBody::AbdReadAck { .. } => BulkBody::AbdRead { key },
+            StoredBody::LanReadAck { promised, .. } => BulkBody::LanRead { key, ots: promised },
+            StoredBody::WriteLocal { .. } | StoredBody::WriteRemote { .. } => return,
+        };
+        self.on_bulk(to, BulkMessage { rpc, epoch, body });
+    }
+
+    /// What the disk has lost is known and not here, a state that the protocol has
+    /// anyway, and it is fetched from others.
+    pub(super) fn on_value_lost(&mut self, id: &ValueId) {
+        if !self.refers_to(id) {
+            return;
+        }
+        self.env.counters.count("lost: a value, by the disk");
+        self.local.lose(&mut self.env, id);
+        let cluster = self.env.cluster.clone();
+        let (CopyTag::Bound(ts), Some(container)) = (id.tag, cluster.container(id.key.container))
+        else {
+            return;
+        };
+        match container.kind {
+            Kind::Rw | Kind::Abd => self.rw.lose(&id.key, ts),
+            Kind::Rmw => self.rmw.lose(&id.key, ts),
+            Kind::LanRmw => self.lan.lose(&id.key, ts),
+        }
+        if container.replicas.contains(&self.env.me) {
+            self.repairs.start(&mut self.env, container, &id.key, ts);
+        }
+    }
+
+    /// A value that the disk had lost is back: stored like any that arrives.
+    pub(super) fn on_repaired(&mut self, rpc: RpcId, body: BulkBody) {
+        if rpc.incarnation != self.env.incarnation {
+            return;
+        }
+        let BulkBody::Data { ts, value } = body else {
+            return;
+        };
+        let Some(key) = self.repairs.take(rpc) else {
+            return;
+        };
+        let cluster = self.env.cluster.clone();
+        let Some(container) = cluster.container(key.container) else {
+            return;
+        };
+        match container.kind {
+            Kind::Rw | Kind::Abd => self.rw.on_write_remote(&mut self.env, &key, ts, value),
+            Kind::Rmw | Kind::LanRmw => self.rmw.on_write_remote(&mut self.env, &key, ts, value),
+        };
+        self.serve_waiters(container, &key);
+    }
+}
