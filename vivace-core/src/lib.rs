@@ -23,6 +23,7 @@ mod env;
 mod event;
 mod fetch;
 mod identity;
+pub mod journal;
 mod key;
 mod lan_rmw;
 mod local_set;

@@ -39,7 +39,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Aborted writes remembered one by one per coordinator life; older ones are
 /// covered by a floor below which every unbound write is refused.
-const ABORTED_MAX: usize = 1024;
+pub const ABORTED_MAX: usize = 1024;
 
 /// Answers to the local set's own calls carry this operation number.
 pub const LOCAL_SET_OPERATION: u64 = 0;

@@ -35,7 +35,7 @@ const TRANSFER_OVERHEAD_BYTES: u64 = 256;
 
 /// Keys whose newest stable version is remembered, so that a member that missed
 /// STABLE hears it when it asks.
-const STABLE_REMEMBERED: usize = 4096;
+pub const STABLE_REMEMBERED: usize = 4096;
 
 #[derive(Clone, Debug)]
 struct InFlight {

@@ -8,6 +8,7 @@
 
 mod agenda;
 pub mod delays;
+mod disk;
 pub mod history;
 mod host;
 mod json;
@@ -21,6 +22,7 @@ pub mod swarm;
 mod trace;
 mod wire;
 
+pub use disk::{DiskFault, SimDisk, SimFile};
 pub use host::{HostClock, LogTail};
 pub use json::{JsonError, read_json_lines, write_json_lines};
 pub use links::{ClassPlan, LinkPlan};

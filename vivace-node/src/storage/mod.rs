@@ -1,5 +1,6 @@
 //! Where a node's durable records go.
 
+mod journal_disk;
 mod log;
 mod memory;
 
@@ -9,6 +10,7 @@ use vivace_core::record::Record;
 use vivace_core::stored::ValueId;
 use vivace_core::{Incarnation, Lsn, NodeId, Value};
 
+pub use journal_disk::{JournalDisk, JournalFile};
 pub use log::{LogError, LogStorage};
 pub use memory::MemoryStorage;
 

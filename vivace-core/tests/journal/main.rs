@@ -1,0 +1,7 @@
+//! The journal over a disk that fails: what was acknowledged comes back, or the journal
+//! refuses with the reason; it is never silently less.
+
+#![allow(clippy::unwrap_used)]
+
+mod crashes;
+mod life;
