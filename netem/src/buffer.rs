@@ -35,6 +35,11 @@ impl<T> Buffer<T> {
         }
     }
 
+    /// Changes the budget; what already waits stays, also beyond it.
+    pub(crate) fn set_limit(&mut self, limit_bytes: u64) {
+        self.limit_bytes = limit_bytes;
+    }
+
     /// Bytes that wait in both classes.
     pub(crate) fn bytes(&self) -> u64 {
         self.priority_bytes + self.bulk_bytes

@@ -5,6 +5,7 @@
 /// Conserved at every moment: what was offered has been delivered or dropped, or
 /// is queued or in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "tool", derive(serde::Serialize, serde::Deserialize))]
 pub struct FlowCounters {
     /// Packets given to the link.
     pub offered_packets: u64,

@@ -28,6 +28,12 @@
 //! thread of its own and hands out virtual UDP sockets that
 //! `quinn::Endpoint::new_with_abstract_socket` takes. Nothing touches the kernel
 //! and nothing needs root.
+//!
+//! # The program
+//!
+//! With the feature `tool`, [`topology_file`] reads a WAN from TOML and [`Network`]
+//! joins links to paths. The program `netem` builds such a WAN from network
+//! namespaces, so that any process can run over it.
 
 mod buffer;
 mod counters;
@@ -35,23 +41,35 @@ mod cross_traffic;
 mod dscp;
 #[cfg(feature = "quinn")]
 mod in_process;
+#[cfg(feature = "tool")]
+mod ip_packet;
+mod lateness;
 mod link;
 mod link_config;
+#[cfg(feature = "tool")]
+mod network;
+mod remark;
 mod token_bucket;
 mod topology;
+#[cfg(feature = "tool")]
+pub mod topology_file;
 mod wan_model;
 
 pub use counters::{FlowCounters, LinkCounters};
 pub use cross_traffic::{CROSS_FRACTION_MAX, CROSS_FRACTION_MIN, CrossTraffic};
 pub use dscp::DscpSet;
 #[cfg(feature = "quinn")]
-pub use in_process::{
-    Lateness, RECEIVE_BUFFER_BYTES, SocketError, StartError, Wan, WanSocket, WanStats,
-};
+pub use in_process::{RECEIVE_BUFFER_BYTES, SocketError, StartError, Wan, WanSocket, WanStats};
+#[cfg(feature = "tool")]
+pub use ip_packet::IpHeader;
+pub use lateness::{Lateness, LatenessHistogram};
 pub use link::{Class, Delivery, Enqueued, Link, Packet};
 pub use link_config::{
     DELAY_MAX, LinkConfig, LinkError, MTU_BYTES, RATE_MAX_BITS_PER_SECOND,
     RATE_MIN_BITS_PER_SECOND, RateLimit,
 };
+#[cfg(feature = "tool")]
+pub use network::{Arrived, LaneReport, Network, Paths, WaitSum, Waits};
+pub use remark::Remark;
 pub use topology::{SITES_MAX, Site, Topology, TopologyError};
 pub use wan_model::{LinkReport, Sent, WanDelivery, WanError, WanModel};

@@ -132,7 +132,9 @@ impl<P> Link<P> {
             transmitting: None,
             priority_wire: Wire::default(),
             bulk_wire: Wire::default(),
-            limiter: config.priority_limit.map(TokenBucket::new),
+            limiter: config
+                .priority_limit
+                .map(|limit| TokenBucket::new(limit, Duration::ZERO)),
             cross: None,
             counters: LinkCounters::default(),
             config,
@@ -293,6 +295,35 @@ impl<P> Link<P> {
         LinkConfig::check_loss(loss)?;
         self.advance(now);
         self.config.loss = loss;
+        Ok(())
+    }
+
+    /// Replaces the whole configuration: rate and loss as [`set_rate`](Self::set_rate)
+    /// and [`set_loss`](Self::set_loss) do; delay and jitter for what has not left the
+    /// transmitter (an earlier packet of the class is never overtaken); a smaller
+    /// buffer keeps what waits but takes no more; classes and the priority class's
+    /// limit for packets sent from now on, the limit with a full bucket if it changed.
+    ///
+    /// # Errors
+    /// What [`LinkConfig::check`] finds; the old configuration stays.
+    pub fn set_config(&mut self, now: Duration, config: LinkConfig) -> Result<(), LinkError> {
+        config.check()?;
+        self.advance(now);
+        if config.priority_limit != self.config.priority_limit {
+            let now = self.now;
+            self.limiter = config
+                .priority_limit
+                .map(|limit| TokenBucket::new(limit, now));
+        }
+        self.buffer.set_limit(config.buffer_bytes);
+        let rate = config.rate_bits_per_second;
+        let rate_changed = rate != self.config.rate_bits_per_second;
+        self.config = config;
+        if let Some(cross) = &mut self.cross
+            && rate_changed
+        {
+            cross.start(self.now, rate);
+        }
         Ok(())
     }
 

@@ -15,12 +15,12 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket at time zero.
-    pub(crate) fn new(limit: RateLimit) -> Self {
+    /// A bucket that is full at `now`.
+    pub(crate) fn new(limit: RateLimit, now: Duration) -> Self {
         Self {
             limit,
             tokens: Self::cost(limit.burst_bytes),
-            filled_at: Duration::ZERO,
+            filled_at: now,
         }
     }
 

@@ -11,13 +11,11 @@
 //! the thread is late, that packet is late, but nothing in the model shifts.
 
 mod delivery;
-mod lateness;
 mod mailbox;
 mod socket;
 mod state;
 mod wan;
 
-pub use lateness::Lateness;
 pub use mailbox::RECEIVE_BUFFER_BYTES;
 pub use socket::WanSocket;
 pub use wan::{SocketError, StartError, Wan, WanStats};

@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::lateness::LatenessHistogram;
 use super::mailbox::{Datagram, Mailbox, Posted};
+use crate::lateness::LatenessHistogram;
 use crate::{MTU_BYTES, Packet, Site, WanModel};
 
 /// How often cross traffic is computed while nothing else happens, so that no send

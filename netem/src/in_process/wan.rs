@@ -8,10 +8,10 @@ use std::{fmt, io};
 use thiserror::Error;
 
 use super::delivery;
-use super::lateness::{Lateness, LatenessHistogram};
 use super::mailbox::Mailbox;
 use super::socket::WanSocket;
 use super::state::{Bound, Shared};
+use crate::lateness::{Lateness, LatenessHistogram};
 use crate::{LinkReport, Site, Topology, TopologyError, WanError, WanModel};
 
 /// First port that [`Wan::socket`] picks by itself: the dynamic range (RFC 6335).

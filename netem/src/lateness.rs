@@ -1,4 +1,4 @@
-//! How late packets reached their sockets: a histogram of fixed size.
+//! How late packets arrived: a histogram of fixed size.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ const BUCKETS: usize = STEPS * 29;
 /// Lateness of deliveries: from the moment a packet was due to the moment it lay in
 /// its socket's queue. The receiving task's own scheduling comes on top.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "tool", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lateness {
     /// Deliveries.
     pub count: u64,
@@ -20,18 +21,28 @@ pub struct Lateness {
     pub p50_us: u64,
     /// 99th percentile, in µs, rounded up by at most 1/16.
     pub p99_us: u64,
+    /// 99.9th percentile, in µs, rounded up by at most 1/16.
+    pub p999_us: u64,
     /// Largest, in µs, exact.
     pub max_us: u64,
 }
 
-pub(super) struct LatenessHistogram {
+/// Counts lateness in buckets whose width is at most 1/16 of their value.
+pub struct LatenessHistogram {
     buckets: [u64; BUCKETS],
     count: u64,
     max_us: u64,
 }
 
+impl Default for LatenessHistogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl LatenessHistogram {
-    pub(super) fn new() -> Self {
+    /// An empty histogram.
+    pub fn new() -> Self {
         Self {
             buckets: [0; BUCKETS],
             count: 0,
@@ -39,25 +50,28 @@ impl LatenessHistogram {
         }
     }
 
-    pub(super) fn record(&mut self, lateness: Duration) {
+    /// Counts one delivery.
+    pub fn record(&mut self, lateness: Duration) {
         let us = u64::try_from(lateness.as_micros()).unwrap_or(u64::MAX);
         self.buckets[Self::bucket(us)] += 1;
         self.count += 1;
         self.max_us = self.max_us.max(us);
     }
 
-    pub(super) fn summary(&self) -> Lateness {
+    /// The figures so far.
+    pub fn summary(&self) -> Lateness {
         Lateness {
             count: self.count,
-            p50_us: self.percentile(50),
-            p99_us: self.percentile(99),
+            p50_us: self.per_mille(500),
+            p99_us: self.per_mille(990),
+            p999_us: self.per_mille(999),
             max_us: self.max_us,
         }
     }
 
-    /// The largest value of the bucket that holds the `percent`th percentile.
-    fn percentile(&self, percent: u64) -> u64 {
-        let rank = (self.count * percent).div_ceil(100);
+    /// The largest value of the bucket that holds that thousandth of all.
+    fn per_mille(&self, per_mille: u64) -> u64 {
+        let rank = (self.count * per_mille).div_ceil(1000);
         let mut seen = 0;
         for (bucket, &count) in self.buckets.iter().enumerate() {
             seen += count;
@@ -110,6 +124,7 @@ mod tests {
         assert_eq!((summary.count, summary.max_us), (10_000, 10_000));
         assert!((5_000..=5_000 + 5_000 / 16).contains(&summary.p50_us));
         assert!((9_900..=10_000).contains(&summary.p99_us));
+        assert!((9_990..=10_000).contains(&summary.p999_us));
     }
 
     #[test]

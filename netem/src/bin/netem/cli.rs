@@ -1,0 +1,53 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{change, down, exec, probe, status, up, watch};
+
+/// A WAN on one machine: sites as network namespaces, links with rates, delays,
+/// buffers and classes between them.
+#[derive(Parser)]
+#[command(name = "netem", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(up::Up),
+    Exec(exec::Exec),
+    Congest(change::Congest),
+    Set(change::Set),
+    Watch(watch::Watch),
+    Status(status::Show),
+    Ping(probe::Ping),
+    Flood(probe::Flood),
+    Down(down::Down),
+}
+
+/// Runs what the command line says; errors go to standard error, with what was tried.
+pub fn run() -> ExitCode {
+    // Before any user namespace makes everybody root.
+    crate::state::started_as_root();
+    let result = match Cli::parse().command {
+        Command::Up(command) => command.run(),
+        Command::Exec(command) => command.run(),
+        Command::Congest(command) => command.run(),
+        Command::Set(command) => command.run(),
+        Command::Watch(command) => command.run(),
+        Command::Status(command) => command.run(),
+        Command::Ping(command) => command.run(),
+        Command::Flood(command) => command.run(),
+        Command::Down(command) => command.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("netem: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `netem down`: ends a WAN and clears away whatever is left of one.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::namespaces;
+use crate::state::{self, State};
+
+/// How long a router has to end by itself, the processes in its WAN included.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Take a WAN down: end what runs in it, its router and its namespaces. Also clears
+/// away what a router that crashed has left.
+#[derive(Args)]
+pub struct Down {
+    /// Which; default: the only one there is.
+    name: Option<String>,
+    /// All of them.
+    #[arg(long, conflicts_with = "name")]
+    all: bool,
+}
+
+impl Down {
+    /// Runs the command.
+    pub fn run(&self) -> Result<()> {
+        let mut known = namespaces::wans_with_names();
+        known.extend(state::names()?);
+        let names: Vec<String> = match &self.name {
+            Some(name) if !known.contains(name) => {
+                bail!(
+                    "nothing is left of a WAN {name:?}; there is: {}",
+                    listed(&known)
+                )
+            }
+            Some(name) => vec![name.clone()],
+            None if self.all => known.into_iter().collect(),
+            None if known.len() > 1 => {
+                bail!(
+                    "several WANs are up, name one or say --all: {}",
+                    listed(&known)
+                )
+            }
+            None => known.into_iter().collect(),
+        };
+        if names.is_empty() {
+            println!("no WAN is up, nothing is left");
+        }
+        for name in names {
+            take_down(&name)?;
+        }
+        Ok(())
+    }
+}
+
+fn listed(names: &std::collections::BTreeSet<String>) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.iter().cloned().collect::<Vec<_>>().join(", ")
+}
+
+fn take_down(name: &str) -> Result<()> {
+    let state = match State::read(name) {
+        Ok(state) => state,
+        Err(error) => {
+            println!("{error:#}");
+            None
+        }
+    };
+    if let Some(state) = &state {
+        // First, while the router holds the namespaces open and can tell them.
+        report(namespaces::clear_processes(name, Some(state))?);
+        end_router(state)?;
+    }
+    report(namespaces::clear(name, state.as_ref())?);
+    state::forget(name)?;
+    println!("{name} is down");
+    Ok(())
+}
+
+fn report(lines: Vec<String>) {
+    for line in lines {
+        println!("  {line}");
+    }
+}
+
+fn end_router(state: &State) -> Result<()> {
+    let router = state.router;
+    if !router.is_alive() {
+        println!("  the router had died");
+        return Ok(());
+    }
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        // It may end between the question and the signal.
+        let _ = kill(Pid::from_raw(router.pid), signal);
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if !router.is_alive() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    bail!("the router, process {}, does not end", router.pid)
+}

@@ -1,0 +1,47 @@
+//! `netem exec`: runs a command on a host.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::namespaces::{self, RUN_VARIABLE};
+use crate::state::State;
+
+/// Run a command on a host: `netem exec west.1 -- ping 10.77.2.1`. Its environment
+/// has NETEM_SITE, NETEM_HOST, NETEM_IPV4 and NETEM_IPV6.
+#[derive(Args)]
+pub struct Exec {
+    /// SITE (its first host) or SITE.HOST.
+    host: String,
+    /// The command with its arguments.
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+    /// Which WAN; default: the only one that is up.
+    #[arg(long)]
+    wan: Option<String>,
+}
+
+impl Exec {
+    /// Runs the command in place of this process.
+    pub fn run(&self) -> Result<()> {
+        let state = State::chosen(self.wan.as_deref())?;
+        let host = state.host(&self.host)?;
+        namespaces::enter_user_namespace(&state)?;
+        namespaces::enter(&host.namespace)?;
+        let (program, arguments) = self
+            .command
+            .split_first()
+            .context("clap requires a command")?;
+        let error = Command::new(program)
+            .args(arguments)
+            .env(RUN_VARIABLE, &state.run)
+            .env("NETEM_SITE", &host.site)
+            .env("NETEM_HOST", &host.host)
+            .env("NETEM_IPV4", host.ipv4.to_string())
+            .env("NETEM_IPV6", host.ipv6.to_string())
+            .exec();
+        Err(error).with_context(|| format!("can't run {program}"))
+    }
+}

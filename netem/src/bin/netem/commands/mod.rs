@@ -1,0 +1,9 @@
+//! One file per command, or per pair that shares everything.
+
+pub mod change;
+pub mod down;
+pub mod exec;
+pub mod probe;
+pub mod status;
+pub mod up;
+pub mod watch;

@@ -1,0 +1,275 @@
+//! `netem up`: builds a WAN and leaves it running.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use netem::topology_file::{Plan, TopologyFile};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::router::Router;
+use crate::server::Server;
+use crate::state::{self, Mode, State};
+use crate::units::{bits, bytes, marks, micros};
+use crate::{host, namespaces};
+
+/// How long building may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Build the WAN of a topology file from network namespaces and leave it running.
+#[derive(Args)]
+pub struct Up {
+    /// The topology file (TOML).
+    file: PathBuf,
+    /// What to call it, instead of the file's `name`.
+    #[arg(long)]
+    name: Option<String>,
+    /// Stay in the foreground; Ctrl-C takes the WAN down.
+    #[arg(long)]
+    foreground: bool,
+    /// Use a user namespace even as root.
+    #[arg(long)]
+    rootless: bool,
+    /// Check the file and say what would be built.
+    #[arg(long)]
+    dry_run: bool,
+    /// Set by `up` itself: the directory is claimed, and nobody reads standard output.
+    #[arg(long, hide = true)]
+    background: bool,
+}
+
+impl Up {
+    /// Runs the command.
+    pub fn run(&self) -> Result<()> {
+        let plan = self.plan()?;
+        if self.dry_run {
+            print_plan(&plan);
+            return Ok(());
+        }
+        let mode = namespaces::choose_mode(self.rootless)?;
+        if self.background {
+            return build_and_route(&plan, mode, || Ok(()));
+        }
+        let directory = state::claim(&plan.name)?;
+        let result = if self.foreground {
+            build_and_route(&plan, mode, || {
+                print_up(&plan)?;
+                println!("Ctrl-C takes it down");
+                Ok(())
+            })
+        } else {
+            self.start_in_background(&plan, &directory)
+        };
+        if result.is_err() {
+            // Nothing was left running, or it was already cleared away.
+            state::forget(&plan.name)?;
+        }
+        result
+    }
+
+    fn plan(&self) -> Result<Plan> {
+        let shown = self.file.display();
+        let text = fs::read_to_string(&self.file).with_context(|| format!("can't read {shown}"))?;
+        let mut file = TopologyFile::parse(&text).with_context(|| format!("{shown} is refused"))?;
+        if let Some(name) = &self.name {
+            file.name = Some(name.clone());
+        }
+        let stem = self
+            .file
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or("wan");
+        Plan::new(&file, stem).with_context(|| format!("{shown} is refused"))
+    }
+
+    fn start_in_background(&self, plan: &Plan, directory: &Path) -> Result<()> {
+        let log_path = directory.join("router.log");
+        let log = File::create(&log_path)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .arg("up")
+            .arg(&self.file)
+            .args(["--background", "--name", &plan.name]);
+        if self.rootless {
+            command.arg("--rootless");
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            // Not ended by a Ctrl-C that is meant for what runs later in this terminal.
+            .process_group(0)
+            .spawn()
+            .context("can't start the router")?;
+        if let Err(error) = wait_until_ready(&mut child, plan) {
+            let _ = child.kill();
+            let _ = child.wait();
+            let said = fs::read_to_string(&log_path).unwrap_or_default();
+            namespaces::clear(&plan.name, None)?;
+            let said = said.trim().trim_start_matches("netem: ").to_owned();
+            return Err(if said.is_empty() {
+                error
+            } else {
+                anyhow::anyhow!(said)
+            });
+        }
+        print_up(plan)
+    }
+}
+
+fn wait_until_ready(router: &mut Child, plan: &Plan) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Ok(Some(state)) = State::read(&plan.name)
+            && state.ready
+        {
+            return Ok(());
+        }
+        if let Some(status) = router.try_wait()? {
+            bail!("the router ended at once ({status})");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    bail!("the WAN was not ready within {PATIENCE:?}")
+}
+
+/// Builds, routes until told to stop, and clears away. Must be called with one thread.
+fn build_and_route(plan: &Plan, mode: Mode, when_up: impl FnOnce() -> Result<()>) -> Result<()> {
+    // Blocked before any thread starts, so that all inherit it: a signal must not end
+    // the process between two namespaces.
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    signals.thread_block()?;
+    let mut state = State::planned(plan, mode)?;
+    state.write()?;
+    if mode == Mode::UserNamespace {
+        namespaces::enter_new_user_namespace()?;
+    }
+    let routed = route(plan, &mut state, &signals, when_up);
+    let cleared = namespaces::clear(&plan.name, Some(&state));
+    state::forget(&plan.name)?;
+    routed.and(cleared.map(drop))
+}
+
+fn route(
+    plan: &Plan,
+    state: &mut State,
+    signals: &SigSet,
+    when_up: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let mut devices = Vec::new();
+    let mut namespaces = Vec::new();
+    for host in &mut state.hosts {
+        let name = namespaces::name_of(&plan.name, &host.full_name());
+        let built = host::build(state.mode, name, host.ipv4, host.ipv6)
+            .with_context(|| format!("can't build host {}", host.full_name()))?;
+        host.namespace = built.path;
+        devices.push(built.device);
+        namespaces.push(built.namespace);
+    }
+    let ended = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
+    let router = Router::start(plan, devices, ended.clone())?;
+    Server::start(router.asker(), plan.clone(), state)?;
+    state.ready = true;
+    state.write()?;
+    when_up()?;
+    let told = wait_for_end(signals, &ended)?;
+    router.stop();
+    match told {
+        true => Ok(()),
+        false => bail!("the router ended by itself"),
+    }
+}
+
+/// Waits for a signal (true) or for the router's own end (false).
+fn wait_for_end(signals: &SigSet, ended: &EventFd) -> Result<bool> {
+    let signals = SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC)?;
+    let wait_for = |fd| PollFd::new(fd, PollFlags::POLLIN);
+    let mut fds = [wait_for(signals.as_fd()), wait_for(ended.as_fd())];
+    loop {
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => {}
+            result => {
+                result?;
+                return Ok(fds[0].any().unwrap_or(false));
+            }
+        }
+    }
+}
+
+fn print_up(plan: &Plan) -> Result<()> {
+    let state = State::chosen(Some(&plan.name))?;
+    let how = match state.mode {
+        Mode::Root => "named network namespaces, as root",
+        Mode::UserNamespace => "network namespaces in a user namespace, without root",
+    };
+    println!(
+        "{} is up ({how}; router: process {})",
+        plan.name, state.router.pid
+    );
+    print_plan(plan);
+    let (first, last) = (&state.hosts[0], &state.hosts[state.hosts.len() - 1]);
+    println!(
+        "\nrun something in it:  netem exec {} -- CMD",
+        first.full_name()
+    );
+    println!(
+        "measure a way:        netem ping {} {}",
+        first.full_name(),
+        last.full_name()
+    );
+    println!("take it down:         netem down {}", plan.name);
+    Ok(())
+}
+
+fn print_plan(plan: &Plan) {
+    println!("hosts");
+    for site in &plan.sites {
+        for host in &site.hosts {
+            let name = format!("{}.{}", site.name, host.name);
+            println!("  {name:<24} {:<12} {}", host.ipv4, host.ipv6);
+        }
+    }
+    println!("links");
+    for link in &plan.links {
+        let config = &link.config;
+        let mut line = format!(
+            "  {:<24} {}, {} one way, buffer {}",
+            link.name,
+            bits(config.rate_bits_per_second),
+            micros(config.delay),
+            bytes(config.buffer_bytes),
+        );
+        if !config.jitter.is_zero() {
+            line += &format!(", jitter {}", micros(config.jitter));
+        }
+        if config.loss > 0.0 {
+            line += &format!(", loss {} %", config.loss * 100.0);
+        }
+        let first: Vec<u8> = (0..64)
+            .filter(|&dscp| config.priority_dscps.contains(dscp))
+            .collect();
+        line += &match marks(&first) {
+            none if none.is_empty() => ", no classes".to_owned(),
+            names => format!(", {names} first"),
+        };
+        if let Some(limit) = config.priority_limit {
+            line += &format!(" up to {}", bits(limit.rate_bits_per_second));
+        }
+        if link.remark.changes().next().is_some() {
+            line += ", rewrites marks";
+        }
+        println!("{line}");
+    }
+}

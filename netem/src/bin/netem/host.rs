@@ -1,0 +1,76 @@
+//! One host: a network namespace whose only way out is a TUN device.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use netem::MTU_BYTES;
+use tun_rs::{DeviceBuilder, SyncDevice};
+
+use crate::namespaces;
+use crate::state::Mode;
+
+/// The interface's name in every host.
+const INTERFACE: &str = "wan0";
+
+/// Packets that the kernel keeps for the router before it drops: a burst of full-sized
+/// packets at 1 Gbit/s for 25 ms.
+const TRANSMIT_QUEUE_PACKETS: u32 = 2048;
+
+/// A host's interface and namespace, both held open.
+pub struct BuiltHost {
+    /// The router's end of the interface; reads don't block.
+    pub device: SyncDevice,
+    /// Its namespace.
+    pub namespace: OwnedFd,
+    /// Where others can open the namespace.
+    pub path: PathBuf,
+}
+
+/// Makes a host on a thread of its own, since a thread that has entered a namespace
+/// is of no use for anything else.
+pub fn build(mode: Mode, name: String, ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Result<BuiltHost> {
+    let build = move || {
+        let (namespace, path) = namespaces::create(mode, &name)?;
+        let device = device(ipv4, ipv6)?;
+        Ok(BuiltHost {
+            device,
+            namespace,
+            path,
+        })
+    };
+    match std::thread::spawn(build).join() {
+        Ok(result) => result,
+        Err(_) => anyhow::bail!("building a host panicked"),
+    }
+}
+
+/// No packet information and no offloads: what is read is one packet of at most the
+/// MTU, segmented and with its checksum, as on a wire.
+fn device(ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Result<SyncDevice> {
+    let device = DeviceBuilder::new()
+        .name(INTERFACE)
+        .mtu(MTU_BYTES as u16)
+        .tx_queue_len(TRANSMIT_QUEUE_PACKETS)
+        .enable(false)
+        .build_sync()
+        .context("can't make a TUN device")?;
+    device.set_nonblocking(true)?;
+    let mut commands = format!(
+        "link set lo up\n\
+         link set {INTERFACE} addrgenmode none\n\
+         addr add {ipv4}/32 dev {INTERFACE}\n\
+         link set {INTERFACE} up\n\
+         route add default dev {INTERFACE}\n"
+    );
+    if Path::new("/proc/net/if_inet6").exists() {
+        // Without duplicate detection the address is usable at once.
+        commands += &format!(
+            "addr add {ipv6}/128 dev {INTERFACE} nodad\n\
+             route add ::/0 dev {INTERFACE}\n"
+        );
+    }
+    namespaces::ip_batch(&commands)?;
+    Ok(device)
+}
