@@ -39,6 +39,8 @@ mod buffer;
 mod counters;
 mod cross_traffic;
 mod dscp;
+#[cfg(feature = "tool")]
+pub mod gateway;
 #[cfg(feature = "quinn")]
 mod in_process;
 #[cfg(feature = "tool")]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{change, down, exec, probe, status, up, watch};
+use crate::commands::{change, down, exec, probe, status, tc, up, watch};
 
 /// A WAN on one machine: sites as network namespaces, links with rates, delays,
 /// buffers and classes between them.
@@ -26,6 +26,7 @@ enum Command {
     Ping(probe::Ping),
     Flood(probe::Flood),
     Down(down::Down),
+    Tc(tc::Tc),
 }
 
 /// Runs what the command line says; errors go to standard error, with what was tried.
@@ -42,6 +43,7 @@ pub fn run() -> ExitCode {
         Command::Ping(command) => command.run(),
         Command::Flood(command) => command.run(),
         Command::Down(command) => command.run(),
+        Command::Tc(command) => command.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! A UDP socket that marks what it sends and tells the mark of what it receives.
 
+use std::cell::Cell;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -13,6 +14,8 @@ use nix::sys::socket::{
 /// A UDP socket with one mark.
 pub struct MarkedSocket {
     socket: UdpSocket,
+    /// What the kernel was told last, to tell it only what is new.
+    patience: Cell<Option<Duration>>,
 }
 
 impl MarkedSocket {
@@ -26,7 +29,10 @@ impl MarkedSocket {
             setsockopt(&socket, sockopt::Ipv6TClass, &traffic_class)?;
             setsockopt(&socket, sockopt::Ipv6RecvTClass, &true)?;
         }
-        Ok(Self { socket })
+        Ok(Self {
+            socket,
+            patience: Cell::new(None),
+        })
     }
 
     /// The socket's own address.
@@ -45,9 +51,12 @@ impl MarkedSocket {
         buffer: &mut [u8],
         patience: Duration,
     ) -> Result<Option<(usize, u8, SocketAddr)>> {
-        // Zero would mean: for ever.
-        self.socket
-            .set_read_timeout(Some(patience.max(Duration::from_micros(1))))?;
+        if self.patience.get() != Some(patience) {
+            // Zero would mean: for ever.
+            let limit = patience.max(Duration::from_micros(1));
+            self.socket.set_read_timeout(Some(limit))?;
+            self.patience.set(Some(patience));
+        }
         let mut control = nix::cmsg_space!(i32);
         let mut parts = [IoSliceMut::new(buffer)];
         let received = recvmsg::<SockaddrStorage>(

@@ -5,5 +5,6 @@ pub mod down;
 pub mod exec;
 pub mod probe;
 pub mod status;
+pub mod tc;
 pub mod up;
 pub mod watch;

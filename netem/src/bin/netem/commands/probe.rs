@@ -311,9 +311,11 @@ impl Flood {
         std::thread::sleep(Duration::from_secs(1));
         counting.stop()?;
         let late = after.router.window;
+        let routed = after.router.written_packets - before.router.written_packets;
         println!(
-            "sent {sent} packets in {seconds:.2} s ({:.0}/s), received {} ({:.0}/s while sending)",
+            "sent {sent} packets in {seconds:.2} s ({:.0}/s), routed {:.0}/s, received {} ({:.0}/s)",
             sent as f64 / seconds,
+            routed as f64 / (after.seconds - before.seconds),
             received.load(Ordering::Relaxed),
             arrived_in_time as f64 / seconds,
         );

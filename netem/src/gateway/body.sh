@@ -1,0 +1,131 @@
+set -eu
+
+SAVED="/run/netem-tc-$DEV"
+
+fail() { echo "netem tc: $*" >&2; exit 1; }
+
+# Tries commands where they touch nothing: in a network namespace of their own.
+kernel_takes() { unshare -n sh -ec "$1" >/dev/null 2>&1; }
+
+need() {
+    command -v tc >/dev/null && command -v ip >/dev/null ||
+        fail "tc and ip are missing: install iproute2 (apt-get install iproute2, dnf install iproute-tc)"
+    [ "$(id -u)" = 0 ] || fail "needs root"
+    for dev in $DEV $LAN_DEVS $DELAY_DEV; do
+        ip link show dev "$dev" >/dev/null 2>&1 || fail "there is no interface $dev here"
+    done
+}
+
+# Says what will and won't work; refuses only what makes the rest pointless.
+check() {
+    need
+    # Of this namespace, which /sys need not show.
+    has=$(ip -o link show dev "$DEV" | sed -n 's/.* mtu \([0-9]*\).*/\1/p')
+    [ "$has" -le "$MTU" ] ||
+        fail "$DEV has an MTU of $has, the script was written for $MTU: write it anew with --mtu $has"
+    if kernel_takes true; then
+        kernel_takes 'tc qdisc add dev lo root handle 1: htb' ||
+            fail "this kernel has no HTB (CONFIG_NET_SCH_HTB, module sch_htb)"
+        kernel_takes 'tc qdisc add dev lo root handle 1: htb
+            tc filter add dev lo parent 1: protocol ip u32 match ip dsfield 0xb8 0xfc flowid 1:1' ||
+            fail "this kernel has no u32 filter (CONFIG_NET_CLS_U32, module cls_u32)"
+        if [ -n "$DELAY_DEV" ]; then
+            kernel_takes 'tc qdisc add dev lo root netem delay 1ms' ||
+                fail "this kernel has no netem (CONFIG_NET_SCH_NETEM, module sch_netem): write the script without --delay"
+        fi
+    else
+        echo "not tested: HTB, u32 and netem (no unshare, or it is not allowed)"
+    fi
+    command -v ethtool >/dev/null || [ -z "$LAN_DEVS" ] ||
+        echo "warning: ethtool is missing, GRO stays on at $LAN_DEVS: merged packets of up to 64 KB pass as one"
+    [ -n "$LAN_DEVS" ] ||
+        echo "note: without --lan-dev GRO stays on; right only if the gateway forwards for nobody"
+    root=$(tc qdisc show dev "$DEV" root | head -n 1)
+    echo "ready: $DEV (now: ${root:-no queue})"
+}
+
+gso_max_segs() { ip -d link show dev "$1" | sed -n 's/.* gso_max_segs \([0-9]*\).*/\1/p'; }
+
+has_gro() { ethtool -k "$1" 2>/dev/null | grep -q '^generic-receive-offload: on'; }
+
+# One match of a filter for each class byte.
+match_classes() {
+    for class in $CLASSES; do
+        tc filter add dev "$DEV" parent 1: protocol ip prio 1 u32 match ip dsfield "$class" 0xfc flowid 1:10
+        tc filter add dev "$DEV" parent 1: protocol ipv6 prio 2 u32 match ip6 priority "$class" 0xfc flowid 1:10
+    done
+}
+
+# Without ARP and neighbor discovery nothing is sent at all, marked or not.
+match_neighbors() {
+    for type in 133 134 135 136 137; do
+        tc filter add dev "$DEV" parent 1: protocol ipv6 prio 3 u32 \
+            match ip6 protocol 58 0xff match u8 "$type" 0xff at 40 flowid 1:10
+    done
+    tc filter add dev "$DEV" parent 1: protocol arp prio 4 u32 match u32 0 0 at 0 flowid 1:10
+}
+
+build() {
+    tc qdisc del dev "$DEV" root 2>/dev/null || true
+    tc qdisc add dev "$DEV" root handle 1: htb default 20
+    tc class add dev "$DEV" parent 1: classid 1:1 htb \
+        rate "${RATE}bit" ceil "${RATE}bit" burst "$BURST" cburst "$BURST" quantum "$FRAME"
+    # Its own rate is about the link's: HTB serves whoever is below its own rate before
+    # anyone who borrows, whatever prio says.
+    tc class add dev "$DEV" parent 1:1 classid 1:10 htb prio 0 \
+        rate "${PRIORITY_RATE}bit" ceil "${RATE}bit" burst "$BURST" cburst "$BURST" quantum "$FRAME"
+    tc class add dev "$DEV" parent 1:1 classid 1:20 htb prio 1 \
+        rate "${BULK_RATE}bit" ceil "${RATE}bit" burst "$BURST" cburst "$BURST" quantum "$FRAME"
+    tc qdisc add dev "$DEV" parent 1:10 handle 10: pfifo limit 1000
+    tc qdisc add dev "$DEV" parent 1:20 handle 20: bfifo limit "$BULK_BUFFER"
+    match_classes
+    match_neighbors
+    # A batch of up to 64 KB would pass the queue as one packet.
+    ip link set dev "$DEV" gso_max_segs 1
+    if command -v ethtool >/dev/null; then
+        for dev in $LAN_DEVS; do ethtool -K "$dev" gro off; done
+    fi
+    # Never below the shaper: the delay would hold back its queue.
+    [ -z "$DELAY_DEV" ] ||
+        tc qdisc replace dev "$DELAY_DEV" root netem delay "${DELAY_US}us" limit "$DELAY_PACKETS"
+}
+
+apply() {
+    check
+    if [ ! -e "$SAVED" ]; then
+        {
+            echo "GSO=$(gso_max_segs "$DEV")"
+            echo "GRO='$(for dev in $LAN_DEVS; do has_gro "$dev" && printf '%s ' "$dev"; done || true)'"
+        } >"$SAVED"
+    fi
+    # With half of it set up, nothing is better.
+    trap 'trap - EXIT; remove; fail "nothing was applied"' EXIT
+    build
+    trap - EXIT
+    echo "applied to $DEV: ${RATE} bit/s, class bytes $CLASSES first"
+}
+
+show() {
+    need
+    tc -s qdisc show dev "$DEV"
+    tc -s class show dev "$DEV"
+    tc filter show dev "$DEV"
+    [ -z "$DELAY_DEV" ] || tc -s qdisc show dev "$DELAY_DEV"
+}
+
+remove() {
+    need
+    tc qdisc del dev "$DEV" root 2>/dev/null || true
+    [ -z "$DELAY_DEV" ] || tc qdisc del dev "$DELAY_DEV" root 2>/dev/null || true
+    GSO= GRO=
+    [ ! -e "$SAVED" ] || . "$SAVED"
+    [ -z "$GSO" ] || ip link set dev "$DEV" gso_max_segs "$GSO"
+    for dev in $GRO; do ethtool -K "$dev" gro on; done
+    rm -f "$SAVED"
+    echo "removed from $DEV"
+}
+
+case "${1:-}" in
+    check | apply | show | remove) "$1" ;;
+    *) fail "say check, apply, show or remove" ;;
+esac
