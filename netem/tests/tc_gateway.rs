@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fixture::{Pair, run, skip_without_root};
+use fixture::{Pair, alone, may_make_namespaces, run};
 use nix::sys::socket::{setsockopt, sockopt};
 
 /// 95 % of this is 19 Mbit/s: a full frame takes 0.64 ms.
@@ -128,9 +128,11 @@ fn report(what: &str, delays: &[Duration]) {
 
 #[test]
 fn a_marked_packet_waits_for_about_one_bulk_packet_and_an_unmarked_one_for_the_queue() {
-    let Some(pair) = skip_without_root(Pair::create) else {
+    let _alone = alone();
+    if !may_make_namespaces() {
         return;
-    };
+    }
+    let pair = Pair::create().expect("it was possible just now");
     println!("{}", tc(&pair, "check", &[]).expect("this kernel can"));
     // The FIFO: same rate, same buffer, no classes.
     let fifo = "qdisc add dev veth0 root tbf rate 19mbit burst 1514 limit 256000";
@@ -180,9 +182,11 @@ fn a_marked_packet_waits_for_about_one_bulk_packet_and_an_unmarked_one_for_the_q
 
 #[test]
 fn what_cannot_be_applied_is_refused_and_changes_nothing() {
-    let Some(pair) = skip_without_root(Pair::create) else {
+    let _alone = alone();
+    if !may_make_namespaces() {
         return;
-    };
+    }
+    let pair = Pair::create().expect("it was possible just now");
     let queue = || run("tc", &["-n", &pair.a, "qdisc", "show"]).expect("tc runs");
     let before = queue();
     let refused = tc(&pair, "apply", &["--mtu", "1400"]).expect_err("the interface has 1500");

@@ -52,13 +52,14 @@ fn device(ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Result<SyncDevice> {
     let device = DeviceBuilder::new()
         .name(INTERFACE)
         .mtu(MTU_BYTES as u16)
-        .tx_queue_len(TRANSMIT_QUEUE_PACKETS)
         .enable(false)
         .build_sync()
         .context("can't make a TUN device")?;
     device.set_nonblocking(true)?;
+    // The queue by netlink: the older call wants the machine's root, not the namespace's.
     let mut commands = format!(
         "link set lo up\n\
+         link set {INTERFACE} txqueuelen {TRANSMIT_QUEUE_PACKETS}\n\
          link set {INTERFACE} addrgenmode none\n\
          addr add {ipv4}/32 dev {INTERFACE}\n\
          link set {INTERFACE} up\n\

@@ -1,6 +1,7 @@
 //! `netem up`: builds a WAN and leaves it running.
 
 use std::fs::{self, File};
+use std::io::{Read, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -92,8 +93,13 @@ impl Up {
     }
 
     fn start_in_background(&self, plan: &Plan, directory: &Path) -> Result<()> {
+        // Kept open: a router that fails takes the directory with it.
         let log_path = directory.join("router.log");
-        let log = File::create(&log_path)?;
+        let mut log = File::options()
+            .create_new(true)
+            .read(true)
+            .append(true)
+            .open(log_path)?;
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("up")
@@ -105,7 +111,7 @@ impl Up {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(log.try_clone()?)
             // Not ended by a Ctrl-C that is meant for what runs later in this terminal.
             .process_group(0)
             .spawn()
@@ -113,8 +119,10 @@ impl Up {
         if let Err(error) = wait_until_ready(&mut child, plan) {
             let _ = child.kill();
             let _ = child.wait();
-            let said = fs::read_to_string(&log_path).unwrap_or_default();
             namespaces::clear(&plan.name, None)?;
+            let mut said = String::new();
+            log.rewind()?;
+            log.read_to_string(&mut said)?;
             let said = said.trim().trim_start_matches("netem: ").to_owned();
             return Err(if said.is_empty() {
                 error

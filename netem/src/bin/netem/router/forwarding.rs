@@ -135,6 +135,11 @@ impl Forwarding {
                 }
             };
             self.read_packets += 1;
+            if read > MTU_BYTES as usize {
+                // An offload that should be off; a link would drop it, too.
+                self.refused_packets += 1;
+                continue;
+            }
             self.send(host, &buffer[..read]);
         }
     }

@@ -1,0 +1,404 @@
+//! The program as a whole: a WAN of two sites, built, measured, changed, and gone.
+//!
+//! Needs root, `ip` and /dev/net/tun; without them it says so, loudly, and passes.
+#![cfg(all(feature = "tool", target_os = "linux"))]
+
+mod fixture;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use fixture::{alone, may_make_namespaces, run};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const NETEM: &str = env!("CARGO_BIN_EXE_netem");
+
+const RTT_MS: f64 = 60.0;
+
+/// 100 KB at 20 Mbit/s take this to send.
+const FULL_BUFFER_MS: f64 = 40.0;
+
+/// What the router and this machine may add to a round trip.
+const SLACK_MS: f64 = 1.0;
+
+const PING_TRIES: u32 = 6;
+
+/// A WAN of a name of its own. Dropping it takes it down, whatever became of the test.
+struct Wan {
+    name: String,
+    file: PathBuf,
+}
+
+impl Wan {
+    fn new(label: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test-{}-{number}-{label}", std::process::id());
+        let file = std::env::temp_dir().join(format!("{name}.toml"));
+        let text = format!(
+            "[[site]]\nname = \"west\"\nhosts = 2\n[[site]]\nname = \"east\"\n\
+             [rtt]\nwest = {{ east = \"{RTT_MS}ms\" }}\n\
+             [wan]\nrate = \"20Mbit\"\nbuffer = \"100KB\"\n"
+        );
+        fs::write(&file, text).expect("the temporary directory takes files");
+        Self { name, file }
+    }
+
+    fn up(label: &str, more: &[&str]) -> Self {
+        let wan = Self::new(label);
+        let mut words = vec!["up", wan.file(), "--name", &wan.name];
+        words.extend(more);
+        run(NETEM, &words).expect("comes up");
+        wan
+    }
+
+    fn file(&self) -> &str {
+        self.file.to_str().expect("made of ASCII")
+    }
+
+    fn netem(&self, words: &[&str]) -> Result<String, String> {
+        let mut all = words.to_vec();
+        all.extend(["--wan", &self.name]);
+        run(NETEM, &all)
+    }
+
+    fn ping(&self, more: &[&str]) -> Value {
+        let mut words = vec!["ping", "west.1", "east", "--json", "--count", "25"];
+        words.extend(["--interval", "20ms"]);
+        words.extend(more);
+        let said = self.netem(&words).expect("both hosts are there");
+        serde_json::from_str(&said).expect("JSON")
+    }
+
+    /// [`ping`](Self::ping) until half of the packets are back within `limit_ms`: other
+    /// processes may keep the program that measures from running, but not for long.
+    fn ping_within(&self, limit_ms: f64, more: &[&str]) -> Value {
+        let mut found = Value::Null;
+        for _ in 0..PING_TRIES {
+            found = self.ping(more);
+            if ms(&found, "p50_ms") < limit_ms {
+                break;
+            }
+            println!("again: {found}");
+        }
+        assert!(
+            (RTT_MS..limit_ms).contains(&ms(&found, "p50_ms")),
+            "{found}"
+        );
+        found
+    }
+
+    fn status(&self) -> Value {
+        let said = self.netem(&["status", "--json"]).expect("it is up");
+        serde_json::from_str(&said).expect("JSON")
+    }
+
+    fn link(&self, name: &str) -> Value {
+        let status = self.status();
+        let links = status["link_status"].as_array().expect("a list");
+        let found = links.iter().find(|link| link["name"] == name);
+        found.expect("the link is there").clone()
+    }
+
+    fn router(&self) -> Pid {
+        let pid = self.status()["router"]["pid"].as_i64().expect("a number");
+        Pid::from_raw(i32::try_from(pid).expect("a process's number"))
+    }
+
+    /// A process on a host that ends only when told.
+    fn sleeper(&self) -> Child {
+        let child = Command::new(NETEM)
+            .args(["exec", "west.2", "--wan", &self.name, "--", "sleep", "1000"])
+            .spawn()
+            .expect("starts");
+        let inside = || fs::read_to_string(format!("/proc/{}/comm", child.id()));
+        wait_for("exec", || inside().is_ok_and(|name| name.trim() == "sleep"));
+        child
+    }
+
+    /// Names of namespaces and directories that are left of it.
+    fn left(&self) -> Vec<String> {
+        let names = run("ip", &["netns", "list"]).expect("ip runs");
+        let mine = format!("netem.{}.", self.name);
+        let mut left: Vec<String> = names
+            .lines()
+            .filter(|line| line.starts_with(&mine))
+            .map(str::to_owned)
+            .collect();
+        let directory = Path::new("/run/netem").join(&self.name);
+        left.extend(directory.exists().then(|| directory.display().to_string()));
+        left
+    }
+}
+
+impl Drop for Wan {
+    fn drop(&mut self) {
+        let _ = run(NETEM, &["down", &self.name]);
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !happened() {
+        assert!(Instant::now() < deadline, "{what}: not within 20 s");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn ms(found: &Value, field: &str) -> f64 {
+    found[field]
+        .as_f64()
+        .unwrap_or_else(|| panic!("no {field} in {found}"))
+}
+
+#[test]
+fn a_wan_is_what_its_file_says_and_can_be_changed_while_it_runs() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::up("life", &[]);
+    for more in [&["--dscp", "EF"][..], &["--ipv6"]] {
+        let found = wan.ping(more);
+        println!("idle {more:?}: {found}");
+        assert_eq!(found["received"], 25, "{found}");
+        assert!(
+            (RTT_MS..RTT_MS + SLACK_MS).contains(&ms(&found, "p50_ms")),
+            "{found}"
+        );
+        assert_eq!(found["dscp_there"], found["dscp_sent"], "{found}");
+    }
+
+    // Congested one way: the default class waits for a full buffer, EF for nobody.
+    wan.netem(&["congest", "west:east", "130%"])
+        .expect("in range");
+    std::thread::sleep(Duration::from_millis(500));
+    // One packet that is being transmitted: 0.6 ms.
+    let marked = wan.ping_within(RTT_MS + 0.6 + SLACK_MS, &["--dscp", "EF"]);
+    let unmarked = wan.ping(&[]);
+    println!("congested, EF: {marked}\ncongested, unmarked: {unmarked}");
+    assert_eq!(marked["received"], 25);
+    assert!(
+        ms(&unmarked, "p50_ms") > RTT_MS + FULL_BUFFER_MS * 0.8,
+        "{unmarked}"
+    );
+    let cross = wan.link("west:east")["cross"].clone();
+    assert!(cross["dropped_packets"].as_u64() > Some(0), "{cross}");
+
+    // Bleached: the mark is lost and with it the priority.
+    wan.netem(&["set", "west:east", "bleach=on"])
+        .expect("understood");
+    let bleached = wan.ping(&["--dscp", "EF"]);
+    println!("bleached: {bleached}");
+    assert_eq!(
+        (&bleached["dscp_there"], &bleached["dscp_back"]),
+        (&0.into(), &46.into())
+    );
+    assert!(
+        ms(&bleached, "p50_ms") > RTT_MS + FULL_BUFFER_MS * 0.8,
+        "{bleached}"
+    );
+
+    wan.netem(&["congest", "west:east", "0"]).expect("in range");
+    wan.netem(&["set", "west:east", "bleach=off", "delay=50ms"])
+        .expect("understood");
+    let farther = wan.ping(&["--dscp", "EF"]);
+    assert!(
+        (80.0..80.0 + SLACK_MS).contains(&ms(&farther, "p50_ms")),
+        "{farther}"
+    );
+
+    wan.netem(&["set", "west:east", "down", "--both"])
+        .expect("understood");
+    assert_eq!(wan.ping(&[])["received"], 0);
+    wan.netem(&["set", "west:east", "up", "--both"])
+        .expect("understood");
+    assert_eq!(wan.ping(&[])["received"], 25);
+
+    let watched = wan
+        .netem(&["watch", "--count", "1", "--interval", "100ms"])
+        .expect("watches");
+    assert!(
+        watched.contains("west:east") && watched.contains("priority"),
+        "{watched}"
+    );
+
+    run(NETEM, &["down", &wan.name]).expect("down");
+    assert_eq!(wan.left(), [""; 0]);
+}
+
+#[test]
+fn tcp_fills_a_link_with_packets_no_larger_than_the_mtu() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::up("tcp", &[]);
+    wan.netem(&["congest", "west:east", "--tcp", "4"])
+        .expect("started");
+    let sent = || {
+        wan.link("west:east")["bulk"]["sent_bytes"]
+            .as_u64()
+            .expect("a number")
+    };
+    // Past slow start: two seconds' worth at 20 Mbit/s.
+    wait_for("5 MB by TCP", || sent() > 5_000_000);
+    let (before, begin) = (sent(), Instant::now());
+    std::thread::sleep(Duration::from_secs(1));
+    let rate = (sent() - before) as f64 * 8.0 / begin.elapsed().as_secs_f64() / 1e6;
+    println!("4 TCP flows: {rate:.1} Mbit/s");
+    assert!((14.0..20.5).contains(&rate), "{rate} Mbit/s");
+    assert_eq!(wan.status()["performance"]["refused_packets"], 0);
+    wan.netem(&["congest", "west:east", "0"]).expect("stopped");
+    assert_eq!(wan.link("west:east")["tcp_flows"], 0);
+}
+
+#[test]
+fn down_clears_away_what_a_killed_router_left() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::up("killed", &[]);
+    let mut sleeper = wan.sleeper();
+    let router = wan.router();
+    kill(router, Signal::SIGKILL).expect("it runs");
+    wait_for("the router's death", || {
+        !Path::new(&format!("/proc/{router}")).exists()
+    });
+    assert_eq!(
+        wan.left().len(),
+        4,
+        "three namespaces and a directory: {:?}",
+        wan.left()
+    );
+    let refused = wan.netem(&["status"]).expect_err("it is dead");
+    assert!(
+        refused.contains("has died") && refused.contains("netem down"),
+        "{refused}"
+    );
+    let again = run(NETEM, &["up", wan.file(), "--name", &wan.name]).expect_err("left-overs");
+    assert!(again.contains("netem down"), "{again}");
+
+    let said = run(NETEM, &["down", &wan.name]).expect("down");
+    assert!(said.contains("sleep"), "{said}");
+    assert_eq!(wan.left(), [""; 0]);
+    assert!(!sleeper.wait().expect("ended").success());
+}
+
+#[test]
+fn down_finds_namespaces_of_which_no_state_is_left() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::up("lost", &[]);
+    kill(wan.router(), Signal::SIGKILL).expect("it runs");
+    fs::remove_dir_all(Path::new("/run/netem").join(&wan.name)).expect("it is there");
+    run(NETEM, &["down", &wan.name]).expect("down");
+    assert_eq!(wan.left(), [""; 0]);
+}
+
+#[test]
+fn an_interrupted_foreground_leaves_nothing() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::new("front");
+    let mut child = Command::new(NETEM)
+        .args(["up", wan.file(), "--name", &wan.name, "--foreground"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("starts");
+    wait_for("up", || wan.netem(&["status"]).is_ok());
+    let mut sleeper = wan.sleeper();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("it runs");
+    assert!(child.wait().expect("ended").success());
+    assert_eq!(wan.left(), [""; 0]);
+    assert!(!sleeper.wait().expect("ended").success());
+}
+
+#[test]
+fn a_user_namespace_does_without_names_and_leaves_nothing_either() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::up("rootless", &["--rootless"]);
+    assert_eq!(wan.status()["mode"], "UserNamespace");
+    assert_eq!(
+        wan.left().len(),
+        1,
+        "a directory and no names: {:?}",
+        wan.left()
+    );
+    let found = wan.ping(&["--dscp", "EF"]);
+    println!("in a user namespace: {found}");
+    assert!(
+        (RTT_MS..RTT_MS + SLACK_MS).contains(&ms(&found, "p50_ms")),
+        "{found}"
+    );
+    assert_eq!(found["dscp_there"], 46);
+    let mut sleeper = wan.sleeper();
+    kill(wan.router(), Signal::SIGKILL).expect("it runs");
+    run(NETEM, &["down", &wan.name]).expect("down");
+    assert_eq!(wan.left(), [""; 0]);
+    assert!(!sleeper.wait().expect("ended").success());
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_changes_nothing() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::up("refusals", &[]);
+    let before = wan.link("west:east");
+    let cases = [
+        (
+            &["exec", "mars", "--", "true"][..],
+            "west.1, west.2, east.1",
+        ),
+        (&["exec", "west.9", "--", "true"], "west.1, west.2, east.1"),
+        (
+            &["exec", "west", "--", "/no/such/program"],
+            "can't run /no/such/program",
+        ),
+        (&["congest", "west:mars", "120%"], "west:east"),
+        (&["congest", "west:east", "20000%"], "0.1% to 10000%"),
+        (&["congest", "west:east"], "say how much"),
+        (&["congest", "west:east", "--tcp", "100"], "0 to 64"),
+        (&["congest", "west:west", "120%", "--both"], "--both"),
+        (&["set", "west:east", "rate=fast"], "20Mbit"),
+        (&["set", "west:east", "buffer=1B"], "1500"),
+        (&["set", "west:east", "loss=2"], "0 to 1"),
+        (&["set", "west:east", "speed=1Mbit"], "rate=20Mbit"),
+        (
+            &["set", "west:east", "priority=none", "police=5%"],
+            "priority class",
+        ),
+        (&["ping", "west", "east", "--size", "1501"], "32 to 1500"),
+    ];
+    for (words, expected) in cases {
+        // `--wan` belongs before the command that `exec` runs.
+        let mut words = words.to_vec();
+        words.splice(1..1, ["--wan", &wan.name]);
+        let refused = run(NETEM, &words).expect_err(expected);
+        assert!(
+            refused.contains(expected),
+            "{words:?}: {expected:?} is not in {refused}"
+        );
+    }
+    assert_eq!(wan.link("west:east"), before);
+    let again = run(NETEM, &["up", wan.file(), "--name", &wan.name]).expect_err("it is up");
+    assert!(again.contains("is up already"), "{again}");
+    let nowhere = run(NETEM, &["down", "no-such-wan"]).expect_err("not there");
+    assert!(nowhere.contains("nothing is left"), "{nowhere}");
+}
