@@ -7,6 +7,8 @@
 
 #[cfg(feature = "sim")]
 mod mutated;
+#[cfg(feature = "sim")]
+mod remembered;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -238,7 +240,9 @@ impl LocalSet {
                     check_at,
                     abort: None,
                 };
-                self.unbound.insert((key.clone(), write), copy);
+                // Recovery meets it again where the disk had lost the first one's value.
+                let replaced = self.unbound.insert((key.clone(), write), copy);
+                self.copy_bytes -= replaced.map_or(0, |copy| copy.value.bytes());
             }
         }
     }

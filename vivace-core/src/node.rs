@@ -3,6 +3,8 @@
 mod data;
 #[cfg(feature = "sim")]
 mod mutated;
+#[cfg(feature = "sim")]
+mod remembered;
 mod roles;
 mod serve_bulk;
 mod serve_priority;

@@ -151,6 +151,12 @@ impl Propagator {
         self.stable.get(key).is_some_and(|&stable| stable >= ts)
     }
 
+    /// What is known as stable, as text: equal for two that recovered the same.
+    #[cfg(feature = "sim")]
+    pub fn remembered(&self) -> String {
+        format!("{:?} in order {:?}", self.stable, self.stable_order)
+    }
+
     /// A majority of replicas holds this version or one that stands for it.
     pub fn remember_stable(&mut self, key: &Key, ts: Timestamp) {
         let newest = self.stable.entry(key.clone()).or_insert_with(|| {

@@ -8,16 +8,16 @@
 
 mod key;
 mod local;
+mod stable;
 
 use std::collections::BTreeMap;
 
 use self::key::KeyFold;
+use self::stable::StableFold;
 use crate::identity::{Incarnation, NodeId};
 use crate::key::Key;
 use crate::local_set::ABORTED_MAX;
-use crate::propagation::STABLE_REMEMBERED;
 use crate::record::Record;
-use crate::timestamp::Timestamp;
 
 /// Records that recovery treats apart from all others, in the order of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +64,7 @@ pub(super) enum GroupFold {
     Clock(Option<(u64, Record)>),
     /// By number; more than the node keeps one by one, for the floor below them.
     Aborted(BTreeMap<u64, Record>),
-    Stable(BTreeMap<Key, (Timestamp, Record)>),
+    Stable(StableFold),
     Key(Box<KeyFold>),
 }
 
@@ -73,7 +73,7 @@ impl GroupFold {
         match group {
             Group::Clock => Self::Clock(None),
             Group::Aborted(..) => Self::Aborted(BTreeMap::new()),
-            Group::Stable => Self::Stable(BTreeMap::new()),
+            Group::Stable => Self::Stable(StableFold::default()),
             Group::Key(_) => Self::Key(Box::default()),
         }
     }
@@ -98,21 +98,7 @@ impl GroupFold {
                     }
                 }
             }
-            Self::Stable(newest) => {
-                if let Record::LocalDropped { key, ts } = &record {
-                    let ts = *ts;
-                    match newest.get_mut(key) {
-                        Some(held) if held.0 >= ts => {}
-                        Some(held) => *held = (ts, record),
-                        None => {
-                            newest.insert(key.clone(), (ts, record));
-                        }
-                    }
-                    if newest.len() > 2 * STABLE_REMEMBERED {
-                        keep_newest(newest);
-                    }
-                }
-            }
+            Self::Stable(stable) => stable.absorb(record),
             Self::Key(key) => key.absorb(record),
         }
     }
@@ -122,7 +108,7 @@ impl GroupFold {
         match self {
             Self::Clock(_) => 1,
             Self::Aborted(numbers) => 1 + numbers.len(),
-            Self::Stable(newest) => 1 + newest.len(),
+            Self::Stable(stable) => 1 + stable.records(),
             Self::Key(key) => key.records(),
         }
     }
@@ -140,32 +126,16 @@ impl GroupFold {
         match self {
             Self::Clock(newest) => newest.into_iter().map(|(_, record)| record).collect(),
             Self::Aborted(numbers) => numbers.into_values().collect(),
-            Self::Stable(mut newest) => {
-                keep_newest(&mut newest);
-                // The node forgets in the order of arrival.
-                let mut records: Vec<_> = newest.into_values().collect();
-                records.sort_by_key(|(ts, _)| *ts);
-                records.into_iter().map(|(_, record)| record).collect()
-            }
+            Self::Stable(stable) => stable.finish(),
             Self::Key(key) => key.finish(),
         }
     }
 }
 
-fn keep_newest(stable: &mut BTreeMap<Key, (Timestamp, Record)>) {
-    if stable.len() <= STABLE_REMEMBERED {
-        return;
-    }
-    let mut order: Vec<Timestamp> = stable.values().map(|(ts, _)| *ts).collect();
-    order.sort_unstable();
-    let oldest_kept = order[order.len() - STABLE_REMEMBERED];
-    stable.retain(|_, (ts, _)| *ts >= oldest_kept);
-}
-
 /// A shortest sequence that recovers the same state as `records` do, sorted by group.
 ///
-/// Exact but for one hint: of what the local set remembers as stable, the newest
-/// versions stay rather than those heard of last.
+/// Exact but for one hint: where more keys are known as stable than a node remembers, a
+/// key that it forgot and heard of again may be remembered with an older version.
 pub fn fold(records: impl IntoIterator<Item = Record>) -> Vec<Record> {
     let mut all: BTreeMap<Group, GroupFold> = BTreeMap::new();
     for record in records {

@@ -70,6 +70,11 @@ impl SimDisk {
         state.crash_at = Some(state.operations + operations);
     }
 
+    /// The host does not crash after all.
+    pub fn stay_up(&self) {
+        self.0.borrow_mut().crash_at = None;
+    }
+
     /// Whether the host has crashed at an operation.
     pub fn is_down(&self) -> bool {
         self.0.borrow().is_down

@@ -4,4 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod crashes;
+mod damage;
+mod folding;
+mod layout;
 mod life;
+mod space;
