@@ -1,6 +1,7 @@
 //! The cluster's configuration as the protocol sees it: sites, nodes, containers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client_protocol::CONTAINER_NAME_BYTES_MAX;
@@ -129,7 +130,8 @@ fn wrong(field: impl Into<String>, reason: impl Into<String>) -> ClusterError {
 #[derive(Clone, Debug)]
 pub struct Cluster {
     spec: ClusterSpec,
-    by_id: BTreeMap<ContainerId, usize>,
+    /// Shared: whoever serves a message holds its container.
+    by_id: BTreeMap<ContainerId, Arc<Container>>,
     by_name: BTreeMap<String, ContainerId>,
     warnings: Vec<String>,
 }
@@ -183,9 +185,10 @@ impl Cluster {
             spec,
         };
         for index in 0..cluster.spec.containers.len() {
-            let container = cluster.spec.containers[index].clone();
+            let container = Arc::new(cluster.spec.containers[index].clone());
             cluster.check_container(&container)?;
-            if cluster.by_id.insert(container.id, index).is_some() {
+            let replaced = cluster.by_id.insert(container.id, container.clone());
+            if replaced.is_some() {
                 return Err(wrong(
                     "containers",
                     format!("id {} is used twice", container.id.0),
@@ -280,14 +283,12 @@ impl Cluster {
     }
 
     /// The container of this id.
-    pub fn container(&self, id: ContainerId) -> Option<&Container> {
-        self.by_id
-            .get(&id)
-            .map(|&index| &self.spec.containers[index])
+    pub fn container(&self, id: ContainerId) -> Option<&Arc<Container>> {
+        self.by_id.get(&id)
     }
 
     /// The container of this name.
-    pub fn container_named(&self, name: &str) -> Option<&Container> {
+    pub fn container_named(&self, name: &str) -> Option<&Arc<Container>> {
         self.container(*self.by_name.get(name)?)
     }
 

@@ -1,6 +1,7 @@
 //! The operations that a node coordinates for its clients (§3.4.2, delegation).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::abd;
@@ -443,7 +444,7 @@ impl Coordinator {
     }
 }
 
-fn find(env: &Env, name: &str) -> Result<Container, Failure> {
+fn find(env: &Env, name: &str) -> Result<Arc<Container>, Failure> {
     env.cluster.container_named(name).cloned().ok_or_else(|| {
         let names: Vec<&str> = env
             .cluster
@@ -459,7 +460,7 @@ fn find(env: &Env, name: &str) -> Result<Container, Failure> {
     })
 }
 
-fn read_write(container: Container) -> Result<Container, Failure> {
+fn read_write(container: Arc<Container>) -> Result<Arc<Container>, Failure> {
     if container.kind.is_read_write() {
         return Ok(container);
     }
@@ -470,7 +471,7 @@ fn read_write(container: Container) -> Result<Container, Failure> {
     Err(invalid("container", reason))
 }
 
-fn read_modify_write(container: Container) -> Result<Container, Failure> {
+fn read_modify_write(container: Arc<Container>) -> Result<Arc<Container>, Failure> {
     if !container.kind.is_read_write() {
         return Ok(container);
     }
@@ -504,11 +505,12 @@ fn check_value(env: &Env, bytes: usize) -> Result<(), Failure> {
     ))
 }
 
-fn check_backlog(env: &Env, bytes: u64) -> Result<(), Failure> {
+fn check_backlog(env: &mut Env, bytes: u64) -> Result<(), Failure> {
     let limit = env.cluster.spec().backlog_bytes_max;
     if bytes < limit {
         return Ok(());
     }
+    env.counters.count("busy: the backlog is full");
     Err(busy(format!(
         "{bytes} bytes of values wait for their replicas; the limit is {limit}"
     )))

@@ -1,5 +1,7 @@
 //! Which requests this node may serve at all.
 
+use std::sync::Arc;
+
 use super::Node;
 use crate::cluster::{Container, Kind};
 use crate::identity::NodeId;
@@ -13,7 +15,7 @@ impl Node {
         &mut self,
         key: &Key,
         epoch: crate::identity::Epoch,
-    ) -> Result<Container, Refusal> {
+    ) -> Result<Arc<Container>, Refusal> {
         let Some(container) = self.env.cluster.container(key.container) else {
             self.env.counters.count("refused: unknown container");
             return Err(Refusal::UnknownContainer {});
