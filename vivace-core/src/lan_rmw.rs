@@ -122,7 +122,7 @@ impl Execute {
         self.phase = Phase::Read {
             ots,
             ask,
-            ballot: Ballot::new(container.replicas.len()),
+            ballot: Ballot::new(env, container.replicas.len()),
         };
         Step::Continue
     }
@@ -243,7 +243,7 @@ impl Execute {
         let ask = Call::bulk(env, container, rpc, &container.replicas, body);
         self.phase = Phase::Write {
             ask,
-            ballot: Ballot::new(container.replicas.len()),
+            ballot: Ballot::new(env, container.replicas.len()),
         };
         Step::Continue
     }

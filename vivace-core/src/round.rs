@@ -17,14 +17,18 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(5);
 /// And never much longer than this.
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 
-/// Beyond half a round trip, how long silent replicas may still turn a contested
-/// vote into a majority.
+/// Beyond the round trips that it needs, how long silent replicas may still turn a
+/// contested vote into a majority.
 const GRACE_MARGIN: Duration = Duration::from_millis(5);
+
+/// The farthest replica's answer may take this many of its round trips.
+const GRACE_RTTS: f64 = 1.25;
 
 /// A vote of the replicas, with the grace that a rejection starts.
 #[derive(Clone, Debug)]
 pub struct Ballot<T> {
     votes: Votes<T>,
+    asked: Duration,
     grace_until: Option<Duration>,
 }
 
@@ -40,10 +44,11 @@ pub enum Verdict {
 }
 
 impl<T> Ballot<T> {
-    /// A vote among `replicas` that nobody has cast.
-    pub fn new(replicas: usize) -> Self {
+    /// A vote among `replicas` that nobody has cast, and that begins now.
+    pub fn new(env: &Env, replicas: usize) -> Self {
         Self {
             votes: Votes::new(replicas),
+            asked: env.now.monotonic,
             grace_until: None,
         }
     }
@@ -60,8 +65,10 @@ impl<T> Ballot<T> {
 
     /// The verdict now; a contested ballot gets a grace, for without one a single
     /// slow replica's false would abort what a majority accepts, and without an end
-    /// to it one crashed replica and one false would hang.
-    pub fn verdict(&mut self, env: &Env, replicas: &[NodeId]) -> Verdict {
+    /// to it one crashed replica and one false would hang. It lasts until the farthest
+    /// replica can have answered: were it shorter, a near one that refuses every round
+    /// would make all rounds fail that need a far one.
+    pub fn verdict(&mut self, env: &mut Env, replicas: &[NodeId]) -> Verdict {
         mutant!(env, AnyFalseAborts && self.votes.has_false_among_majority() =>
             return Verdict::Lost);
         mutant!(env, MinorityQuorum && self.votes.has_half() => return Verdict::Won);
@@ -69,8 +76,16 @@ impl<T> Ballot<T> {
             Tally::Reached => Verdict::Won,
             Tally::Unreachable => Verdict::Lost,
             Tally::Pending if self.votes.is_contested() && !mutant!(env, NoGrace) => {
-                let grace = env.rtt_max(replicas) / 2 + GRACE_MARGIN;
-                let until = *self.grace_until.get_or_insert(env.now.monotonic + grace);
+                let until = match self.grace_until {
+                    Some(until) => until,
+                    None => {
+                        env.counters.count("contested: a vote waits for the silent");
+                        let rtt = env.rtt_max(replicas);
+                        let answered = self.asked + rtt.mul_f64(GRACE_RTTS);
+                        let until = answered.max(env.now.monotonic + rtt / 2) + GRACE_MARGIN;
+                        *self.grace_until.insert(until)
+                    }
+                };
                 if until <= env.now.monotonic {
                     Verdict::Lost
                 } else {

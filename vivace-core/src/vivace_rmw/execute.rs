@@ -154,7 +154,7 @@ impl Execute {
         self.phase = Phase::Promise {
             ots,
             ask,
-            ballot: Ballot::new(container.replicas.len()),
+            ballot: Ballot::new(env, container.replicas.len()),
         };
         Step::Continue
     }
@@ -341,6 +341,8 @@ impl Execute {
     }
 
     fn ask_promises_again(&mut self, env: &mut Env, container: &Container, ots: Timestamp) {
+        env.counters
+            .count("rechecked: promises whose base does not come");
         let rpc = self.calls.next_rpc();
         let body = PriorityBody::OrderedReadTs {
             key: self.key.clone(),
@@ -348,7 +350,7 @@ impl Execute {
         };
         let ask = Call::priority(env, container, rpc, &container.replicas, body);
         if let Phase::FetchBase { recheck, .. } = &mut self.phase {
-            let ballot = Ballot::new(container.replicas.len());
+            let ballot = Ballot::new(env, container.replicas.len());
             *recheck = Some(Recheck { ask, ballot });
         }
     }
@@ -436,7 +438,7 @@ impl Execute {
         self.phase = Phase::StoreLocal {
             ots,
             store,
-            ballot: Ballot::new(local_set.len()),
+            ballot: Ballot::new(env, local_set.len()),
         };
         Step::Continue
     }
@@ -451,7 +453,7 @@ impl Execute {
         self.phase = Phase::Accept {
             ots,
             ask,
-            ballot: Ballot::new(container.replicas.len()),
+            ballot: Ballot::new(env, container.replicas.len()),
         };
         Step::Continue
     }

@@ -18,92 +18,19 @@ mod rmw;
 mod rw;
 mod sessions;
 
-use std::cell::Cell;
-use std::rc::Rc;
-use std::time::Duration;
+use cluster::Simulation;
+use cluster::script::{
+    A, B, C, DELAYS, bulk, drop_if, is_accept, is_promise, is_read_ts, is_write_local,
+    is_write_remote, is_write_ts, ms, priority, spec, switch,
+};
+use vivace_core::cluster::{ClusterSpec, Kind};
 
-use cluster::{Delays, Fate, Simulation, Spread, Wire, layout};
-use vivace_core::NodeId;
-use vivace_core::cluster::{ClusterSpec, Container, Kind};
-use vivace_core::message::{BulkBody, PriorityBody};
-
-const A: NodeId = NodeId(0);
-const B: NodeId = NodeId(3);
-const C: NodeId = NodeId(6);
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
-
-fn spec(kind: Kind, change: impl FnOnce(&mut Container)) -> ClusterSpec {
-    let sets: [&[u16]; 3] = [&[0, 1, 2], &[3, 4, 5], &[6, 7, 8]];
-    let mut container = layout::container(kind, &[0, 3, 6], &sets);
-    change(&mut container);
-    let mut spec = layout::sites(&[3, 3, 3]);
-    spec.containers = vec![container];
-    spec
-}
-
-/// δ = 1 ms, d = 10 ms, D = 50 ms, an instant disk.
 fn simulate(spec: ClusterSpec) -> Simulation {
-    let exactly = |duration| Spread::exactly(ms(duration));
-    let delays = Delays {
-        local: exactly(1),
-        priority: exactly(10),
-        bulk: exactly(50),
-        disk: Spread::ZERO,
-    };
-    Simulation::new(0, spec, delays)
+    Simulation::new(0, spec, DELAYS)
 }
 
 fn three_sites(kind: Kind) -> Simulation {
     simulate(spec(kind, |_| {}))
-}
-
-/// Drops every message that `drops` says, and delivers the others.
-fn drop_if(simulation: &mut Simulation, drops: impl Fn(NodeId, NodeId, &Wire) -> bool + 'static) {
-    simulation.script = Some(Box::new(move |from, to, wire| {
-        if drops(from, to, wire) {
-            Fate::Drop
-        } else {
-            Fate::Deliver
-        }
-    }));
-}
-
-/// A switch that a script reads and a test turns.
-fn switch(on: bool) -> Rc<Cell<bool>> {
-    Rc::new(Cell::new(on))
-}
-
-fn priority(wire: &Wire) -> Option<&PriorityBody> {
-    match wire {
-        Wire::Priority(message) => Some(&message.body),
-        Wire::Bulk(_) => None,
-    }
-}
-
-fn bulk(wire: &Wire) -> Option<&BulkBody> {
-    match wire {
-        Wire::Bulk(message) => Some(&message.body),
-        Wire::Priority(_) => None,
-    }
-}
-
-fn is_write_remote(wire: &Wire) -> bool {
-    matches!(bulk(wire), Some(BulkBody::WriteRemote { .. }))
-}
-
-fn is_write_local(wire: &Wire) -> bool {
-    matches!(bulk(wire), Some(BulkBody::WriteLocal { .. }))
-}
-
-fn is_write_ts(wire: &Wire) -> bool {
-    matches!(priority(wire), Some(PriorityBody::WriteTs { .. }))
-}
-
-fn is_read_ts(wire: &Wire) -> bool {
-    matches!(priority(wire), Some(PriorityBody::ReadTs { .. }))
 }
 
 fn settle(simulation: &mut Simulation) {

@@ -7,19 +7,11 @@ use vivace_core::record::Record;
 use vivace_core::{Blob, ContainerId, Epoch, Event, Incarnation, Key, NodeId, Timestamp, WriterId};
 
 use crate::cluster::requests::{add, counted, execute, failure, first_of, read_state, set, state};
-use crate::cluster::{Fate, HostClock, Occurrence, Simulation, Wire, layout};
+use crate::cluster::{Fate, HostClock, Occurrence, Simulation, layout};
 use crate::{
-    A, B, C, bulk, drop_if, is_read_ts, is_write_remote, ms, priority, simulate, spec, switch,
-    three_sites,
+    A, B, C, bulk, drop_if, is_accept, is_promise, is_read_ts, is_write_remote, ms, priority,
+    settle, simulate, spec, switch, three_sites,
 };
-
-pub fn is_accept(wire: &Wire) -> bool {
-    matches!(priority(wire), Some(PriorityBody::OrderedWriteTs { .. }))
-}
-
-fn is_promise(wire: &Wire) -> bool {
-    matches!(priority(wire), Some(PriorityBody::OrderedReadTs { .. }))
-}
 
 const LOST: &str = "lost: an RMW round to another coordinator";
 
@@ -127,6 +119,21 @@ fn a_round_with_one_replica_down_and_one_refusing_is_given_up_after_a_grace() {
             assert!(simulation.count(LOST) > 0);
         }
     }
+}
+
+/// The coordinator's neighbour refuses every round at once; B, far away, promises. Were
+/// the grace half a round trip, B would always be late. (Found by a seed.)
+#[test]
+fn a_near_replica_that_refuses_every_round_does_not_outvote_a_far_one() {
+    let near = NodeId(1);
+    let mut simulation = simulate(spec(Kind::Rmw, |container| {
+        container.replicas = vec![A, near, B];
+    }));
+    let error_ns = Some(0);
+    let skew_ns = -10_000_000_000;
+    simulation.set_clock(near, HostClock { skew_ns, error_ns });
+    assert_eq!(counted(simulation.ask(A, add("k", first_of(1), 5)).0), 5);
+    assert_eq!(simulation.count(LOST), 0);
 }
 
 /// 4: C alone has accepted a newer version than the quorum's. In the published rule
@@ -253,28 +260,39 @@ fn a_command_that_joins_a_round_is_not_answered_from_older_promises() {
     for kind in [Kind::Rmw, Kind::LanRmw] {
         let mut simulation = three_sites(kind);
         assert_eq!(counted(simulation.ask(B, add("k", first_of(1), 5)).0), 5);
-        // A's first round learns slowly what B and C have promised it.
-        let slow = switch(true);
-        let on = slow.clone();
-        simulation.script = Some(Box::new(move |_, to, wire| {
+        settle(&mut simulation);
+        // A's first round learns slowly what B and C have promised it, and A hears of
+        // no other round.
+        let cut = switch(false);
+        let is_cut = cut.clone();
+        simulation.script = Some(Box::new(move |from, to, wire| {
             let promised = matches!(priority(wire), Some(PriorityBody::OrderedReadTsAck { .. }))
                 || matches!(bulk(wire), Some(BulkBody::LanReadAck { .. }));
-            if on.get() && to == A && promised {
-                Fate::Late(ms(3000))
+            let commit = matches!(priority(wire), Some(PriorityBody::Commit { .. }));
+            let round = is_promise(wire) || is_accept(wire) || commit || is_write_remote(wire);
+            let lan_round = matches!(
+                bulk(wire),
+                Some(BulkBody::LanRead { .. } | BulkBody::LanWrite { .. })
+            );
+            if to == A && promised {
+                Fate::Late(ms(2000))
+            } else if is_cut.get() && (from == A || to == A) && (round || lan_round) {
+                Fate::Drop
             } else {
                 Fate::Deliver
             }
         }));
         let early = simulation.request(A, add("k", first_of(2), 0), ms(60_000));
-        simulation.run_for(ms(60));
-        slow.set(false);
+        simulation.run_for(ms(if kind == Kind::Rmw { 15 } else { 55 }));
+        cut.set(true);
         assert_eq!(counted(simulation.ask(B, add("k", first_of(3), 1)).0), 6);
         let late = simulation.request(A, add("k", first_of(4), 0), ms(60_000));
         let mut heard = [None, None];
         while heard.contains(&None) {
             match simulation.next(simulation.now + ms(60_000)) {
-                Some(crate::cluster::Occurrence::Reply { request, reply }) => {
+                Some(Occurrence::Reply { request, reply }) => {
                     heard[usize::from(request == late)] = Some(counted(reply));
+                    simulation.script = None;
                 }
                 other => panic!("both commands end: {other:?}"),
             }

@@ -173,7 +173,7 @@ fn a_retry_after_a_crash_takes_effect_once() {
         let one = NodeId(1);
         let nth = first_of(1);
         drop_if(&mut simulation, move |from, to, wire| {
-            from == one && dropped_accepts.contains(&to) && crate::rmw::is_accept(wire)
+            from == one && dropped_accepts.contains(&to) && crate::is_accept(wire)
         });
         simulation.request(one, add("k", nth, 5), ms(60_000));
         simulation.run_for(ms(200));
