@@ -171,6 +171,8 @@ impl Batch {
             if pending.early || mutant!(env, AnswerLatecomers) {
                 env.reply(pending.request, reply);
             } else {
+                env.counters
+                    .count("late: a client waits for the next round");
                 self.waiting.push_back(pending);
             }
         }

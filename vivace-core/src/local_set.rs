@@ -164,6 +164,7 @@ impl LocalSet {
                     .get(&coordinator)
                     .is_some_and(|a| a.contains(write.number))
                 {
+                    env.counters.count("refused: a copy of an aborted write");
                     return Err(Refusal::NotBindable {});
                 }
                 self.unbound
@@ -177,6 +178,8 @@ impl LocalSet {
         }
         let full = self.backlog_bytes() >= env.cluster.spec().backlog_bytes_max;
         if full && sender == Sender::Coordinator {
+            env.counters
+                .count("busy: the backlog of a local set is full");
             return Err(Refusal::Overloaded {});
         }
         let id = ValueId {
@@ -303,6 +306,7 @@ impl LocalSet {
             .get(&coordinator)
             .is_some_and(|a| a.contains(write.number))
         {
+            env.counters.count("refused: BIND of an aborted write");
             return Err(Refusal::NotBindable {});
         }
         let copied = self.copies.get(key).and_then(|copies| copies.get(&ts));

@@ -2,6 +2,8 @@
 
 mod data;
 #[cfg(feature = "sim")]
+mod holding;
+#[cfg(feature = "sim")]
 mod mutated;
 #[cfg(feature = "sim")]
 mod remembered;
@@ -32,6 +34,8 @@ use crate::repair::Repairs;
 use crate::vivace_rmw;
 use crate::vivace_rw;
 
+#[cfg(feature = "sim")]
+pub use holding::Holding;
 pub use status::ProtocolStatus;
 
 /// A node of the cluster as a pure state machine.

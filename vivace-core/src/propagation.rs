@@ -13,7 +13,7 @@ use crate::event::Class;
 use crate::identity::{NodeId, SiteId};
 use crate::key::Key;
 use crate::message::{CopyTag, PriorityBody, RpcId};
-use crate::outbox::{Message, Outbox};
+use crate::outbox::Message;
 use crate::quorum::majority;
 use crate::stored::{StoredBody, StoredValue, ValueId};
 use crate::timestamp::Timestamp;
@@ -200,7 +200,7 @@ impl Propagator {
                 versions.insert(ts, transfer);
             }
         }
-        self.remove_finished(&mut env.out, container, key);
+        self.remove_finished(env, container, key);
         self.pump(env, container, key);
     }
 
@@ -248,7 +248,7 @@ impl Propagator {
                 env.send_priority(node, RpcId::NONE, container.epoch, body);
             }
         }
-        self.remove_finished(&mut env.out, container, key);
+        self.remove_finished(env, container, key);
         self.pump(env, container, key);
         if let Some(site) = env.cluster.site_of(from) {
             self.pump_waiting(env, site);
@@ -312,7 +312,7 @@ impl Propagator {
 
     /// Drops versions that all replicas hold, and superseded ones that are not on
     /// their way. A transfer under way is never cut: its bytes are half paid for.
-    fn remove_finished(&mut self, out: &mut Outbox, container: &Container, key: &Key) {
+    fn remove_finished(&mut self, env: &mut Env, container: &Container, key: &Key) {
         let Some(versions) = self.transfers.get_mut(key) else {
             return;
         };
@@ -325,11 +325,14 @@ impl Propagator {
         versions.retain(|&ts, transfer| {
             let superseded = ts < newest_settled && transfer.in_flight.is_empty();
             let everywhere = transfer.acked.len() == container.replicas.len();
+            if superseded && !everywhere {
+                env.counters.count("superseded: a value by a newer one");
+            }
             let keep = !superseded && !everywhere;
             if !keep {
                 *bytes -= transfer.bytes();
                 *count -= 1;
-                out.release(transfer.id(key));
+                env.out.release(transfer.id(key));
             }
             keep
         });
@@ -356,6 +359,7 @@ impl Propagator {
             for (site, members) in lacking(env, container, transfer, &busy) {
                 let used = self.in_flight_bytes.entry(site).or_default();
                 if *used > 0 && *used + transfer.bytes() > SITE_WINDOW_BYTES {
+                    env.counters.count("waits: a value for room on the way");
                     self.waiting.entry(site).or_default().push(key);
                     continue;
                 }
@@ -401,6 +405,9 @@ impl Propagator {
                     .map(|(&to, _)| to)
                     .collect();
                 for to in lost {
+                    if to != node {
+                        env.counters.count("lost: a value at its relay");
+                    }
                     let flight = transfer.in_flight.remove(&to);
                     release(&mut self.in_flight_bytes, &env.cluster, flight);
                     touched.push(key.clone());
@@ -421,7 +428,7 @@ impl Propagator {
         let cluster = env.cluster.clone();
         for key in keys {
             if let Some(container) = cluster.container(key.container) {
-                self.remove_finished(&mut env.out, container, &key);
+                self.remove_finished(env, container, &key);
                 self.pump(env, container, &key);
             }
         }

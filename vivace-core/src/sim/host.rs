@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::errand::Errand;
 use crate::record::Record;
 use crate::stored::ValueId;
 use crate::{Lsn, Node, Value};
@@ -35,6 +36,15 @@ pub(super) enum Entry {
     Forget(ValueId),
 }
 
+/// When a node dies of what it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fuse {
+    /// Only messages of this kind count, where there is one.
+    pub errand: Option<Errand>,
+    /// How many it still sends.
+    pub left: u32,
+}
+
 #[derive(Default)]
 pub(super) struct Host {
     pub node: Option<Node>,
@@ -50,8 +60,8 @@ pub(super) struct Host {
     pub clock: HostClock,
     /// It does nothing before this moment.
     pub paused_until: Duration,
-    /// It dies after this many further sends.
-    pub fuse: Option<u32>,
+    /// It dies after some further sends.
+    pub fuse: Option<Fuse>,
     /// It has done its last and crashes within this instant.
     pub is_dying: bool,
 }

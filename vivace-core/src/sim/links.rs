@@ -84,7 +84,7 @@ pub(super) struct Links {
 }
 
 struct Lane {
-    link: Link<Passage>,
+    link: Link<Box<Passage>>,
     /// When the agenda will ask.
     polled_at: Option<Duration>,
 }
@@ -122,7 +122,7 @@ impl Links {
         &mut self,
         now: Duration,
         route: Route,
-        passage: Passage,
+        passage: Box<Passage>,
         rng: &mut ChaCha8Rng,
     ) -> (Enqueued, Option<Duration>) {
         let (from, to, class) = route;
@@ -158,7 +158,8 @@ impl Links {
     }
 
     /// What has arrived, and when to poll the route again.
-    pub fn poll(&mut self, now: Duration, route: Route) -> (Vec<Passage>, Option<Duration>) {
+    #[expect(clippy::vec_box, reason = "moved from and to where they are boxed")]
+    pub fn poll(&mut self, now: Duration, route: Route) -> (Vec<Box<Passage>>, Option<Duration>) {
         let mut arrived = Vec::new();
         let mut take = |lane: &mut Lane| {
             while let Some(delivery) = lane.link.poll(now) {

@@ -9,6 +9,7 @@
 mod agenda;
 pub mod delays;
 mod disk;
+mod errand;
 pub mod history;
 mod host;
 mod json;
@@ -23,7 +24,8 @@ mod trace;
 mod wire;
 
 pub use disk::{DiskFault, SimDisk, SimFile};
-pub use host::{HostClock, LogTail};
+pub use errand::{Errand, Sieve};
+pub use host::{Fuse, HostClock, LogTail};
 pub use json::{JsonError, read_json_lines, write_json_lines};
 pub use links::{ClassPlan, LinkPlan};
 pub use network::{Delays, Spread};

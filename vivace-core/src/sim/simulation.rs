@@ -13,7 +13,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::agenda::Agenda;
-use super::host::{Host, HostClock, LogTail};
+use super::errand::Sieve;
+use super::host::{Fuse, Host, HostClock, LogTail};
 use super::links::{LinkPlan, Links, Passage};
 use super::network::{Delays, Spread};
 use super::step::Happening;
@@ -21,9 +22,10 @@ use super::trace::Trace;
 use super::wire::{Script, Wire};
 use crate::client_protocol::{ClientReply, Request};
 use crate::cluster::{Cluster, ClusterSpec};
+use crate::node::Holding;
 use crate::record::Record;
 use crate::stored::ValueId;
-use crate::{Class, Event, Mutants, NodeId, ProtocolStatus, RequestId, SiteId, Value};
+use crate::{Class, Event, Key, Mutants, NodeId, ProtocolStatus, RequestId, SiteId, Value};
 
 /// Events that one virtual instant may hold before it counts as an endless loop.
 const EVENTS_AT_ONCE_MAX: u32 = 100_000;
@@ -86,7 +88,9 @@ pub struct Simulation {
     pub(super) connections_made: u64,
     /// One-way black holes: priority is lost, bulk waits.
     pub(super) blocked: BTreeSet<(NodeId, NodeId)>,
-    pub(super) stalled: Vec<Passage>,
+    pub(super) sieves: Vec<Sieve>,
+    #[expect(clippy::vec_box, reason = "moved from and to where they are boxed")]
+    pub(super) stalled: Vec<Box<Passage>>,
     pub(super) bulk_arrives: BTreeMap<(NodeId, NodeId), Duration>,
     pub(super) outstanding: BTreeMap<RequestId, Outstanding>,
     pub(super) occurrences: VecDeque<Occurrence>,
@@ -174,6 +178,7 @@ impl Simulation {
             connections: BTreeMap::new(),
             connections_made: 0,
             blocked: BTreeSet::new(),
+            sieves: Vec::new(),
             stalled: Vec::new(),
             bulk_arrives: BTreeMap::new(),
             outstanding: BTreeMap::new(),
@@ -250,9 +255,7 @@ impl Simulation {
     pub fn causes(&self) -> BTreeMap<String, u64> {
         let mut causes = self.past_causes.clone();
         for node in self.alive() {
-            for (cause, count) in self.status(node).causes {
-                *causes.entry(cause).or_default() += count;
-            }
+            add_causes(&mut causes, self.status(node));
         }
         causes
     }
@@ -283,6 +286,17 @@ impl Simulation {
                 self.host(node).values.remove(&id);
             }
         }
+    }
+
+    /// How often the node has started.
+    pub fn life(&self, node: NodeId) -> u16 {
+        self.hosts[&node].life
+    }
+
+    /// What a replica that runs holds of one object.
+    pub fn holding(&self, node: NodeId, key: &Key) -> Option<Holding> {
+        let node = self.hosts[&node].node.as_ref()?;
+        Some(node.holding(key))
     }
 
     /// Requests without an answer.
@@ -387,9 +401,8 @@ impl Simulation {
             return;
         }
         self.note(|| (node.to_string(), "crashes", format!("log tail: {tail:?}")));
-        for (cause, count) in self.status(node).causes {
-            *self.past_causes.entry(cause).or_default() += count;
-        }
+        let status = self.status(node);
+        add_causes(&mut self.past_causes, status);
         let unflushed = self.hosts[&node].unflushed.len();
         let kept = match tail {
             LogTail::Lost => 0,
@@ -420,10 +433,10 @@ impl Simulation {
         self.reconnect();
     }
 
-    /// The node crashes after it has sent `sends` more messages, perhaps in the middle
-    /// of what one event makes it do.
-    pub fn crash_after(&mut self, node: NodeId, sends: u32) {
-        self.host(node).fuse = Some(sends);
+    /// The node crashes when it is about to send a message beyond those that `fuse`
+    /// allows, perhaps in the middle of what one event makes it do.
+    pub fn crash_after(&mut self, node: NodeId, fuse: Fuse) {
+        self.host(node).fuse = Some(fuse);
     }
 
     /// The node does nothing for a while; then it does all at once.
@@ -462,8 +475,12 @@ impl Simulation {
     /// Ends a [`Simulation::block`].
     pub fn unblock(&mut self, from: NodeId, to: NodeId) {
         self.blocked.remove(&(from, to));
+        self.release_stalled();
+    }
+
+    fn release_stalled(&mut self) {
         for passage in std::mem::take(&mut self.stalled) {
-            if self.blocked.contains(&(passage.from, passage.to)) {
+            if self.is_held(passage.from, passage.to, &passage.wire) {
                 self.stalled.push(passage);
             } else {
                 self.carry_bulk(passage);
@@ -471,11 +488,21 @@ impl Simulation {
         }
     }
 
+    /// Messages of one kind don't get through until [`Simulation::unsift`].
+    pub fn sift(&mut self, sieve: Sieve) {
+        self.sieves.push(sieve);
+    }
+
+    /// Ends a [`Simulation::sift`].
+    pub fn unsift(&mut self, sieve: &Sieve) {
+        self.sieves.retain(|of| of != sieve);
+        self.release_stalled();
+    }
+
     /// Every pair of nodes can talk again.
     pub fn rejoin(&mut self) {
-        for (from, to) in self.blocked.clone() {
-            self.unblock(from, to);
-        }
+        self.blocked.clear();
+        self.release_stalled();
         self.cut.clear();
         self.reconnect();
     }
@@ -519,6 +546,7 @@ impl Simulation {
         for host in self.hosts.values_mut() {
             host.fuse = None;
         }
+        self.sieves.clear();
         self.rejoin();
         for node in self.nodes() {
             if !gone.contains(&node) {
@@ -557,5 +585,18 @@ impl Simulation {
             self.now = self.now.max(at);
             self.happen(happening);
         }
+    }
+}
+
+/// A node starts in query mode, and counts its changes from there.
+fn add_causes(causes: &mut BTreeMap<String, u64>, status: ProtocolStatus) {
+    let changes = status.clock.mode_changes;
+    let fallbacks = ("fell back: from clock mode to query mode", changes / 2);
+    let returns = changes.saturating_sub(1) / 2;
+    let returns = ("came back: from query mode to clock mode", returns);
+    let modes = [fallbacks, returns].map(|(cause, count)| (cause.to_owned(), count));
+    let modes = modes.into_iter().filter(|(_, count)| *count > 0);
+    for (cause, count) in status.causes.into_iter().chain(modes) {
+        *causes.entry(cause).or_default() += count;
     }
 }

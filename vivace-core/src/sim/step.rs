@@ -5,7 +5,8 @@ use std::time::Duration;
 use netem::Enqueued;
 use rand::RngExt;
 
-use super::host::{Entry, Host, HostClock};
+use super::errand::Errand;
+use super::host::{Entry, Fuse, Host, HostClock};
 use super::links::{Passage, Route};
 use super::network::Spread;
 use super::simulation::{Occurrence, Simulation};
@@ -28,11 +29,11 @@ const LATE_MAX: f64 = 2.0;
 
 #[derive(Debug)]
 pub(super) enum Happening {
-    Arrival(Passage),
+    Arrival(Box<Passage>),
     /// A link has something to deliver.
     Poll(Route),
     /// A bulk message is sent again.
-    Again(Passage),
+    Again(Box<Passage>),
     /// To a node that was paused when it happened.
     Event {
         node: NodeId,
@@ -239,14 +240,15 @@ impl Simulation {
     /// Sends; false where the node died of it.
     fn send_unless_dying(&mut self, node: NodeId, to: NodeId, wire: Wire) -> bool {
         match &mut self.host(node).fuse {
-            Some(0) => {
+            Some(fuse) if fuse.errand.is_some() && fuse.errand != Errand::of(&wire) => {}
+            Some(Fuse { left: 0, .. }) => {
                 let host = self.host(node);
                 host.is_dying = true;
                 let life = host.life;
                 self.schedule(self.now, Happening::Death { node, life });
                 return false;
             }
-            Some(left) => *left -= 1,
+            Some(fuse) => fuse.left -= 1,
             None => {}
         }
         self.send(node, to, wire);
@@ -341,19 +343,20 @@ impl Simulation {
         let Some(connection) = self.connection(from, to, class) else {
             return;
         };
-        let passage = Passage {
+        // Boxed, for it is moved from hand to hand.
+        let passage = Box::new(Passage {
             from,
             to,
             connection,
             wire,
-        };
+        });
         match (fate, class) {
             (Fate::Drop, _) => {}
             (Fate::Late(by), _) => {
                 let delay = self.spread(from, to, class).draw(&mut self.rng);
                 self.schedule(self.now + delay + by, Happening::Arrival(passage));
             }
-            (Fate::Deliver, _) if self.blocked.contains(&(from, to)) => match class {
+            (Fate::Deliver, _) if self.is_held(from, to, &passage.wire) => match class {
                 Class::Priority => {}
                 Class::Bulk => self.stalled.push(passage),
             },
@@ -362,14 +365,20 @@ impl Simulation {
         }
     }
 
-    fn carry_priority(&mut self, passage: Passage) {
+    /// Whether a black hole or a sieve holds a message back.
+    pub(super) fn is_held(&self, from: NodeId, to: NodeId, wire: &Wire) -> bool {
+        self.blocked.contains(&(from, to))
+            || self.sieves.iter().any(|sieve| sieve.holds(from, to, wire))
+    }
+
+    fn carry_priority(&mut self, passage: Box<Passage>) {
         if self.links.is_some() {
             return self.carry_over_link(passage);
         }
         if self.rng.random_bool(self.loss) {
             return;
         }
-        let Passage { from, to, .. } = passage;
+        let (from, to) = (passage.from, passage.to);
         let spread = self.spread(from, to, Class::Priority);
         if self.rng.random_bool(self.repetition) {
             let at = self.now + spread.draw(&mut self.rng);
@@ -379,11 +388,11 @@ impl Simulation {
         self.schedule(at, Happening::Arrival(passage));
     }
 
-    pub(super) fn carry_bulk(&mut self, passage: Passage) {
+    pub(super) fn carry_bulk(&mut self, passage: Box<Passage>) {
         if self.links.is_some() {
             return self.carry_over_link(passage);
         }
-        let Passage { from, to, .. } = passage;
+        let (from, to) = (passage.from, passage.to);
         let drawn = self.now + self.spread(from, to, Class::Bulk).draw(&mut self.rng);
         let arrives = self.bulk_arrives.entry((from, to)).or_default();
         *arrives = (*arrives).max(drawn);
@@ -391,7 +400,7 @@ impl Simulation {
         self.schedule(at, Happening::Arrival(passage));
     }
 
-    fn carry_over_link(&mut self, passage: Passage) {
+    fn carry_over_link(&mut self, passage: Box<Passage>) {
         let class = passage.wire.class();
         let (from, to) = (self.site_of(passage.from), self.site_of(passage.to));
         let route = (from, to, class);
@@ -434,7 +443,7 @@ impl Simulation {
             self.schedule(at, Happening::Poll(route));
         }
         for passage in arrived {
-            self.on_arrival(passage);
+            self.on_arrival(*passage);
         }
     }
 
@@ -470,12 +479,12 @@ impl Simulation {
 
     pub(super) fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Arrival(passage) => self.on_arrival(passage),
+            Happening::Arrival(passage) => self.on_arrival(*passage),
             Happening::Poll(route) => self.on_poll(route),
             Happening::Again(passage) => {
                 let (from, to) = (passage.from, passage.to);
                 if self.connection(from, to, Class::Bulk) != Some(passage.connection) {
-                } else if self.blocked.contains(&(from, to)) {
+                } else if self.is_held(from, to, &passage.wire) {
                     self.stalled.push(passage);
                 } else {
                     self.carry_bulk(passage);
@@ -533,11 +542,11 @@ impl Simulation {
     }
 }
 
-fn copy(passage: &Passage) -> Passage {
-    Passage {
+fn copy(passage: &Passage) -> Box<Passage> {
+    Box::new(Passage {
         from: passage.from,
         to: passage.to,
         connection: passage.connection,
         wire: passage.wire.clone(),
-    }
+    })
 }

@@ -283,6 +283,8 @@ impl Read {
                     query.on_tick(env);
                 }
                 if fetch.on_tick(env) {
+                    env.counters
+                        .count("rechecked: reports whose version does not come");
                     *recheck = Some(ask_reports(&mut self.ticket, env, container, &self.key));
                 }
             }

@@ -2,6 +2,8 @@
 //! their exact timestamps, served whether accepted or not (mend 1).
 
 #[cfg(feature = "sim")]
+mod holding;
+#[cfg(feature = "sim")]
 mod mutated;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,8 @@
 //! the previous value along (mend 1).
 
 #[cfg(feature = "sim")]
+mod holding;
+#[cfg(feature = "sim")]
 mod mutated;
 
 use std::collections::BTreeMap;
@@ -69,6 +71,9 @@ impl Replica {
             ),
             None => (Timestamp::ZERO, false, Lsn::default()),
         };
+        if !has && known > Timestamp::ZERO {
+            env.counters.count("read: a timestamp ahead of its value");
+        }
         let lsn = if mutant!(env, ReportVolatile) {
             Lsn::default()
         } else {

@@ -15,6 +15,7 @@ Examples:
   vivace-sim replay 4711 --history run.jsonl            # what clients saw, as JSON lines
   vivace-sim shrink 4711                                # the least that still breaks
   vivace-sim explore --mutant no-commit-wait            # finds that the checkers find it
+  vivace-sim mutants --seeds 20000                      # how soon, for each of them
   vivace-sim check run.jsonl                            # is it linearizable?
   vivace-sim delays                                     # Fig. 3 of the paper, counted
 
@@ -36,6 +37,8 @@ pub enum Command {
     Replay(Replay),
     /// Find fewer faults, clients and operations that break the same promise.
     Shrink(Shrink),
+    /// Find the first seed that catches each broken protocol, as a table.
+    Mutants(Hunt),
     /// Judge a history of JSON lines, from here or from `vivace bench --history`.
     Check {
         /// The history.
@@ -67,6 +70,25 @@ pub struct Explore {
     /// How many runs a violation may take to shrink; 0 leaves it as it is.
     #[arg(long, default_value_t = 200)]
     pub shrink_runs: u32,
+}
+
+#[derive(Args)]
+pub struct Hunt {
+    /// How many seeds each may take.
+    #[arg(long, default_value_t = 20_000)]
+    pub seeds: u64,
+    /// The first.
+    #[arg(long, default_value_t = 0)]
+    pub from: u64,
+    /// How many run at once; by default as many as there are cores.
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    /// Only these, by name, joined by commas.
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Put the table into this document, between the lines made for it.
+    #[arg(long)]
+    pub write: Option<PathBuf>,
 }
 
 #[derive(Args)]

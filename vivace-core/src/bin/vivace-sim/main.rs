@@ -12,6 +12,7 @@ mod arguments;
 mod check;
 mod delays;
 mod explore;
+mod mutants;
 mod replay;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Explore(asked) => explore::explore(&asked),
         Command::Replay(asked) => replay::replay(&asked),
         Command::Shrink(asked) => replay::shrink(&asked),
+        Command::Mutants(asked) => mutants::mutants(&asked),
         Command::Check { file } => check::check(&file),
         Command::Delays => delays::delays(),
     };

@@ -1,11 +1,13 @@
 //! What clients do: one operation at a time, near them, again where it may be repeated.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rand::RngExt;
 
-use super::run::Run;
+use super::configuration::Shape;
+use super::run::{HASTE, Run};
 use super::{Promise, Violation};
 use crate::client_protocol::{ClientReply, Failure, Request, SessionId, Success};
 use crate::machine::StateMachine;
@@ -13,9 +15,8 @@ use crate::machine::builtin::{Counter, List, Register, counter, list, register};
 use crate::sim::history::{Answer, Ask};
 use crate::{Blob, KeyName, NodeId, RequestId, SiteId, Value, codec};
 
-/// Operations after which a machine's key makes room for a fresh one: a search for an
-/// order takes long where the history is.
-const MACHINE_OPERATIONS_MAX: u32 = 100;
+/// This many commands of unknown outcome use a machine's key up.
+const UNKNOWN_SHARE: u32 = 10;
 
 /// How long a client waits that has nobody to ask.
 const NOBODY_PAUSE: Duration = Duration::from_millis(200);
@@ -29,6 +30,8 @@ pub struct Target {
     pub machine: Option<&'static str>,
     /// The key's name, unique in the cluster.
     pub key: String,
+    /// Container and number: the keys that follow one another.
+    slot: (usize, u32),
 }
 
 /// One client.
@@ -36,7 +39,10 @@ pub struct Target {
 pub struct Client {
     pub site: SiteId,
     pub left: u32,
-    request: Option<RequestId>,
+    /// Its tries that are without an answer, and whether each said that it repeats.
+    requests: BTreeMap<RequestId, bool>,
+    /// When it asks another node, too.
+    hastes_at: Option<Duration>,
     /// What it is at: the key, and the place in its history.
     pub at: Option<(Target, usize)>,
     session: Option<SessionId>,
@@ -51,7 +57,8 @@ impl Client {
         Self {
             site,
             left,
-            request: None,
+            requests: BTreeMap::new(),
+            hastes_at: None,
             at: None,
             session: None,
             sequence: 0,
@@ -69,11 +76,15 @@ impl Run {
     pub fn client_acts(&mut self, c: usize) {
         let client = &self.clients[c];
         let is_idle = client.at.is_none();
-        if client.request.is_some() || is_idle && (self.healed || client.left == 0) {
+        if !client.requests.is_empty() || is_idle && (self.healed || client.left == 0) {
             return;
         }
+        let again = client.tries > 0 && !is_idle;
         let mut near = self.simulation.alive();
-        near.retain(|&node| self.simulation.site_of(node) == client.site);
+        if !again || self.simulation.rng.random_bool(0.5) {
+            let site = self.clients[c].site;
+            near.retain(|&node| self.simulation.site_of(node) == site);
+        }
         if near.is_empty() && self.healed {
             // Its site is lost for good: it moves to another one.
             near = self.simulation.alive();
@@ -83,7 +94,7 @@ impl Run {
         }
         let coordinator = self.pick(&near);
         if is_idle && self.clients[c].session.is_none() {
-            self.ask(c, coordinator, Request::OpenSession);
+            self.ask(c, coordinator, Request::OpenSession, false);
         } else {
             if is_idle {
                 self.begin(c);
@@ -97,7 +108,7 @@ impl Run {
         self.simulation.wake_at(at, c as u64);
     }
 
-    fn ask(&mut self, c: usize, coordinator: NodeId, request: Request) {
+    fn ask(&mut self, c: usize, coordinator: NodeId, request: Request, repeated: bool) {
         // Once healed, nobody gives up early, which would hide what hangs.
         let patience = match self.healed {
             true => 60_000,
@@ -105,8 +116,34 @@ impl Run {
         };
         let patience = Duration::from_millis(patience);
         let id = self.simulation.request(coordinator, request, patience);
-        self.clients[c].request = Some(id);
+        self.clients[c].requests.insert(id, repeated);
         self.by_request.insert(id, c);
+    }
+
+    /// The client asks another node, too, wherever that is.
+    pub fn client_hastes(&mut self, c: usize) {
+        let is_due = self.clients[c].hastes_at == Some(self.simulation.now);
+        let alive = self.simulation.alive();
+        if !is_due || self.clients[c].requests.is_empty() || alive.is_empty() {
+            return;
+        }
+        self.mark("hasty: a request to a second node");
+        self.clients[c].exposed = true;
+        let coordinator = self.pick(&alive);
+        self.send(c, coordinator);
+    }
+
+    /// A write must not be repeated under another timestamp; everything else may.
+    fn may_haste(&mut self, c: usize, ask: &Ask) {
+        let haste = self.configuration.haste;
+        if matches!(ask, Ask::Write(_)) || self.healed || !self.simulation.rng.random_bool(haste) {
+            return;
+        }
+        let trip = self.configuration.links.priority.delay + Duration::from_millis(1);
+        let share = self.simulation.rng.random_range(0.5..8.0);
+        let at = self.simulation.now + trip.mul_f64(share);
+        self.clients[c].hastes_at = Some(at);
+        self.simulation.wake_at(at, HASTE + c as u64);
     }
 
     fn begin(&mut self, c: usize) {
@@ -115,13 +152,17 @@ impl Run {
         let reads = self.simulation.rng.random_bool(reads);
         let ask = self.draw_ask(&target, reads);
         let now = self.simulation.now;
-        let entry = self.history.invoke_at(now, c as u32, &target.key, ask);
+        let entry = self
+            .history
+            .invoke_at(now, c as u32, &target.key, ask.clone());
         let client = &mut self.clients[c];
         client.left -= 1;
         client.at = Some((target, entry));
         client.sequence += 1;
         client.exposed = false;
         client.tries = 0;
+        client.hastes_at = None;
+        self.may_haste(c, &ask);
     }
 
     fn draw_target(&mut self) -> Target {
@@ -130,21 +171,26 @@ impl Run {
         let number = self.simulation.rng.random_range(0..self.configuration.keys);
         let spec = &self.configuration.spec.containers[container];
         let name = &spec.name;
-        if spec.kind.is_read_write() {
-            let key = format!("{name}/value{number}");
-            return self.target(container, None, key);
-        }
-        let machine = [Counter::NAME, List::NAME, Register::NAME][number as usize % 3];
         let uses = self.uses.entry((container, number)).or_default();
         *uses += 1;
-        let generation = *uses / MACHINE_OPERATIONS_MAX;
+        let generation = *uses / self.configuration.key_uses;
+        if spec.kind.is_read_write() {
+            let key = match self.configuration.shape {
+                Shape::Wide => format!("{name}/value{number}"),
+                Shape::Narrow => format!("{name}/value{number}.{generation}"),
+            };
+            return self.target((container, number), None, key);
+        }
+        let which = (number + generation) as usize % 3;
+        let machine = [Counter::NAME, List::NAME, Register::NAME][which];
         let key = format!("{name}/{machine}{number}.{generation}");
-        self.target(container, Some(machine), key)
+        self.target((container, number), Some(machine), key)
     }
 
-    fn target(&mut self, container: usize, machine: Option<&'static str>, key: String) -> Target {
+    fn target(&mut self, slot: (usize, u32), machine: Option<&'static str>, key: String) -> Target {
         let target = Target {
-            container,
+            slot,
+            container: slot.0,
             machine,
             key,
         };
@@ -164,9 +210,21 @@ impl Run {
         if reads {
             return Ask::ReadState;
         }
-        let item = || Blob::from(value.to_be_bytes().to_vec());
+        let item = |value: u64| Blob::from(value.to_be_bytes().to_vec());
         let choice = self.simulation.rng.random_range(0..4);
+        let proposed = self.proposed.insert(target.key.clone(), value);
         let command = match (machine, choice) {
+            // Commands that often change nothing, and may do so a moment later.
+            (Counter::NAME, 0 | 1) if self.configuration.shape == Shape::Narrow => {
+                codec::encode(&counter::Command::AddWithin {
+                    amount: [-3, -1, 1, 2, 5][value as usize % 5],
+                    min: 0,
+                    max: 6,
+                })
+            }
+            (Counter::NAME, 2) if self.configuration.shape == Shape::Narrow => {
+                codec::encode(&counter::Command::Add([-4, 0, 0, 4][value as usize % 4]))
+            }
             (Counter::NAME, 0) => codec::encode(&counter::Command::AddWithin {
                 amount: 1 << (value % 24),
                 min: 0,
@@ -175,13 +233,13 @@ impl Run {
             (Counter::NAME, 1) => codec::encode(&counter::Command::Add(0)),
             (Counter::NAME, _) => codec::encode(&counter::Command::Add(1 << (value % 24))),
             (List::NAME, 0 | 1) => codec::encode(&list::Command::PopFront),
-            (List::NAME, _) => codec::encode(&list::Command::Push(item())),
+            (List::NAME, _) => codec::encode(&list::Command::Push(item(value))),
             (_, 0) => codec::encode(&register::Command::CompareAndSwap {
-                expected: None,
-                new: Some(item()),
+                expected: proposed.filter(|_| value.is_multiple_of(2)).map(item),
+                new: Some(item(value)),
             }),
             (_, 1) => codec::encode(&register::Command::Delete),
-            (_, _) => codec::encode(&register::Command::Set(item())),
+            (_, _) => codec::encode(&register::Command::Set(item(value))),
         };
         let command = command.into();
         Ask::Execute { machine, command }
@@ -197,7 +255,7 @@ impl Run {
         let ask = self.history.entries(&target.key)[entry].ask.clone();
         let session = session.map(|session| (session, sequence, repeated));
         let request = self.request(&target, ask, session);
-        self.ask(c, coordinator, request);
+        self.ask(c, coordinator, request, repeated);
     }
 
     pub fn request(
@@ -244,9 +302,31 @@ impl Run {
         }
     }
 
+    /// A command that changes what `target` is; or a write.
+    pub fn draw_change(&mut self, target: &Target) -> Ask {
+        self.next_value += 1;
+        let value = self.next_value;
+        let Some(machine) = target.machine else {
+            return Ask::Write(value);
+        };
+        let item = || Blob::from(value.to_be_bytes().to_vec());
+        let command = match machine {
+            Counter::NAME => codec::encode(&counter::Command::Add(1 << 30)),
+            List::NAME => codec::encode(&list::Command::Push(item())),
+            _ => codec::encode(&register::Command::Set(item())),
+        };
+        let command = command.into();
+        Ask::Execute { machine, command }
+    }
+
     /// `None`: the coordinator crashed.
-    pub fn on_reply(&mut self, c: usize, reply: Option<ClientReply>) -> Result<(), Violation> {
-        self.clients[c].request = None;
+    pub fn on_reply(
+        &mut self,
+        c: usize,
+        request: RequestId,
+        reply: Option<ClientReply>,
+    ) -> Result<(), Violation> {
+        let repeated = self.clients[c].requests.remove(&request);
         let share = self.simulation.rng.random_range(0.0..2.0);
         let think = self.configuration.think.mul_f64(share);
         if let Some(Ok(Success::Session(session))) = reply {
@@ -285,9 +365,21 @@ impl Run {
             Some(Err(Failure::Unknown { .. })) | None => Answer::Unknown,
         };
         self.clients[c].exposed |= answer == Answer::Unknown;
-        let is_undecided =
-            matches!(answer, Answer::Unknown | Answer::NotApplied) && self.clients[c].exposed;
-        if commands && is_undecided && (self.healed || self.simulation.rng.random_bool(0.8)) {
+        let is_open = matches!(answer, Answer::Unknown | Answer::NotApplied);
+        // Another try may still tell. And where it may still take effect, a first try's
+        // result does not count: it may have left no trace.
+        let has_rivals = !self.clients[c].requests.is_empty();
+        let counts = !commands || repeated == Some(true);
+        if has_rivals && (is_open || !counts) {
+            return Ok(());
+        }
+        let is_undecided = is_open && self.clients[c].exposed;
+        // What a lost site took along may never be decided.
+        let insists = match self.healed {
+            true => self.site_lost.is_none(),
+            false => self.simulation.rng.random_bool(0.8),
+        };
+        if commands && is_undecided && insists {
             // The same command under the same number, perhaps to another coordinator.
             self.mark("repeated: a command with an unknown outcome");
             self.wake_client(c, think.max(Duration::from_millis(1)));
@@ -297,9 +389,17 @@ impl Run {
             Answer::NotApplied if self.clients[c].exposed => Answer::Unknown,
             answer => answer,
         };
+        if target.machine.is_some() && answer == Answer::Unknown {
+            // The search for an order tries these everywhere.
+            let worth = self.configuration.key_uses / UNKNOWN_SHARE + 1;
+            *self.uses.entry(target.slot).or_default() += worth;
+        }
         let now = self.simulation.now;
         self.history.answer_at(now, &target.key, entry, answer);
         self.clients[c].at = None;
+        for request in std::mem::take(&mut self.clients[c].requests).into_keys() {
+            self.by_request.remove(&request);
+        }
         self.wake_client(c, think);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::sim::{HostClock, LogTail};
+use crate::sim::{Fuse, HostClock, LogTail, Sieve};
 use crate::{Class, NodeId, SiteId};
 
 /// One fault, or the end of one.
@@ -18,13 +18,29 @@ pub enum Fault {
     },
     /// A node crashes for good, together with the rest of a minority.
     Doom(NodeId),
-    /// A node crashes when it has sent so many more messages.
+    /// A node crashes when it has sent some more messages, perhaps of one kind only.
     CrashAfter {
         /// Which.
         node: NodeId,
-        /// How many.
-        sends: u32,
+        /// How many, and of which kind.
+        fuse: Fuse,
+        /// Whether it never comes back, being one of a minority.
+        is_final: bool,
     },
+    /// Nodes lose their power in the same instant.
+    PowerFailure {
+        /// Which.
+        nodes: Vec<NodeId>,
+        /// What their disks had of what was not yet durable.
+        tail: LogTail,
+    },
+    /// A site is destroyed, and with it what only its local sets held. Majorities of
+    /// all replicas are elsewhere.
+    SiteLoss(SiteId),
+    /// Messages of one kind don't get through: priority is lost, bulk waits.
+    Sift(Sieve),
+    /// They do again.
+    Unsift(Sieve),
     /// A node that is down starts with what was durable.
     Restart(NodeId),
     /// A node does nothing for a while, then all at once.

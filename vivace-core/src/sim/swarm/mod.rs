@@ -6,7 +6,10 @@
 
 mod client;
 mod configuration;
+mod draw;
 mod fault;
+mod fault_plan;
+mod liveness;
 mod oracle;
 mod run;
 mod shrink;
@@ -16,7 +19,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-pub use configuration::{ClientPlan, Clocks, Configuration, Limits};
+pub use configuration::{ClientPlan, Clocks, Configuration, Limits, Shape};
 pub use fault::{Fault, PlannedFault};
 pub use shrink::{Shrunk, shrink};
 
@@ -55,6 +58,8 @@ pub enum Promise {
     Linearizable,
     /// Without faults, everything ends in time.
     Live,
+    /// What a majority of replicas held outlives the loss of a site.
+    Recoverable,
     /// In the end nothing is held.
     LeakFree,
     /// In the end all replicas hold the same.
@@ -68,6 +73,7 @@ impl fmt::Display for Promise {
         f.write_str(match self {
             Self::Linearizable => "not linearizable",
             Self::Live => "not live",
+            Self::Recoverable => "a lost site took an older version along",
             Self::LeakFree => "a leak",
             Self::Convergent => "replicas differ",
             Self::Sound => "a panic",

@@ -1,13 +1,17 @@
 //! What must hold when a run is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::client::Target;
 use super::configuration::Clocks;
-use super::run::Run;
+use super::run::{Run, violation};
 use super::{Promise, Violation};
-use crate::cluster::{Kind, TimestampSource};
+use crate::cluster::{Container, Kind, TimestampSource};
+use crate::message::CopyTag;
+use crate::node::Holding;
+use crate::quorum::majority;
 use crate::record::Record;
-use crate::{Key, Timestamp};
+use crate::{Key, KeyName, NodeId, Timestamp};
 
 impl Run {
     /// Linearizability by key. What was acknowledged is seen by the last reads, which
@@ -31,12 +35,160 @@ impl Run {
         Ok(())
     }
 
+    fn container_of(&self, target: &Target) -> &Container {
+        &self.configuration.spec.containers[target.container]
+    }
+
+    fn key_of(&self, target: &Target) -> Key {
+        let name = KeyName::new(target.key.as_bytes().to_vec());
+        Key {
+            container: self.container_of(target).id,
+            name: name.expect("a drawn key is valid"),
+        }
+    }
+
+    /// By key, the newest version that a majority of replicas holds durably; of
+    /// machines, among those that are chosen.
+    pub fn held_by_majorities(&self) -> BTreeMap<Key, Timestamp> {
+        let mut held = BTreeMap::new();
+        for container in &self.configuration.spec.containers {
+            let mut by_replica: BTreeMap<Key, Vec<BTreeSet<Timestamp>>> = BTreeMap::new();
+            let mut chosen: BTreeSet<(Key, Timestamp)> = BTreeSet::new();
+            for (r, &replica) in container.replicas.iter().enumerate() {
+                for record in self.simulation.log(replica) {
+                    match (container.kind, record) {
+                        (Kind::Rw, Record::Complete { key, ts, .. })
+                        | (Kind::Rmw, Record::Version { key, ts, .. })
+                            if key.container == container.id =>
+                        {
+                            let none = || vec![BTreeSet::new(); container.replicas.len()];
+                            let versions = by_replica.entry(key.clone()).or_insert_with(none);
+                            versions[r].insert(*ts);
+                        }
+                        (Kind::Rmw, Record::Chosen { key, ts }) => {
+                            chosen.insert((key.clone(), *ts));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            for (key, versions) in by_replica {
+                let all: BTreeSet<Timestamp> = versions.iter().flatten().copied().collect();
+                let is_held = |ts: &&Timestamp| {
+                    let has = |of: &&BTreeSet<Timestamp>| match container.kind {
+                        Kind::Rmw => of.contains(ts),
+                        Kind::Rw | Kind::Abd | Kind::LanRmw => of.last() >= Some(ts),
+                    };
+                    let is_chosen =
+                        container.kind != Kind::Rmw || chosen.contains(&(key.clone(), **ts));
+                    is_chosen && versions.iter().filter(has).count() >= majority(versions.len())
+                };
+                let newest = all.iter().rev().find(is_held).copied();
+                if let Some(ts) = newest {
+                    held.insert(key, ts);
+                }
+            }
+        }
+        held
+    }
+
+    /// The keys whose newest timestamp is known to somebody, and its value to nobody,
+    /// because a site is lost.
+    pub fn find_lost_keys(&mut self) {
+        if self.site_lost.is_none() {
+            return;
+        }
+        let mut newest: BTreeMap<&Key, (Timestamp, Timestamp)> = BTreeMap::new();
+        for node in self.simulation.alive() {
+            for record in self.simulation.log(node) {
+                let (key, known, has) = match record {
+                    Record::Known { key, ts }
+                    | Record::Accepted { key, ts }
+                    | Record::Chosen { key, ts } => (key, *ts, Timestamp::ZERO),
+                    Record::Complete { key, ts, .. } => (key, *ts, *ts),
+                    Record::Version { key, ts, .. }
+                    | Record::LocalBound { key, ts, .. }
+                    | Record::LocalCopy {
+                        key,
+                        tag: CopyTag::Bound(ts),
+                        ..
+                    } => (key, Timestamp::ZERO, *ts),
+                    _ => continue,
+                };
+                let of = newest.entry(key).or_default();
+                *of = (of.0.max(known), of.1.max(has));
+            }
+        }
+        let lost: BTreeSet<Target> = self
+            .targets
+            .iter()
+            .filter(|target| {
+                let newest = newest.get(&self.key_of(target));
+                newest.is_some_and(|(known, has)| known > has)
+            })
+            .cloned()
+            .collect();
+        if !lost.is_empty() {
+            self.mark("lost: the newest version with a site");
+        }
+        self.lost_keys = lost;
+    }
+
+    /// What a majority of replicas held when the site was lost, or something newer, is
+    /// there, unless a newer version is known to be chosen.
+    pub fn judge_recovery(&self) -> Result<(), Violation> {
+        let Some(held) = &self.site_lost else {
+            return Ok(());
+        };
+        for target in &self.lost_keys {
+            let key = self.key_of(target);
+            let Some(held) = held.get(&key) else {
+                continue;
+            };
+            let replicas = &self.container_of(target).replicas;
+            let holdings: Vec<Holding> = replicas
+                .iter()
+                .filter_map(|&replica| self.simulation.holding(replica, &key))
+                .collect();
+            let is_there = |of: &Holding| of.versions.last() >= Some(held) || of.chosen > *held;
+            if !holdings.iter().any(is_there) {
+                let details = format!("{}: {held:?} is gone; left are {holdings:?}", target.key);
+                return Err(violation(Promise::Recoverable, details));
+            }
+        }
+        Ok(())
+    }
+
+    /// The replicas that took part in the last write of a machine know that it is
+    /// chosen, and have dropped what was before; all of them hold it.
+    fn judge_machine(&self, target: &Target) -> Result<(), String> {
+        let key = self.key_of(target);
+        let holding = |&replica: &NodeId| {
+            let held = self.simulation.holding(replica, &key);
+            (replica, held.unwrap_or_default())
+        };
+        let replicas: Vec<(NodeId, Holding)> = self
+            .container_of(target)
+            .replicas
+            .iter()
+            .map(holding)
+            .collect();
+        let newest = replicas.iter().map(|(_, held)| held.chosen).max();
+        let newest = newest.unwrap_or_default();
+        for (replica, held) in &replicas {
+            let is_reached = self.reached.contains(replica);
+            let oldest = held.versions.first().copied().unwrap_or_default();
+            let knows = held.chosen == newest && oldest >= newest;
+            if is_reached && !knows || !held.versions.contains(&newest) {
+                return Err(format!("{}: {replicas:?}", target.key));
+            }
+        }
+        Ok(())
+    }
+
     /// All replicas hold the newest value, and no more objects than there are.
     pub fn judge_replicas(&self) -> Result<(), Violation> {
-        let differ = |details: String| Violation {
-            promise: Promise::Convergent,
-            details,
-        };
+        let differ = |details: String| violation(Promise::Convergent, details);
         for (i, container) in self.configuration.spec.containers.iter().enumerate() {
             let keys = self.targets.iter().filter(|t| t.container == i).count() as u64;
             let mut newest: BTreeMap<Key, Vec<Timestamp>> = BTreeMap::new();
@@ -68,6 +220,12 @@ impl Run {
                         return Err(differ(format!("{key:?} at {held:?}")));
                     }
                 }
+            }
+        }
+        for target in &self.targets {
+            let is_lost = self.lost_keys.contains(target);
+            if self.container_of(target).kind == Kind::Rmw && !is_lost {
+                self.judge_machine(target).map_err(differ)?;
             }
         }
         Ok(())

@@ -5,28 +5,21 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::client::{Client, Target, answer};
+use super::client::{Client, Target};
 use super::configuration::{Clocks, Configuration};
 use super::fault::Fault;
-use super::{Outcome, Promise, RECOVERY_MAX, Violation};
-use crate::client_protocol::SessionId;
-use crate::cluster::TimestampSource;
-use crate::sim::{
-    ClassPlan, HostClock, LinkPlan, LogTail, Occurrence, Simulation, Spread, Trace, history,
-};
-use crate::{Class, NodeId, RequestId, Timestamp};
+use super::{Outcome, Promise, Violation};
+use crate::sim::{LogTail, Occurrence, Simulation, Trace, history};
+use crate::{Class, Key, NodeId, RequestId, Timestamp};
 
 /// From here on, tokens of wake-ups number faults.
 const FAULTS: u64 = 1 << 32;
 
+/// From here on, clients that ask a second node.
+pub const HASTE: u64 = 1 << 40;
+
 /// How much of its rate bulk keeps when it collapses.
 const COLLAPSE: u64 = 100;
-
-/// Paths that are slower than this are replaced when faults end, not only their delays.
-const SLOW: Duration = Duration::from_secs(1);
-
-/// Their former round trips that operations under way may take besides.
-const RECOVERY_TRIPS: u32 = 3;
 
 /// What is on its way in the end must arrive within this: a lost acknowledgment of a
 /// value is noticed after a minute.
@@ -47,12 +40,20 @@ pub struct Run {
     pub targets: BTreeSet<Target>,
     /// How often each slot for a machine was, by container and number.
     pub uses: BTreeMap<(usize, u32), u32>,
+    /// What was proposed last for a machine, by key.
+    pub proposed: BTreeMap<String, u64>,
     /// Crashed, and down until all operations have ended.
-    gone: BTreeSet<NodeId>,
+    pub gone: BTreeSet<NodeId>,
+    /// A site that was destroyed, and what majorities of replicas held then.
+    pub site_lost: Option<BTreeMap<Key, Timestamp>>,
+    /// The keys of which the lost site took the newest version along.
+    pub lost_keys: BTreeSet<Target>,
+    /// The nodes that took part in the last probes.
+    pub reached: BTreeSet<NodeId>,
     marks: BTreeMap<String, u64>,
 }
 
-fn violation(promise: Promise, details: impl Into<String>) -> Violation {
+pub fn violation(promise: Promise, details: impl Into<String>) -> Violation {
     Violation {
         promise,
         details: details.into(),
@@ -87,7 +88,11 @@ impl Run {
             healed: false,
             targets: BTreeSet::new(),
             uses: BTreeMap::new(),
+            proposed: BTreeMap::new(),
             gone: BTreeSet::new(),
+            site_lost: None,
+            lost_keys: BTreeSet::new(),
+            reached: BTreeSet::new(),
             marks: BTreeMap::new(),
             configuration,
         }
@@ -112,12 +117,17 @@ impl Run {
 
     pub fn go(&mut self) -> Result<(), Violation> {
         self.be_safe()?;
-        if self.configuration.clocks == Clocks::Beyond {
-            // A timestamp from far ahead holds up everyone who meets it, as it should.
-            return self.judge_history();
-        }
         self.heal();
+        if self.configuration.clocks == Clocks::Beyond {
+            // A timestamp from a little ahead holds up everyone who meets it, as it
+            // should; one from far ahead must not.
+            self.outwait_liars()?;
+            self.judge_history()?;
+            return self.probe_truthful();
+        }
         self.await_end()?;
+        self.find_lost_keys();
+        self.judge_recovery()?;
         self.probe()?;
         self.simulation.heal(&BTreeSet::new());
         self.drain()?;
@@ -159,8 +169,11 @@ impl Run {
         Ok(())
     }
 
-    fn on_occurrence(&mut self, occurrence: Occurrence) -> Result<(), Violation> {
+    pub fn on_occurrence(&mut self, occurrence: Occurrence) -> Result<(), Violation> {
         match occurrence {
+            Occurrence::Wake { token } if token >= HASTE => {
+                self.client_hastes((token - HASTE) as usize);
+            }
             Occurrence::Wake { token } if token >= FAULTS => {
                 if !self.healed {
                     let fault = &self.configuration.faults[(token - FAULTS) as usize];
@@ -168,14 +181,17 @@ impl Run {
                 }
             }
             Occurrence::Wake { token } => self.client_acts(token as usize),
+            // Nobody listens where another node has answered.
             Occurrence::Reply { request, reply } => {
-                let client = self.by_request.remove(&request).expect("somebody asked");
-                self.on_reply(client, Some(reply))?;
+                if let Some(client) = self.by_request.remove(&request) {
+                    self.on_reply(client, request, Some(reply))?;
+                }
             }
             Occurrence::Lost { request } => {
                 self.mark("died: a coordinator with an operation under way");
-                let client = self.by_request.remove(&request).expect("somebody asked");
-                self.on_reply(client, None)?;
+                if let Some(client) = self.by_request.remove(&request) {
+                    self.on_reply(client, request, None)?;
+                }
             }
         }
         Ok(())
@@ -192,10 +208,41 @@ impl Run {
                 self.gone.insert(node);
                 self.simulation.crash(node);
             }
-            Fault::CrashAfter { node, sends } => {
-                self.mark("fault: crash between two messages");
-                self.simulation.crash_after(node, sends);
+            Fault::CrashAfter {
+                node,
+                fuse,
+                is_final,
+            } => {
+                self.mark(match fuse.errand {
+                    Some(_) => "fault: crash at a step",
+                    None => "fault: crash between two messages",
+                });
+                if is_final {
+                    self.gone.insert(node);
+                }
+                self.simulation.crash_after(node, fuse);
             }
+            Fault::PowerFailure { nodes, tail } => {
+                self.mark("fault: power failure");
+                for node in nodes {
+                    self.simulation.crash_with(node, tail);
+                }
+            }
+            Fault::SiteLoss(site) => {
+                self.mark("fault: a site is lost");
+                self.site_lost = Some(self.held_by_majorities());
+                for node in self.simulation.nodes() {
+                    if self.simulation.site_of(node) == site {
+                        self.gone.insert(node);
+                        self.simulation.crash(node);
+                    }
+                }
+            }
+            Fault::Sift(sieve) => {
+                self.mark("fault: one kind of message is lost");
+                self.simulation.sift(sieve);
+            }
+            Fault::Unsift(sieve) => self.simulation.unsift(&sieve),
             Fault::Restart(node) => {
                 if !self.gone.contains(&node) {
                     self.simulation.restart(node);
@@ -242,136 +289,8 @@ impl Run {
         }
     }
 
-    /// A majority of everything works from now on.
-    fn heal(&mut self) {
-        self.healed = true;
-        self.simulation.delays.disk = Spread::ms(0, 2);
-        // First, for a node that is about to crash must not.
-        let gone = self.gone.clone();
-        self.simulation.heal(&gone);
-        self.simulation.set_links(healthy(self.configuration.links));
-        if self.configuration.links.slowest() > SLOW {
-            // What was sent over such a path, and what waits for its round trip, would
-            // take longer than the time in which everything must end.
-            self.simulation.reset_connections();
-        }
-        // What trusts clocks needs a replica whose clock can be trusted.
-        let containers = self.configuration.spec.containers.clone();
-        for container in containers {
-            let mut replicas = container.replicas;
-            replicas.retain(|&node| self.simulation.is_alive(node));
-            if container.timestamps == TimestampSource::Clock {
-                let node = self.pick(&replicas);
-                let error_ns = Some(0);
-                self.simulation.set_clock(
-                    node,
-                    HostClock {
-                        skew_ns: 0,
-                        error_ns,
-                    },
-                );
-            }
-        }
-    }
-
-    /// What was under way on a slow path backs off by the round trips that it saw.
-    fn recovery_max(&self) -> Duration {
-        let slowest = self.configuration.links.slowest();
-        match slowest > SLOW {
-            true => RECOVERY_MAX + RECOVERY_TRIPS * 2 * slowest,
-            false => RECOVERY_MAX,
-        }
-    }
-
-    /// Waits for the operations under way.
-    fn await_end(&mut self) -> Result<(), Violation> {
-        let patience = self.recovery_max();
-        let end = self.simulation.now + patience;
-        while self.clients.iter().any(|c| c.at.is_some()) || !self.by_request.is_empty() {
-            match self.simulation.next(end) {
-                Some(occurrence) => self.on_occurrence(occurrence)?,
-                None => {
-                    let left = self.clients.iter().filter(|c| c.at.is_some());
-                    let left: Vec<String> = left.map(|c| format!("{c:?}")).collect();
-                    return Err(violation(
-                        Promise::Live,
-                        format!(
-                            "{} operations did not end within {patience:?} without faults:\n  {}",
-                            left.len(),
-                            left.join("\n  ")
-                        ),
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads every key, then writes it, then reads it at another node.
-    fn probe(&mut self) -> Result<(), Violation> {
-        let targets: Vec<Target> = self.targets.iter().cloned().collect();
-        let alive = self.simulation.alive();
-        for (round, reads) in [true, false, true].into_iter().enumerate() {
-            let mut asked = BTreeMap::new();
-            for (i, target) in targets.iter().enumerate() {
-                let node = alive[(i + round) % alive.len()];
-                let ask = self.draw_ask(target, reads);
-                let client = (self.clients.len() + i) as u32;
-                let now = self.simulation.now;
-                let entry = self
-                    .history
-                    .invoke_at(now, client, &target.key, ask.clone());
-                // A session of its own, younger than all others.
-                let session = SessionId(Timestamp {
-                    time: u64::MAX / 2 + i as u64,
-                    ..Timestamp::ZERO
-                });
-                let request = self.request(target, ask, Some((session, 1, false)));
-                let id = self.simulation.request(node, request, RECOVERY_MAX);
-                asked.insert(id, (target, entry));
-            }
-            self.await_probes(asked)?;
-        }
-        Ok(())
-    }
-
-    fn await_probes(
-        &mut self,
-        mut asked: BTreeMap<RequestId, (&Target, usize)>,
-    ) -> Result<(), Violation> {
-        let end = self.simulation.now + RECOVERY_MAX;
-        while !asked.is_empty() {
-            let not_live = |details| Err(violation(Promise::Live, details));
-            match self.simulation.next(end) {
-                Some(Occurrence::Reply { request, reply }) => {
-                    let (target, entry) = asked.remove(&request).expect("a probe asked");
-                    let answer = match reply {
-                        Ok(success) => answer(success),
-                        Err(crate::client_protocol::Failure::Conflict { reason }) => {
-                            history::Answer::Executed(Err(reason))
-                        }
-                        Err(failure) => {
-                            return not_live(format!("{}: a probe failed: {failure}", target.key));
-                        }
-                    };
-                    let now = self.simulation.now;
-                    self.history.answer_at(now, &target.key, entry, answer);
-                }
-                Some(Occurrence::Lost { .. }) => unreachable!("nothing crashes any more"),
-                Some(Occurrence::Wake { .. }) => {}
-                None => {
-                    let keys: Vec<&str> = asked.values().map(|(t, _)| t.key.as_str()).collect();
-                    return not_live(format!(
-                        "probes of {keys:?} did not end within {RECOVERY_MAX:?}"
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Waits until nothing is held anywhere.
-    fn drain(&mut self) -> Result<(), Violation> {
+    pub fn drain(&mut self) -> Result<(), Violation> {
         let begun = self.simulation.now;
         while !self.simulation.is_settled() {
             if self.simulation.now - begun > DRAIN_MAX {
@@ -395,22 +314,5 @@ impl Run {
             }
         }
         Ok(())
-    }
-}
-
-/// A network in which everything must end in time.
-fn healthy(plan: LinkPlan) -> LinkPlan {
-    let class = |of: ClassPlan| ClassPlan {
-        delay: of.delay.min(Duration::from_millis(100)),
-        jitter: of.jitter.min(Duration::from_millis(20)),
-        rate: of.rate.max(20_000_000),
-    };
-    LinkPlan {
-        local: class(plan.local),
-        priority: class(plan.priority),
-        bulk: class(plan.bulk),
-        loss: 0.0,
-        repetition: 0.0,
-        reordering: 0.0,
     }
 }

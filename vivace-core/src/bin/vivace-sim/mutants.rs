@@ -1,0 +1,133 @@
+//! How soon swarms find each broken protocol.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use vivace_core::sim::Trace;
+use vivace_core::sim::swarm::{Configuration, Promise, run};
+use vivace_core::{Mutant, Mutants};
+
+use crate::Fault;
+use crate::arguments::Hunt;
+
+/// Where the table stands in a document.
+const BEGIN: &str = "<!-- begin: vivace-sim mutants --write docs/mutants.md -->\n";
+const END: &str = "<!-- end -->\n";
+
+/// The first seed that breaks a promise, and what it took.
+struct Catch {
+    seed: u64,
+    operations: u64,
+    promise: Promise,
+}
+
+#[derive(Default)]
+struct Found {
+    operations: BTreeMap<u64, u64>,
+    first: Option<(u64, Promise)>,
+}
+
+pub fn mutants(asked: &Hunt) -> Result<(), Fault> {
+    if asked.seeds == 0 || asked.jobs == Some(0) {
+        return Err(Fault::Asked("--seeds and --jobs must be 1 at least".into()));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = asked.jobs.unwrap_or(cores);
+    let single = Mutant::ALL.iter().map(|&m| (m.name(), Mutants::from(m)));
+    let published = [
+        ("published-alg-1", Mutants::PUBLISHED_ALG_1),
+        ("published-alg-3", Mutants::PUBLISHED_ALG_3),
+    ];
+    let mut table = String::from("\n| mutant | seed | operations | what is broken |\n");
+    table += "|---|---:|---:|---|\n";
+    print!("{table}");
+    let mut escaped = Vec::new();
+    for (name, set) in single.chain(published) {
+        if !asked.only.is_empty() && !asked.only.iter().any(|only| only == name) {
+            continue;
+        }
+        let row = match hunt(set, asked.from, asked.seeds, jobs) {
+            Some(caught) => format!(
+                "| `{name}` | {} | {} | {} |\n",
+                caught.seed, caught.operations, caught.promise
+            ),
+            None => {
+                escaped.push(name);
+                format!("| `{name}` | none of {} | | |\n", asked.seeds)
+            }
+        };
+        print!("{row}");
+        table += &row;
+    }
+    if let Some(document) = &asked.write {
+        replace(document, &table)?;
+    }
+    if !escaped.is_empty() {
+        println!("escaped: {}", escaped.join(", "));
+        return Err(Fault::Broken);
+    }
+    Ok(())
+}
+
+/// The same seed whatever the number of jobs: those below the first catch all run.
+fn hunt(set: Mutants, from: u64, seeds: u64, jobs: usize) -> Option<Catch> {
+    let next = AtomicU64::new(from);
+    let end = AtomicU64::new(from.saturating_add(seeds));
+    let found = Mutex::new(Found::default());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let (operations, broken) = try_seed(set, seed);
+                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                    found.operations.insert(seed, operations);
+                    if let Some(promise) = broken
+                        && found.first.is_none_or(|(first, _)| seed < first)
+                    {
+                        found.first = Some((seed, promise));
+                        end.fetch_min(seed, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (seed, promise) = found.first?;
+    let operations = found.operations.range(..=seed).map(|(_, count)| count);
+    Some(Catch {
+        seed,
+        operations: operations.sum(),
+        promise,
+    })
+}
+
+/// A seed that breaks a protocol which follows the rules has caught nothing.
+fn try_seed(set: Mutants, seed: u64) -> (u64, Option<Promise>) {
+    let mut configuration = Configuration::draw(seed);
+    configuration.mutants = set;
+    let outcome = run(&configuration, Trace::Off);
+    let broken = outcome.violation.map(|violation| violation.promise);
+    let broken = broken.filter(|_| {
+        configuration.mutants = Mutants::none();
+        run(&configuration, Trace::Off).violation.is_none()
+    });
+    (outcome.operations as u64, broken)
+}
+
+fn replace(document: &Path, table: &str) -> Result<(), Fault> {
+    let shown = document.display();
+    let asked = |why: String| Fault::Asked(format!("{shown}: {why}"));
+    let text = std::fs::read_to_string(document).map_err(|error| asked(error.to_string()))?;
+    let parts = text.split_once(BEGIN).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END)?;
+        Some(format!("{before}{BEGIN}{table}\n{END}{after}"))
+    });
+    let text = parts.ok_or_else(|| asked(format!("has no lines {BEGIN:?} and {END:?}")))?;
+    std::fs::write(document, text).map_err(|error| asked(error.to_string()))
+}
