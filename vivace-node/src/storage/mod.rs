@@ -1,8 +1,12 @@
 //! Where a node's durable records go.
 
+pub mod identity;
 mod journal_disk;
 mod log;
 mod memory;
+#[cfg(test)]
+mod test_values;
+pub mod values;
 
 use std::path::Path;
 

@@ -1,0 +1,128 @@
+//! Giving space back: what is still needed of a segment moves to the end of the log,
+//! then the segment goes.
+
+use super::index::{Filled, Place};
+use super::value_log::{ValueLog, Writer};
+use super::{ApplyError, frame, recovery};
+
+/// Bytes moved in one step: a few milliseconds of a disk, between two groups.
+const STEP_BYTES: usize = 1 << 20;
+
+/// A segment on its way out.
+pub(super) struct Victim {
+    segment: u32,
+    /// What is left to look at, last first.
+    entries: Vec<(Vec<u8>, Place)>,
+}
+
+/// At half of a segment dead, a byte of space costs a byte of copying.
+fn is_worth_it(filled: Filled) -> bool {
+    filled.live * 2 <= filled.bytes
+}
+
+impl ValueLog {
+    /// One step; whether another is worth it.
+    pub(super) fn compact(&self) -> Result<bool, ApplyError> {
+        let taken = self.writer().victim.take();
+        let Some(mut victim) = taken.or_else(|| self.next_victim()) else {
+            return Ok(false);
+        };
+        let mut writer = self.writer();
+        let outcome = self.move_some(&mut writer, &mut victim);
+        if outcome.is_ok() && victim.entries.is_empty() {
+            self.remove(&mut writer, victim.segment)?;
+        } else {
+            writer.victim = Some(victim);
+        }
+        outcome.map(|()| true)
+    }
+
+    fn next_victim(&self) -> Option<Victim> {
+        let active = self.writer().segment;
+        let least_live = {
+            let shared = self.shared();
+            let full = shared
+                .index
+                .segments()
+                .filter(|&(segment, _)| segment != active);
+            full.filter(|&(_, filled)| is_worth_it(filled))
+                .min_by_key(|&(_, filled)| filled.live)
+        };
+        let (segment, filled) = least_live?;
+        let entries = match filled.live {
+            0 => Vec::new(),
+            _ => self.entries(segment),
+        };
+        Some(Victim { segment, entries })
+    }
+
+    fn move_some(&self, writer: &mut Writer, victim: &mut Victim) -> Result<(), ApplyError> {
+        let mut frames = Vec::new();
+        let mut moved = Vec::new();
+        let mut left = victim.entries.len();
+        while frames.len() < STEP_BYTES && left > 0 {
+            left -= 1;
+            let (key, place) = &victim.entries[left];
+            if self.shared().index.get(key) != Some(*place) {
+                continue;
+            }
+            match self.read(*place) {
+                Ok(bytes) if frame::value(key, &bytes).is_ok() => {
+                    moved.push((left, frames.len() as u64));
+                    frames.extend_from_slice(&bytes);
+                }
+                Ok(_) | Err(_) => {
+                    // A damaged value counts as missing; the other replicas have it.
+                    let path = self.values_path(place.segment);
+                    let at = place.offset;
+                    tracing::warn!("{} at byte {at}: a damaged value is gone", path.display());
+                    self.shared().index.remove(key);
+                }
+            }
+        }
+        if !frames.is_empty() {
+            self.turn_over(writer)?;
+            let start = writer.end;
+            self.append(writer, &frames)?;
+            writer.is_unsynced = true;
+            let mut shared = self.shared();
+            for (at, offset) in moved {
+                let (key, place) = &victim.entries[at];
+                let place = Place {
+                    segment: writer.segment,
+                    offset: u32::try_from(start + offset).expect("a segment is far below 4 GiB"),
+                    bytes: place.bytes,
+                };
+                shared.index.insert(key, place);
+                writer.listing.push(key, place);
+            }
+            shared.index.set_bytes(writer.segment, writer.end);
+        }
+        victim.entries.truncate(left);
+        Ok(())
+    }
+
+    /// Removes a segment of which nothing is needed.
+    fn remove(&self, writer: &mut Writer, segment: u32) -> Result<(), ApplyError> {
+        // What was moved out of it must be durable first.
+        if writer.is_unsynced {
+            self.sync(writer)?;
+        }
+        let mut shared = self.shared();
+        shared.close(segment);
+        shared.index.remove_segment(segment);
+        drop(shared);
+        // A file that stays is read again at the next start, and goes then.
+        for path in [
+            self.values_path(segment),
+            recovery::listing_path(&self.home, segment),
+        ] {
+            if let Err(error) = std::fs::remove_file(&path)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!("{}: {error}", path.display());
+            }
+        }
+        Ok(())
+    }
+}

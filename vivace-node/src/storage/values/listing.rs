@@ -1,0 +1,72 @@
+//! The list of what a full segment holds, beside it, so that a start needs not read the
+//! values themselves. It is no more than a hint: where it is missing or damaged, the
+//! segment is read instead.
+//!
+//! Layout, integers little-endian: `entries | CRC-32C of the entries, segment and
+//! directory u32`; an entry is `id bytes u16 | id | offset u32 | frame bytes u32`.
+
+use crate::storage::identity::DirectoryId;
+
+use super::index::Place;
+
+/// A segment is full, however short, when its list is this long: the list is written
+/// in one go, and read in one.
+pub(super) const LISTING_BYTES_MAX: usize = 4 << 20;
+
+/// The entries of one segment, encoded.
+#[derive(Default)]
+pub(super) struct Listing {
+    entries: Vec<u8>,
+}
+
+impl Listing {
+    pub fn push(&mut self, key: &[u8], place: Place) {
+        self.entries
+            .extend_from_slice(&(key.len() as u16).to_le_bytes());
+        self.entries.extend_from_slice(key);
+        self.entries.extend_from_slice(&place.offset.to_le_bytes());
+        self.entries.extend_from_slice(&place.bytes.to_le_bytes());
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Key and place of each frame of `segment`.
+    pub fn iter(&self, segment: u32) -> impl Iterator<Item = (&[u8], Place)> {
+        let mut rest = self.entries.as_slice();
+        std::iter::from_fn(move || {
+            let (length, after) = rest.split_first_chunk::<2>()?;
+            let (key, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            let (offset, after) = after.split_first_chunk::<4>()?;
+            let (bytes, after) = after.split_first_chunk::<4>()?;
+            rest = after;
+            let place = Place {
+                segment,
+                offset: u32::from_le_bytes(*offset),
+                bytes: u32::from_le_bytes(*bytes),
+            };
+            Some((key, place))
+        })
+    }
+
+    /// The file's bytes.
+    pub fn encode(&self, segment: u32, directory: DirectoryId) -> Vec<u8> {
+        let mut bytes = self.entries.clone();
+        let checksum = checksum(&self.entries, segment, directory);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// The listing in a file; none where it is not this segment's, or damaged.
+    pub fn decode(mut bytes: Vec<u8>, segment: u32, directory: DirectoryId) -> Option<Self> {
+        let stored = u32::from_le_bytes(*bytes.last_chunk::<4>()?);
+        bytes.truncate(bytes.len() - 4);
+        (checksum(&bytes, segment, directory) == stored).then_some(Self { entries: bytes })
+    }
+}
+
+fn checksum(entries: &[u8], segment: u32, directory: DirectoryId) -> u32 {
+    let sum = crc32c::crc32c_append(crc32c::crc32c(entries), &segment.to_le_bytes());
+    crc32c::crc32c_append(sum, &directory.0)
+}

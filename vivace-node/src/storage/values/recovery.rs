@@ -1,0 +1,311 @@
+//! Opening a value log: which values it has, from the lists of full segments and from
+//! the last segment itself.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::index::{Index, Place};
+use super::listing::Listing;
+use super::value_log::{OpenError, Recovered, Writer};
+use super::{frame, frame::Header};
+use crate::storage::identity::DirectoryId;
+
+/// The format that this code writes, and the newest that it reads.
+pub(super) const FORMAT: u32 = 1;
+
+/// A segment's header: `magic 8 | format u32 | directory 16 | segment u32 | zeros |
+/// CRC-32C of all before u32`.
+pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
+
+const MAGIC: &[u8; 8] = b"VIVACEVL";
+const CHECKSUM_AT: usize = SEGMENT_HEADER_BYTES as usize - 4;
+
+pub(super) fn values_path(home: &Path, segment: u32) -> PathBuf {
+    home.join(format!("{segment:08x}.values"))
+}
+
+pub(super) fn listing_path(home: &Path, segment: u32) -> PathBuf {
+    home.join(format!("{segment:08x}.ids"))
+}
+
+/// Makes an empty segment, durably.
+pub(super) fn make_segment(home: &Path, segment: u32, directory: DirectoryId) -> io::Result<File> {
+    let path = values_path(home, segment);
+    let make = || {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)?;
+        file.write_all_at(&header(segment, directory), 0)?;
+        file.sync_all()?;
+        File::open(home)?.sync_all()?;
+        Ok(file)
+    };
+    make().inspect_err(|_| {
+        let _ = fs::remove_file(&path);
+    })
+}
+
+fn header(segment: u32, directory: DirectoryId) -> [u8; SEGMENT_HEADER_BYTES as usize] {
+    let mut header = [0; SEGMENT_HEADER_BYTES as usize];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+    header[12..28].copy_from_slice(&directory.0);
+    header[28..32].copy_from_slice(&segment.to_le_bytes());
+    let checksum = crc32c::crc32c(&header[..CHECKSUM_AT]);
+    header[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+    header
+}
+
+/// Whether a segment is this directory's. A damaged header says nothing: the frames
+/// behind it still prove themselves.
+fn check_header(path: &Path, bytes: &[u8], directory: DirectoryId) -> Result<bool, OpenError> {
+    let Some(header) = bytes.first_chunk::<{ SEGMENT_HEADER_BYTES as usize }>() else {
+        return Ok(false);
+    };
+    let (covered, checksum) = header.split_at(CHECKSUM_AT);
+    let is_whole = header.starts_with(MAGIC) && crc32c::crc32c(covered).to_le_bytes() == *checksum;
+    if !is_whole {
+        return Ok(false);
+    }
+    let path = path.to_owned();
+    let found = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
+    if found > FORMAT {
+        return Err(OpenError::Newer { path, found });
+    }
+    let mut owner = DirectoryId::default();
+    owner.0.copy_from_slice(&header[12..28]);
+    if owner != directory {
+        return Err(OpenError::Foreign {
+            path,
+            found: owner,
+            expected: directory,
+        });
+    }
+    Ok(true)
+}
+
+/// What reading a whole segment found.
+#[derive(Default)]
+struct Scan {
+    listing: Listing,
+    /// Behind the last intact header.
+    end: u64,
+    damaged: u64,
+}
+
+/// Steps from frame to frame; over a damaged one by its header, over a damaged header to
+/// the next intact one.
+fn scan(segment: u32, bytes: &[u8]) -> Scan {
+    let mut found = Scan {
+        end: SEGMENT_HEADER_BYTES.min(bytes.len() as u64),
+        ..Scan::default()
+    };
+    let mut at = SEGMENT_HEADER_BYTES as usize;
+    while let Some((start, header)) = next_frame(bytes, at) {
+        if start != at {
+            found.damaged += 1;
+        }
+        let end = start + header.frame_bytes();
+        match bytes.get(start..end) {
+            Some(whole) if frame::is_intact(&header, whole) => {
+                let place = Place {
+                    segment,
+                    offset: start as u32,
+                    bytes: (end - start) as u32,
+                };
+                found.listing.push(&header.key, place);
+                found.end = end as u64;
+            }
+            Some(_) => {
+                found.damaged += 1;
+                found.end = end as u64;
+            }
+            // The last write, unfinished.
+            None => return found,
+        }
+        at = end;
+    }
+    found
+}
+
+fn next_frame(bytes: &[u8], from: usize) -> Option<(usize, Header)> {
+    let mut at = from;
+    loop {
+        let rest = bytes.get(at..)?;
+        if let Some(header) = frame::header(rest) {
+            return Some((at, header));
+        }
+        at += 1;
+        at += bytes
+            .get(at..)?
+            .windows(frame::MAGIC.len())
+            .position(|window| window == frame::MAGIC)?;
+    }
+}
+
+/// The listing of a full segment: its file, or else what the segment itself says.
+pub(super) fn listing_of(home: &Path, segment: u32, directory: DirectoryId) -> Listing {
+    stored_listing(home, segment, directory).unwrap_or_else(|| {
+        match fs::read(values_path(home, segment)) {
+            Ok(bytes) => scan(segment, &bytes).listing,
+            // Unreadable: its values are missing.
+            Err(_) => Listing::default(),
+        }
+    })
+}
+
+fn stored_listing(home: &Path, segment: u32, directory: DirectoryId) -> Option<Listing> {
+    let bytes = fs::read(listing_path(home, segment)).ok()?;
+    Listing::decode(bytes, segment, directory)
+}
+
+fn segments_in(home: &Path) -> io::Result<BTreeSet<u32>> {
+    let mut segments = BTreeSet::new();
+    for entry in fs::read_dir(home)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".values"));
+        if let Some(number) = number.and_then(|digits| u32::from_str_radix(digits, 16).ok()) {
+            segments.insert(number);
+        }
+    }
+    Ok(segments)
+}
+
+/// Reads what is in `home`, cuts off an unfinished last write, and is ready to go on.
+pub(super) fn recover(
+    home: &Path,
+    directory: DirectoryId,
+    progress: &dyn Fn(u64, u64),
+) -> Result<(Index, Writer, Recovered), OpenError> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Io { path, source }
+    };
+    fs::create_dir_all(home).map_err(at(home))?;
+    let segments = segments_in(home).map_err(at(home))?;
+    // All headers before anything is changed.
+    let mut total = 0;
+    let mut whole = BTreeSet::new();
+    for &segment in &segments {
+        let path = values_path(home, segment);
+        let file = File::open(&path).map_err(at(&path))?;
+        let mut header = [0; SEGMENT_HEADER_BYTES as usize];
+        let read = match file.read_exact_at(&mut header, 0) {
+            Ok(()) => &header[..],
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => &[],
+            Err(source) => return Err(at(&path)(source)),
+        };
+        if check_header(&path, read, directory)? {
+            whole.insert(segment);
+        }
+        total += file.metadata().map_err(at(&path))?.len();
+    }
+    let mut index = Index::default();
+    let mut recovered = Recovered {
+        bytes: total,
+        ..Recovered::default()
+    };
+    let mut done = 0;
+    let last = segments.last().copied();
+    for &segment in segments.iter().filter(|&&segment| Some(segment) != last) {
+        let path = values_path(home, segment);
+        let bytes = fs::metadata(&path).map_err(at(&path))?.len();
+        let listing = match stored_listing(home, segment, directory) {
+            Some(listing) => listing,
+            None => {
+                let scan = scan(segment, &fs::read(&path).map_err(at(&path))?);
+                recovered.damaged += scan.damaged;
+                let encoded = scan.listing.encode(segment, directory);
+                // Only a hint, for the next start.
+                let _ = fs::write(listing_path(home, segment), encoded);
+                scan.listing
+            }
+        };
+        take_in(&mut index, segment, bytes, &listing);
+        done += bytes;
+        progress(done, total);
+    }
+    let writer = match last {
+        Some(segment) => {
+            let writer = reopen_last(
+                home,
+                segment,
+                directory,
+                whole.contains(&segment),
+                &mut recovered,
+            )?;
+            take_in(&mut index, segment, writer.end, &writer.listing);
+            writer
+        }
+        None => {
+            let file = make_segment(home, 1, directory).map_err(at(home))?;
+            index.set_bytes(1, SEGMENT_HEADER_BYTES);
+            new_writer(1, file, SEGMENT_HEADER_BYTES, Listing::default())
+        }
+    };
+    progress(total, total);
+    recovered.values = index.usage().values;
+    Ok((index, writer, recovered))
+}
+
+fn take_in(index: &mut Index, segment: u32, bytes: u64, listing: &Listing) {
+    index.set_bytes(segment, bytes);
+    for (key, place) in listing.iter(segment) {
+        index.insert(key, place);
+    }
+}
+
+fn reopen_last(
+    home: &Path,
+    segment: u32,
+    directory: DirectoryId,
+    has_header: bool,
+    recovered: &mut Recovered,
+) -> Result<Writer, OpenError> {
+    let path = values_path(home, segment);
+    let at = |source| OpenError::Io {
+        path: path.clone(),
+        source,
+    };
+    let bytes = fs::read(&path).map_err(at)?;
+    let scan = scan(segment, &bytes);
+    recovered.damaged += scan.damaged;
+    if !has_header && scan.listing.bytes() == 0 {
+        // It was being made.
+        let file = make_segment(home, segment, directory).map_err(at)?;
+        return Ok(new_writer(
+            segment,
+            file,
+            SEGMENT_HEADER_BYTES,
+            scan.listing,
+        ));
+    }
+    recovered.cut_bytes += bytes.len() as u64 - scan.end;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(at)?;
+    file.set_len(scan.end)
+        .and_then(|()| file.sync_all())
+        .map_err(at)?;
+    Ok(new_writer(segment, file, scan.end, scan.listing))
+}
+
+fn new_writer(segment: u32, file: File, end: u64, listing: Listing) -> Writer {
+    Writer {
+        segment,
+        file: Arc::new(file),
+        end,
+        listing,
+        is_unsynced: false,
+        victim: None,
+    }
+}

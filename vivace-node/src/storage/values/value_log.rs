@@ -1,0 +1,356 @@
+//! Values in files that are only ever appended to.
+//!
+//! Directory: segments `NNNNNNNN.values` (hexadecimal, ascending), of about
+//! [`SEGMENT_BYTES`] each: a header of [`SEGMENT_HEADER_BYTES`], then frames
+//! ([`super::frame`]); beside each full one its list `NNNNNNNN.ids`
+//! ([`super::listing`]). The last segment is written to; full ones of which half is no
+//! longer needed are copied to the end and removed ([`super::compaction`]).
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use vivace_core::stored::ValueId;
+
+use super::compaction::Victim;
+use super::index::{Index, Place};
+use super::listing::{LISTING_BYTES_MAX, Listing};
+use super::{ApplyError, Change, Lookup, Part, Usage, ValueStore, frame, recovery};
+use crate::storage::identity::DirectoryId;
+
+/// A segment takes no more groups beyond this. Larger ones are rarer to change over;
+/// smaller ones give space back in smaller steps, and a start reads the last one whole.
+pub(super) const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Segments kept open for reading.
+const OPEN_FILES_MAX: usize = 128;
+
+/// Why a directory of values was not opened. It was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Values of another data directory.
+    #[error(
+        "{}: belongs to data directory {found}, and this is {expected}: put it back where it \
+         came from; without its values this node fetches them from the other replicas",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: DirectoryId,
+        /// Whose it should be.
+        expected: DirectoryId,
+    },
+    /// Written by later code.
+    #[error(
+        "{}: is of format {found}, and this program reads up to {}: run the newer program",
+        path.display(), super::recovery::FORMAT
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format that it names.
+        found: u32,
+    },
+}
+
+/// What opening found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Values.
+    pub values: u64,
+    /// Bytes of all segments.
+    pub bytes: u64,
+    /// Places at which frames are damaged; their values are missing.
+    pub damaged: u64,
+    /// Bytes of an unfinished last write, cut off.
+    pub cut_bytes: u64,
+}
+
+/// Values on the disk.
+pub struct ValueLog {
+    pub(super) home: PathBuf,
+    pub(super) directory: DirectoryId,
+    pub(super) segment_bytes: u64,
+    pub(super) shared: Mutex<Shared>,
+    pub(super) writer: Mutex<Writer>,
+}
+
+/// What readers and the writer share.
+pub(super) struct Shared {
+    pub index: Index,
+    files: BTreeMap<u32, Arc<File>>,
+}
+
+/// The end of the log.
+pub(super) struct Writer {
+    pub segment: u32,
+    pub file: Arc<File>,
+    pub end: u64,
+    pub listing: Listing,
+    /// Frames copied behind the last sync.
+    pub is_unsynced: bool,
+    pub victim: Option<Victim>,
+}
+
+impl ValueLog {
+    /// Opens the values in `home`, or makes it. `progress` hears bytes done and bytes in
+    /// all.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(
+        home: &Path,
+        directory: DirectoryId,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<(Self, Recovered), OpenError> {
+        Self::with_segments(home, directory, SEGMENT_BYTES, progress)
+    }
+
+    /// As [`ValueLog::open`], with segments of `segment_bytes`.
+    pub(super) fn with_segments(
+        home: &Path,
+        directory: DirectoryId,
+        segment_bytes: u64,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<(Self, Recovered), OpenError> {
+        let (index, writer, recovered) = recovery::recover(home, directory, progress)?;
+        let log = Self {
+            home: home.to_owned(),
+            directory,
+            segment_bytes,
+            shared: Mutex::new(Shared {
+                index,
+                files: BTreeMap::from([(writer.segment, writer.file.clone())]),
+            }),
+            writer: Mutex::new(writer),
+        };
+        Ok((log, recovered))
+    }
+
+    pub(super) fn shared(&self) -> MutexGuard<'_, Shared> {
+        // Only counters could be half changed, and only by a panic in std's maps.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
+        // What a panic left unindexed counts as missing.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn values_path(&self, segment: u32) -> PathBuf {
+        recovery::values_path(&self.home, segment)
+    }
+
+    pub(super) fn failed(&self, segment: u32, what: &str, error: &io::Error) -> ApplyError {
+        let text = format!("{}: {what}: {error}", self.values_path(segment).display());
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ApplyError::NoSpace(text),
+            _ => ApplyError::Fatal(text),
+        }
+    }
+
+    /// Writes `frames` at the end.
+    pub(super) fn append(&self, writer: &mut Writer, frames: &[u8]) -> Result<(), ApplyError> {
+        let written = writer.file.write_all_at(frames, writer.end);
+        if let Err(error) = written {
+            // What was written of it is written over; the space is for others until then.
+            let _ = writer.file.set_len(writer.end);
+            return Err(self.failed(writer.segment, "can't write", &error));
+        }
+        writer.end += frames.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn sync(&self, writer: &mut Writer) -> Result<(), ApplyError> {
+        writer.file.sync_data().map_err(|error| {
+            // Even for want of space: whether the pages are still there is unknown.
+            let path = self.values_path(writer.segment);
+            ApplyError::Fatal(format!("{}: can't sync: {error}", path.display()))
+        })?;
+        writer.is_unsynced = false;
+        Ok(())
+    }
+
+    /// Goes on in a new segment where this one is full.
+    pub(super) fn turn_over(&self, writer: &mut Writer) -> Result<(), ApplyError> {
+        if writer.end < self.segment_bytes && writer.listing.bytes() < LISTING_BYTES_MAX {
+            return Ok(());
+        }
+        if writer.is_unsynced {
+            self.sync(writer)?;
+        }
+        let next = writer.segment + 1;
+        let made = recovery::make_segment(&self.home, next, self.directory);
+        let file = Arc::new(made.map_err(|error| self.failed(next, "can't make it", &error))?);
+        // Only a hint: without it the next start reads the segment.
+        let listing = writer.listing.encode(writer.segment, self.directory);
+        let path = recovery::listing_path(&self.home, writer.segment);
+        if let Err(error) = fs::write(&path, listing) {
+            tracing::warn!("{}: {error}: the next start takes longer", path.display());
+            let _ = fs::remove_file(&path);
+        }
+        let mut shared = self.shared();
+        shared.keep_open(next, file.clone());
+        shared.index.set_bytes(next, recovery::SEGMENT_HEADER_BYTES);
+        drop(shared);
+        writer.segment = next;
+        writer.file = file;
+        writer.end = recovery::SEGMENT_HEADER_BYTES;
+        writer.listing = Listing::default();
+        Ok(())
+    }
+
+    /// The frame at `place`.
+    pub(super) fn read(&self, place: Place) -> io::Result<Bytes> {
+        let open = self.shared().files.get(&place.segment).cloned();
+        let file = match open {
+            Some(file) => file,
+            None => {
+                let path = self.values_path(place.segment);
+                let file = Arc::new(OpenOptions::new().read(true).open(path)?);
+                self.shared().keep_open(place.segment, file.clone());
+                file
+            }
+        };
+        let mut frame = vec![0; place.bytes as usize];
+        file.read_exact_at(&mut frame, u64::from(place.offset))?;
+        Ok(frame.into())
+    }
+
+    /// Key and place of every frame of `segment`, needed or not.
+    pub(super) fn entries(&self, segment: u32) -> Vec<(Vec<u8>, Place)> {
+        let owned = |(key, place): (&[u8], Place)| (key.to_owned(), place);
+        {
+            let writer = self.writer();
+            if writer.segment == segment {
+                return writer.listing.iter(segment).map(owned).collect();
+            }
+        }
+        let listing = recovery::listing_of(&self.home, segment, self.directory);
+        listing.iter(segment).map(owned).collect()
+    }
+}
+
+impl Shared {
+    fn keep_open(&mut self, segment: u32, file: Arc<File>) {
+        if self.files.len() >= OPEN_FILES_MAX {
+            self.files.pop_first();
+        }
+        self.files.insert(segment, file);
+    }
+
+    pub fn close(&mut self, segment: u32) {
+        self.files.remove(&segment);
+    }
+}
+
+impl ValueStore for ValueLog {
+    fn apply(&self, changes: &[Change]) -> Result<(), ApplyError> {
+        let mut writer = self.writer();
+        let stores = changes.iter().filter_map(|change| match change {
+            Change::Store(id, value) => Some((frame::key(id), value)),
+            Change::Forget(_) => None,
+        });
+        let mut frames = Vec::new();
+        let mut placed = Vec::new();
+        for (key, value) in stores {
+            let offset = frames.len() as u64;
+            let bytes = frame::write(&mut frames, &key, value) as u32;
+            placed.push((key, offset, bytes));
+        }
+        if !frames.is_empty() {
+            self.turn_over(&mut writer)?;
+            let start = writer.end;
+            self.append(&mut writer, &frames)?;
+            self.sync(&mut writer)?;
+            for (_, offset, _) in &mut placed {
+                *offset += start;
+            }
+        }
+        let mut placed = placed.into_iter();
+        let mut shared = self.shared();
+        for change in changes {
+            match change {
+                Change::Store(..) => {
+                    let (key, offset, bytes) = placed.next().expect("one for each store");
+                    let place = Place {
+                        segment: writer.segment,
+                        offset: u32::try_from(offset).expect("a segment is far below 4 GiB"),
+                        bytes,
+                    };
+                    shared.index.insert(&key, place);
+                    writer.listing.push(&key, place);
+                }
+                Change::Forget(id) => shared.index.remove(&frame::key(id)),
+            }
+        }
+        shared.index.set_bytes(writer.segment, writer.end);
+        Ok(())
+    }
+
+    fn tidy(&self) -> Result<bool, ApplyError> {
+        self.compact()
+    }
+
+    fn get(&self, id: &ValueId) -> Lookup {
+        let key = frame::key(id);
+        loop {
+            let Some(place) = self.shared().index.get(&key) else {
+                return Lookup::Missing;
+            };
+            let at = || {
+                let path = self.values_path(place.segment);
+                format!("{} at byte {}", path.display(), place.offset)
+            };
+            match self.read(place) {
+                Ok(bytes) => {
+                    return match frame::value(&key, &bytes) {
+                        Ok(value) => Lookup::Found(value),
+                        Err(what) => Lookup::Damaged(format!("{}: {what}", at())),
+                    };
+                }
+                // It was moved, and its segment removed, in between.
+                Err(_) if self.shared().index.get(&key) != Some(place) => {}
+                Err(error) => return Lookup::Damaged(format!("{}: {error}", at())),
+            }
+        }
+    }
+
+    fn contains(&self, id: &ValueId) -> bool {
+        self.shared().index.get(&frame::key(id)).is_some()
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let shared = self.shared();
+        let segments = shared.index.segments();
+        segments.map(|(segment, _)| Part(segment)).collect()
+    }
+
+    fn ids(&self, part: Part) -> Vec<ValueId> {
+        let entries = self.entries(part.0);
+        let shared = self.shared();
+        entries
+            .into_iter()
+            .filter(|(key, place)| shared.index.get(key) == Some(*place))
+            .filter_map(|(key, _)| frame::id(&key))
+            .collect()
+    }
+
+    fn usage(&self) -> Usage {
+        self.shared().index.usage()
+    }
+}
