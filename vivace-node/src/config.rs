@@ -13,6 +13,7 @@ use vivace_core::cluster::{Cluster, ClusterError, ClusterSpec, Container, Kind, 
 use vivace_core::{ContainerId, Epoch, NodeId, SiteId};
 
 use crate::clock_source::ClockSource;
+use crate::storage::DiskSettings;
 use crate::transport::DSCP_MAX;
 use crate::transport::identity::{ClusterName, Identity, IdentityError};
 
@@ -369,7 +370,11 @@ struct NodeFile {
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
 enum StorageFields {
     Memory {},
-    Log { directory: PathBuf },
+    Disk {
+        directory: PathBuf,
+        cache_bytes: Option<u64>,
+        reserve_bytes: Option<u64>,
+    },
 }
 
 #[derive(Debug, Deserialize)]
@@ -385,11 +390,8 @@ enum NodeClock {
 pub enum StorageConfig {
     /// In memory: gone when the process ends.
     Memory,
-    /// In a log under this directory.
-    Log {
-        /// The data directory.
-        directory: PathBuf,
-    },
+    /// In a data directory.
+    Disk(DiskSettings),
 }
 
 /// One node, ready to run.
@@ -447,9 +449,16 @@ impl NodeConfig {
         })?;
         let storage = match file.storage {
             StorageFields::Memory {} => StorageConfig::Memory,
-            StorageFields::Log { directory } => StorageConfig::Log {
-                directory: base.join(directory),
-            },
+            StorageFields::Disk {
+                directory,
+                cache_bytes,
+                reserve_bytes,
+            } => StorageConfig::Disk(DiskSettings {
+                witness: Some(path.with_extension("witness")),
+                cache_bytes: cache_bytes.unwrap_or(DiskSettings::CACHE_BYTES),
+                reserve_bytes: reserve_bytes.unwrap_or(DiskSettings::RESERVE_BYTES),
+                ..DiskSettings::at(base.join(directory))
+            }),
         };
         let clock = match file.clock {
             NodeClock::Kernel {} => ClockSource::Kernel,

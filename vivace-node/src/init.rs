@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use vivace_core::{NodeId, SiteId};
 
+use crate::storage::identity::{DataDirectory, IdentityError};
 use crate::transport::identity::{
     ClientName, ClusterName, DevelopmentCa, IssueError, NameError, PemPair, Role,
 };
@@ -50,6 +51,9 @@ pub enum InitError {
     /// A certificate can't be made.
     #[error("certificates: {0}")]
     Issue(#[from] IssueError),
+    /// A node's data directory can't be made.
+    #[error(transparent)]
+    Data(#[from] IdentityError),
     /// The operating system refused.
     #[error("{}: {source}", path.display())]
     Io {
@@ -210,8 +214,10 @@ impl Layout {
              key = \"node.key\"\n\
              \n\
              [storage]\n\
-             kind = \"log\"  # or \"memory\", which forgets all when the process ends\n\
-             directory = \"data\"\n\
+             kind = \"disk\"  # or \"memory\", which forgets all when the process ends\n\
+             directory = \"data\"  # made by init: a start never makes one (docs/operations.md)\n\
+             cache_bytes = 67108864     # memory for values stored or read lately; more saves disk reads\n\
+             reserve_bytes = 536870912  # of the disk; when less is free, writes hear Busy\n\
              \n\
              [clock]\n\
              # \"kernel\": as far as the time daemon's bound says (chrony, ntpd); \"fixed\": you\n\
@@ -302,6 +308,7 @@ pub fn init(directory: &Path, layout: &Layout) -> Result<Laid, InitError> {
         write_pair(&home, "node", &ca.issue(&role, VALID_FOR)?)?;
         let path = home.join("node.toml");
         write(&path, &layout.node_file(node), PUBLIC)?;
+        DataDirectory::make(&home.join("data"), &layout.cluster, node)?;
         laid.node_files.push(path);
     }
     Ok(laid)

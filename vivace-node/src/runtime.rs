@@ -5,7 +5,7 @@
 //! thread vivace-priority   the protocol core and the priority connections
 //! thread vivace-bulk       the bulk connections
 //! thread vivace-clients    the port for clients
-//! thread vivace-log        the disk, where there is one
+//! threads of the storage   see `storage`
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,12 +19,14 @@ use vivace_core::clock::Now;
 use vivace_core::machine::Machines;
 use vivace_core::status::{LinkStatus, NodeStatus, PeerStatus};
 use vivace_core::stored::StoredMessage;
-use vivace_core::{Action, Class, Event, NodeId, RequestId, codec, message};
+use vivace_core::{Action, Class, Event, Incarnation, NodeId, RequestId, Value, codec, message};
 
 use crate::client_port::{ClientPort, ClientPortError, ClientRefusals};
 use crate::clock_source::ClockSource;
 use crate::config::{ClusterConfig, NodeConfig, StorageConfig};
-use crate::storage::{Entry, LogError, Opened, Storage, open_log, open_memory};
+use crate::storage::{
+    Claimed, Engine, Load, News, OpenError, Opened, Report, Reports, open_memory,
+};
 use crate::transport::identity::Identity;
 use crate::transport::{
     self, BulkLane, ClassSocket, Limits, PeerAddress, SocketFactory, TrafficClass, Transport,
@@ -37,13 +39,6 @@ const EVENTS_MAX: usize = 8192;
 
 /// Requests of clients that wait for the core; beyond it clients hear `Busy`.
 pub const REQUESTS_MAX: usize = 4096;
-
-/// Bytes on their way to the disk beyond which clients hear `Busy`.
-const DISK_PENDING_BYTES_MAX: u64 = 64 << 20;
-
-/// Bytes on their way to the disk beyond which peers' values are dropped; they send
-/// them again.
-const DISK_PENDING_BYTES_LIMIT: u64 = 2 * DISK_PENDING_BYTES_MAX;
 
 /// Events, and requests, handled between two writes to the disk.
 const EVENTS_PER_TURN: usize = 64;
@@ -119,13 +114,23 @@ pub enum StartError {
     Node(#[from] vivace_core::UnknownNode),
     /// The storage can't be used.
     #[error("storage: {0}")]
-    Storage(#[from] LogError),
+    Storage(#[from] OpenError),
     /// The connections to peers can't be made.
     #[error("transport: {0}")]
     Transport(#[from] transport::StartError),
     /// The port for clients can't be opened.
     #[error("client port: {0}")]
     ClientPort(#[from] ClientPortError),
+}
+
+impl StartError {
+    /// The process's exit code: docs/operations.md has the table.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Storage(error) => error.exit_code(),
+            Self::Node(_) | Self::Transport(_) | Self::ClientPort(_) => 1,
+        }
+    }
 }
 
 /// A node that runs until it is dropped or [`RunningNode::shutdown`] is called.
@@ -142,25 +147,11 @@ impl RunningNode {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(options: NodeOptions) -> Result<Self, StartError> {
-        let (durable_sender, durable) = mpsc::unbounded_channel();
-        let on_durable = Box::new(move |lsn| {
-            // The core is gone only when the node is shutting down.
-            let _ = durable_sender.send(lsn);
-        });
-        let opened = match &options.storage {
-            StorageConfig::Memory => open_memory(on_durable),
-            StorageConfig::Log { directory } => open_log(
-                directory,
-                options.cluster.name.as_str(),
-                options.node,
-                on_durable,
-            )?,
-        };
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let (asked, requests) = mpsc::channel(REQUESTS_MAX);
         let (stop, stopped) = mpsc::channel(1);
 
-        let core = Core::recover(&options, opened)?;
+        let (core, reports) = Core::recover(&options)?;
         let incarnation = core.incarnation;
         let (priority, bulk) = sockets(options.sockets, &options.cluster, options.node);
         let transport_config = TransportConfig {
@@ -185,7 +176,7 @@ impl RunningNode {
             asked.clone(),
             core.client_refusals.clone(),
         )?;
-        let drive = core.drive(transport.clone(), events, requests, durable, stopped);
+        let drive = core.drive(transport.clone(), events, requests, reports, stopped);
         transport.priority_handle().spawn(drive);
         Ok(Self {
             transport,
@@ -266,13 +257,19 @@ fn peers(cluster: &ClusterConfig, me: NodeId) -> Vec<PeerAddress> {
         .collect()
 }
 
+/// A message that waits for its value, and to whom it goes.
+type Asker = (NodeId, StoredMessage);
+
 /// The protocol core and what it drives.
 struct Core {
     node: vivace_core::Node,
     me: NodeId,
-    incarnation: vivace_core::Incarnation,
+    incarnation: Incarnation,
     cluster: ClusterConfig,
-    storage: Box<dyn Storage>,
+    storage: Engine<Asker>,
+    /// Stored values that nobody needed, found after the start.
+    orphans: u64,
+    values_lost: u64,
     /// What loaded values bring about, to be handled next.
     loaded: VecDeque<Event>,
     clock: ClockSource,
@@ -286,7 +283,20 @@ struct Core {
 }
 
 impl Core {
-    fn recover(options: &NodeOptions, opened: Opened) -> Result<Self, StartError> {
+    fn recover(options: &NodeOptions) -> Result<(Self, Reports), StartError> {
+        let claimed = match &options.storage {
+            StorageConfig::Memory => None,
+            StorageConfig::Disk(settings) => Some(Claimed::claim(
+                settings,
+                options.cluster.name.as_str(),
+                options.node,
+            )?),
+        };
+        let incarnation = match &claimed {
+            Some(claimed) => claimed.incarnation()?,
+            // Two lives of one node share it once in 65,535 times.
+            None => Incarnation(rand::random_range(1..=u16::MAX)),
+        };
         let started = Instant::now();
         let now = Now {
             monotonic: Duration::ZERO,
@@ -294,25 +304,25 @@ impl Core {
         };
         let mut node = vivace_core::Node::new(
             options.node,
-            opened.incarnation,
+            incarnation,
             options.cluster.cluster.clone(),
             options.machines.clone(),
             now,
             rand::random(),
         )?;
-        let records = opened.records.len();
-        for record in opened.records {
-            node.recover(record);
-        }
-        if records > 0 {
-            tracing::info!("recovered {records} records");
-        }
-        Ok(Self {
+        let Opened { engine, reports } = match claimed {
+            Some(claimed) => claimed.open(&mut |record| node.recover(record))?,
+            None => open_memory()?,
+        };
+        engine.list().map_err(OpenError::from)?;
+        let core = Self {
             node,
             me: options.node,
-            incarnation: opened.incarnation,
+            incarnation,
             cluster: options.cluster.clone(),
-            storage: opened.storage,
+            storage: engine,
+            orphans: 0,
+            values_lost: 0,
             loaded: VecDeque::new(),
             clock: options.clock,
             started,
@@ -322,7 +332,8 @@ impl Core {
             values_dropped: 0,
             client_refusals: Arc::default(),
             send_refused: 0,
-        })
+        };
+        Ok((core, reports))
     }
 
     /// Feeds the core until the node stops.
@@ -331,7 +342,7 @@ impl Core {
         transport: Arc<Transport>,
         mut events: mpsc::Receiver<TransportEvent>,
         mut requests: mpsc::Receiver<Asked>,
-        mut durable: mpsc::UnboundedReceiver<vivace_core::Lsn>,
+        mut reports: Reports,
         mut stopped: mpsc::Receiver<()>,
     ) {
         let _abort = AbortOnPanic;
@@ -340,16 +351,17 @@ impl Core {
             tokio::select! {
                 biased;
                 _ = stopped.recv() => return,
-                Some(through) = durable.recv() => {
-                    self.handle(&transport, Event::Durable { through });
-                }
+                Some(report) = reports.next() => self.on_report(&transport, report),
                 Some(event) = events.recv() => self.on_transport(&transport, event),
                 Some(asked) = requests.recv() => self.on_asked(&transport, asked),
                 () = sleep_until(wakeup) => self.handle(&transport, Event::Tick),
             }
             // Some of each, so that a flood of one kind starves none of the others.
-            while let Ok(through) = durable.try_recv() {
-                self.handle(&transport, Event::Durable { through });
+            for _ in 0..EVENTS_PER_TURN {
+                let Some(report) = reports.try_next() else {
+                    break;
+                };
+                self.on_report(&transport, report);
             }
             for _ in 0..EVENTS_PER_TURN {
                 let Ok(event) = events.try_recv() else { break };
@@ -362,6 +374,52 @@ impl Core {
                 self.on_asked(&transport, asked);
             }
             self.storage.flush();
+            if let Some(through) = self.storage.durable() {
+                self.handle(&transport, Event::Durable { through });
+                self.storage.flush();
+            }
+        }
+    }
+
+    fn on_report(&mut self, transport: &Transport, report: Report) {
+        match self.storage.take_in(report) {
+            News::None => {}
+            News::Loaded(askers, value) => {
+                for (to, message) in askers {
+                    self.send_loaded(transport, to, message, value.clone());
+                }
+            }
+            News::NotLoaded(id, why, askers) => {
+                if self.node.refers_to(&id) {
+                    self.values_lost += 1;
+                    let (key, tag) = (&id.key, &id.tag);
+                    tracing::error!(
+                        "the value of {key:?}, {tag:?}, is lost: {why}; it is fetched from the \
+                         other replicas"
+                    );
+                }
+                let events = askers.into_iter();
+                self.loaded
+                    .extend(events.map(|(to, message)| Event::NotLoaded { to, message }));
+            }
+            News::Stored(ids) => {
+                for id in ids {
+                    if !self.node.refers_to(&id) {
+                        self.orphans += 1;
+                        self.storage.forget(id);
+                    }
+                }
+            }
+            News::AllStored => {
+                if self.orphans > 0 {
+                    let orphans = self.orphans;
+                    tracing::info!("{orphans} stored values that nobody needs any more are gone");
+                }
+            }
+        }
+        self.handle_loaded(transport);
+        if let Some(through) = self.storage.durable() {
+            self.handle(transport, Event::Durable { through });
         }
     }
 
@@ -378,7 +436,7 @@ impl Core {
             TransportEvent::Received {
                 class: TrafficClass::Bulk,
                 ..
-            } if self.storage.pending_bytes() > DISK_PENDING_BYTES_LIMIT => {
+            } if self.storage.takes_no_values() => {
                 self.values_dropped += 1;
                 return;
             }
@@ -419,8 +477,12 @@ impl Core {
             let _ = asked.reply.send(Ok(Success::Status(Box::new(status))));
             return;
         }
-        if self.storage.pending_bytes() > DISK_PENDING_BYTES_MAX {
-            let reason = "the disk is behind".into();
+        let takes_space = matches!(
+            asked.request,
+            Request::Write { .. } | Request::Execute { .. }
+        );
+        let why_full = || takes_space.then(|| self.storage.why_full()).flatten();
+        if let Some(reason) = self.storage.why_behind().or_else(why_full) {
             let _ = asked.reply.send(Err(Failure::Busy { reason }));
             return;
         }
@@ -445,7 +507,16 @@ impl Core {
         };
         let actions = self.node.handle(now, event);
         self.act(transport, actions);
+        self.handle_loaded(transport);
+    }
+
+    /// What loaded values bring about.
+    fn handle_loaded(&mut self, transport: &Transport) {
         while let Some(event) = self.loaded.pop_front() {
+            let now = Now {
+                monotonic: self.started.elapsed(),
+                clock: self.clock.read(),
+            };
             let actions = self.node.handle(now, event);
             self.act(transport, actions);
         }
@@ -468,13 +539,9 @@ impl Core {
                     self.note(transport.send_bulk(to, lane, bytes));
                 }
                 Action::SendStored { to, message } => self.send_stored(transport, to, message),
-                Action::StoreValue { lsn, id, value } => {
-                    self.storage.append(lsn, Entry::Value(id, value));
-                }
+                Action::StoreValue { lsn, id, value } => self.storage.store(lsn, id, value),
                 Action::ForgetValue { id } => self.storage.forget(id),
-                Action::Persist { lsn, record } => {
-                    self.storage.append(lsn, Entry::Record(record));
-                }
+                Action::Persist { lsn, record } => self.storage.persist(lsn, record),
                 Action::Reply { request, reply } => {
                     if let Some(waiting) = self.asked.remove(&request) {
                         // A client that is gone needs no answer.
@@ -485,23 +552,34 @@ impl Core {
         }
     }
 
-    /// Loads the value of a message, which may be one to this node itself.
+    /// Loads the value of a message and sends it.
     fn send_stored(&mut self, transport: &Transport, to: NodeId, message: StoredMessage) {
-        let lane = if message.is_awaited() {
-            BulkLane::Read
-        } else {
-            BulkLane::Propagate
+        let id = message.value.clone();
+        match self.storage.load(&id, (to, message)) {
+            Load::Now((to, message), value) => self.send_loaded(transport, to, message, value),
+            // Refused: as if it were lost on its way; it is asked for again.
+            Load::Later | Load::Refused(_) => {}
+        }
+    }
+
+    /// Sends a message, which may be one to this node itself.
+    fn send_loaded(
+        &mut self,
+        transport: &Transport,
+        to: NodeId,
+        message: StoredMessage,
+        value: Value,
+    ) {
+        let lane = match message.is_awaited() {
+            true => BulkLane::Read,
+            false => BulkLane::Propagate,
         };
-        match self.storage.load(&message.value) {
-            None => self.loaded.push_back(Event::NotLoaded { to, message }),
-            Some(value) if to == self.me => {
-                let (from, message) = (to, message.with(value));
-                self.loaded.push_back(Event::Bulk { from, message });
-            }
-            Some(value) => {
-                let bytes = codec::encode(&message.with(value)).into();
-                self.note(transport.send_bulk(to, lane, bytes));
-            }
+        let message = message.with(value);
+        if to == self.me {
+            self.loaded.push_back(Event::Bulk { from: to, message });
+        } else {
+            let bytes = codec::encode(&message).into();
+            self.note(transport.send_bulk(to, lane, bytes));
         }
     }
 
@@ -533,8 +611,14 @@ impl Core {
             ("malformed messages", self.malformed),
             ("messages not sent", self.send_refused),
             (
-                "values dropped, because the disk is behind",
+                "values dropped, because the disk is behind or full",
                 self.values_dropped,
+            ),
+            ("values lost by the disk", self.values_lost),
+            ("stored values that nobody needed", self.orphans),
+            (
+                "messages not sent, because too many values were being loaded",
+                self.storage.counts().loads_refused,
             ),
             (
                 "client port: certificates",
@@ -562,6 +646,8 @@ impl Core {
             .collect();
         let mut warnings = self.cluster.cluster.warnings().to_vec();
         warnings.extend(dscp_warnings(&peers));
+        warnings.extend(self.storage.why_behind());
+        warnings.extend(self.storage.why_full());
         if self.storage.name() == "memory" {
             warnings.push("state is kept in memory only: it is gone when this process ends".into());
         }

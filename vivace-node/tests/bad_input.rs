@@ -19,7 +19,7 @@ fn refused(processes: &Processes, file: &str, from: &str, to: &str) -> String {
     fs::write(&path, before).expect("it can be changed back");
     assert_eq!(output.status.code(), Some(1), "{to:?} was accepted");
     assert!(
-        !processes.cluster().join("node-1/data").exists(),
+        !processes.cluster().join("node-1/data/journal").exists(),
         "{to:?} left something behind"
     );
     stderr(&output)
@@ -153,7 +153,7 @@ fn a_wrong_configuration_is_refused_with_the_fields_name() {
         ),
         (
             "node-1/node.toml",
-            "kind = \"log\"",
+            "kind = \"disk\"",
             "kind = \"tape\"",
             &["tape", "memory"],
         ),
@@ -226,7 +226,7 @@ async fn a_second_start_of_a_running_node_is_refused_and_harms_nothing() {
     key.write("before").await.expect("the cluster serves");
     for round in 0..5 {
         let second = vivace_node(&["run", path_text(&processes.node_file(1))]);
-        assert_eq!(second.status.code(), Some(1));
+        assert_eq!(second.status.code(), Some(17));
         assert!(stderr(&second).contains("in use"), "{}", stderr(&second));
         key.write(format!("round {round}"))
             .await

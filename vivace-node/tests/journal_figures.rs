@@ -13,11 +13,13 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use vivace_core::journal::{
-    self, Batch, Directory, Identity, Opened, Recovery, RECORD_BYTES_MAX, Settings, Step,
+    self, Batch, Directory, Identity, Opened, RECORD_BYTES_MAX, Recovery, Settings, Step,
 };
 use vivace_core::record::Record;
 use vivace_core::stored::StoredValue;
-use vivace_core::{ContainerId, Incarnation, Key, KeyName, Lsn, NodeId, Timestamp, WriterId, codec};
+use vivace_core::{
+    ContainerId, Incarnation, Key, KeyName, Lsn, NodeId, Timestamp, WriterId, codec,
+};
 use vivace_node::storage::{JournalDisk, JournalFile};
 
 type Journal = Opened<JournalDisk>;
@@ -148,9 +150,16 @@ fn commits_beside_the_bare_device() {
     println!("{:<44} {:>9} {:>9}   to one bare", "", "p50 us", "p99 us");
     let base = row("bare: 62 bytes + fdatasync", &mut bare_one, None);
     let one = row("journal: a record of 60 bytes", &mut own_one, Some(base));
-    row("bare: 64 x 62 bytes + fdatasync", &mut bare_many, Some(base));
+    row(
+        "bare: 64 x 62 bytes + fdatasync",
+        &mut bare_many,
+        Some(base),
+    );
     let many = row("journal: a batch of 64 records", &mut own_many, Some(base));
-    assert!(one <= 1.3 * base, "one record: asked are 1.3 bare ones at most");
+    assert!(
+        one <= 1.3 * base,
+        "one record: asked are 1.3 bare ones at most"
+    );
     assert!(many <= 2.0 * base, "a batch: asked are 2 bare ones at most");
 }
 

@@ -64,7 +64,10 @@ fn append(appender: &mut Appender<SimFile>, lsn: &mut u64, records: &[Record]) {
 }
 
 fn assert_golden(name: &str, actual: &str, golden: &str) {
-    assert!(actual.trim_end() == golden.trim_end(), "{name} is now:\n{actual}");
+    assert!(
+        actual.trim_end() == golden.trim_end(),
+        "{name} is now:\n{actual}"
+    );
 }
 
 #[test]

@@ -11,7 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use vivace_node::config::{NodeConfig, StorageConfig};
 use vivace_node::dev::DevCluster;
 use vivace_node::init::{Layout, init, site_name};
-use vivace_node::{NodeOptions, RunningNode};
+use vivace_node::storage::PARTS;
+use vivace_node::storage::identity::{DataDirectory, IdentityError};
+use vivace_node::{NodeOptions, RunningNode, StartError};
 
 #[derive(Parser)]
 #[command(
@@ -23,7 +25,8 @@ use vivace_node::{NodeOptions, RunningNode};
         vivace-node dev                          three sites in one process, to try things out\n  \
         vivace-node init cluster                 files for three sites of three nodes each\n  \
         vivace-node run cluster/node-1/node.toml one of them, until Ctrl-C\n\n\
-        Exit codes: 0 stopped on request, 1 could not start, 2 usage, 74 a disk write failed."
+        Exit codes: 0 stopped on request, 1 could not start, 2 usage, 10 to 22 the data directory \
+        can't be used (`vivace-node run --help`), 74 a disk write failed."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -58,11 +61,43 @@ enum Command {
     /// Run one node until Ctrl-C or SIGTERM.
     #[command(
         after_help = "Example:\n  vivace-node run cluster/node-1/node.toml\n\n\
-        RUST_LOG=debug shows more."
+        RUST_LOG=debug shows more.\n\n\
+        Exit codes, of which 10 to 22 say that the data directory was left as it is:\n  \
+        0  stopped on request\n  \
+        1  could not start: the message names the file and the field\n  \
+        10 the data directory does not exist\n  \
+        11 it is empty, new, or a part is missing: the node's state is lost or elsewhere\n  \
+        12 it is another node's, another cluster's, or no node's\n  \
+        13 it is a copy, or an older state of this node\n  \
+        14 a newer program wrote it\n  \
+        15 a development version wrote it\n  \
+        16 it can't be written to\n  \
+        17 another process uses it\n  \
+        18 the journal is damaged: this node must not vote\n  \
+        19 the values can't be opened: the node can do without them\n  \
+        20 the disk is full\n  \
+        21 the disk can't be read\n  \
+        22 the node has started 65,535 times\n  \
+        74 a write or sync failed while the node ran\n  \
+        134 the protocol core panicked: please report it"
     )]
     Run {
         /// The node's configuration file.
         config: PathBuf,
+    },
+    /// Say that a node's data directory was moved here, and that the original is gone.
+    #[command(
+        after_help = "Example:\n  vivace-node adopt cluster/node-1/node.toml --original-is-gone\n\n\
+        A copied data directory is refused (exit code 13), because two processes that vote under \
+        one id, or one that has forgotten what it promised, break what others rely on. Say so \
+        only where the copy was made after the node had stopped for the last time."
+    )]
+    Adopt {
+        /// The node's configuration file.
+        config: PathBuf,
+        /// The node never starts again on the directory that this was copied from.
+        #[arg(long, required = true)]
+        original_is_gone: bool,
     },
     /// Run three sites in one process over an emulated WAN (40 ms round trip, 20 Mbit/s).
     #[command(after_help = "Example:\n  vivace-node dev --congest 1.2\n\n\
@@ -81,7 +116,7 @@ impl Command {
     /// What is logged unless `RUST_LOG` says otherwise.
     fn log_level(&self) -> &'static str {
         match self {
-            Self::Init { .. } | Self::Run { .. } => "info",
+            Self::Init { .. } | Self::Run { .. } | Self::Adopt { .. } => "info",
             // Several nodes' comings and goings would drown the instructions.
             Self::Dev { .. } => "warn",
         }
@@ -114,6 +149,7 @@ fn main() -> ExitCode {
             },
         ),
         Command::Run { config } => run(&config),
+        Command::Adopt { config, .. } => adopt(&config),
         Command::Dev { congest, directory } => dev(congest, directory),
     };
     match result {
@@ -121,9 +157,20 @@ fn main() -> ExitCode {
         Err(error) => {
             // Our errors name their cause themselves; the chain would say it twice.
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            exit_code(&error)
         }
     }
+}
+
+/// What there is to do differs, and so does the code.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let start = error
+        .downcast_ref::<StartError>()
+        .map(StartError::exit_code);
+    let data = error
+        .downcast_ref::<IdentityError>()
+        .map(IdentityError::exit_code);
+    start.or(data).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 fn lay_out(directory: &Path, layout: &Layout) -> anyhow::Result<()> {
@@ -180,8 +227,8 @@ fn run(path: &Path) -> anyhow::Result<()> {
             "storage is \"memory\": everything this node stores is gone when it stops, and a \
              restarted node votes without remembering what it promised; for trials only"
         ),
-        StorageConfig::Log { directory } => {
-            tracing::info!("state is in {}", directory.display());
+        StorageConfig::Disk(settings) => {
+            tracing::info!("state is in {}", settings.directory.display());
         }
     }
     let node = config.node;
@@ -193,6 +240,29 @@ fn run(path: &Path) -> anyhow::Result<()> {
     runtime()?.block_on(stop_signal())?;
     tracing::info!("stopping");
     running.shutdown();
+    Ok(())
+}
+
+fn adopt(path: &Path) -> anyhow::Result<()> {
+    let config = NodeConfig::from_file(path)?;
+    let StorageConfig::Disk(settings) = &config.storage else {
+        anyhow::bail!(
+            "{}: storage.kind: is \"memory\"; there is no directory",
+            path.display()
+        );
+    };
+    DataDirectory::adopt(
+        &settings.directory,
+        config.cluster.name.as_str(),
+        config.node,
+        &PARTS,
+        settings.witness.as_deref(),
+    )?;
+    println!(
+        "{} is {}'s from now on.",
+        settings.directory.display(),
+        config.node
+    );
     Ok(())
 }
 

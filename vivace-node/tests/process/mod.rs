@@ -166,6 +166,15 @@ impl Drop for Processes {
     }
 }
 
+/// Unmounts a file system when it is dropped, whatever happens.
+pub struct Unmount(pub PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
 /// A path as text; the tests' paths are.
 pub fn path_text(path: &Path) -> &str {
     path.to_str().expect("temporary paths are text")

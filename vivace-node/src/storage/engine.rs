@@ -1,0 +1,445 @@
+//! The storage of a running node, as the protocol core's thread sees it.
+//!
+//! ```text
+//! vivace-priority   Engine: gathers records and values, knows what is on its way
+//!   records -> vivace-journal   one write and one sync for all that waits
+//!              vivace-keeper    prepares segments, writes checkpoints
+//!   values  -> vivace-values    one write and one sync for all that waits; tidies up
+//!   loads   -> vivace-loads     cold values; hot ones are in memory
+//! ```
+//!
+//! While one sync runs, the next group gathers. Records and values share one sequence of
+//! positions, and a position is durable when all up to it are, on both ways.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use vivace_core::journal::{Room as JournalRoom, Segment};
+use vivace_core::record::Record;
+use vivace_core::stored::ValueId;
+use vivace_core::{Lsn, Value};
+
+use super::cache::ValueCache;
+use super::identity::DataDirectory;
+use super::journal_disk::JournalFile;
+use super::journal_lane::JournalLane;
+use super::space::{Room, Space};
+use super::value_lane::{LOADS_MAX, ValueBatch, ValueLane, list_values};
+use super::values::{Change, Lookup, Usage, ValueStore};
+use super::watermark::Watermark;
+
+/// Bytes on their way to the disk beyond which clients hear `Busy`.
+const PENDING_BYTES_BUSY: u64 = 64 << 20;
+
+/// Bytes on their way to the disk beyond which peers' values are dropped; they send
+/// them again.
+const PENDING_BYTES_MAX: u64 = 2 * PENDING_BYTES_BUSY;
+
+/// Messages that wait for values being loaded; beyond it one is not sent, as if it were
+/// lost, and is asked for again.
+const WAITERS_MAX: usize = 16 * LOADS_MAX;
+
+/// Loaded values that wait for the core.
+const LOADED_MAX: usize = 16;
+
+const JOURNAL: usize = 0;
+const VALUES: usize = 1;
+
+/// What a writing thread has finished.
+pub enum Done {
+    /// The journal is durable up to here.
+    Journal(Lsn),
+    /// Values are durable up to here.
+    Values(Lsn),
+    /// The journal has another segment.
+    Segment(Segment<JournalFile>),
+}
+
+/// What a reading thread has found.
+pub enum Loaded {
+    /// A value that was asked for, or why not.
+    Value(ValueId, Lookup),
+    /// Some of the ids that are stored.
+    Ids(Vec<ValueId>),
+    /// There are no more.
+    AllIds,
+}
+
+/// What an [`Engine`]'s threads report; to be received by the thread that owns it.
+pub struct Reports {
+    done: mpsc::UnboundedReceiver<Done>,
+    loaded: mpsc::Receiver<Loaded>,
+}
+
+/// One of them, for [`Engine::take_in`].
+pub struct Report(Kind);
+
+enum Kind {
+    Done(Done),
+    Loaded(Loaded),
+}
+
+impl Reports {
+    /// The next report; none where the engine is gone. Can be cancelled.
+    pub async fn next(&mut self) -> Option<Report> {
+        tokio::select! {
+            biased;
+            Some(done) = self.done.recv() => Some(Report(Kind::Done(done))),
+            Some(loaded) = self.loaded.recv() => Some(Report(Kind::Loaded(loaded))),
+            else => None,
+        }
+    }
+
+    /// The next report, where one is there.
+    pub fn try_next(&mut self) -> Option<Report> {
+        let done = self.done.try_recv().map(Kind::Done);
+        let next = done.or_else(|_| self.loaded.try_recv().map(Kind::Loaded));
+        next.ok().map(Report)
+    }
+}
+
+/// What became of a question for a value, which carries the asker's `T`.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Load<T> {
+    /// It was in memory.
+    Now(T, Value),
+    /// A report will bring it.
+    Later,
+    /// Too many are being loaded.
+    Refused(T),
+}
+
+/// What a report means to the core.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News<T> {
+    /// Nothing.
+    None,
+    /// A value is loaded, for these.
+    Loaded(Vec<T>, Value),
+    /// A value is not there, or damaged, as is told; these asked for it.
+    NotLoaded(ValueId, String, Vec<T>),
+    /// These ids are stored: what nobody needs is to be forgotten.
+    Stored(Vec<ValueId>),
+    /// All that was stored at the start has been named.
+    AllStored,
+}
+
+/// Counts for `status`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Values that were there and failed a check.
+    pub damaged: u64,
+    /// Values that were read from the disk.
+    pub loaded: u64,
+    /// Messages that were not sent, because too many values were being loaded.
+    pub loads_refused: u64,
+}
+
+/// Records and values of a running node.
+pub struct Engine<T> {
+    journal: Option<JournalLane>,
+    lane: ValueLane,
+    store: Arc<dyn ValueStore>,
+    space: Option<Arc<Space>>,
+    loaded: mpsc::Sender<Loaded>,
+    mark: Watermark<2>,
+    last: Lsn,
+    gathered: Vec<Change>,
+    /// The first and last position among `gathered`.
+    gathered_at: Option<(Lsn, Lsn)>,
+    journal_bytes: VecDeque<(Lsn, u64)>,
+    /// Values on their way to the disk, with their position.
+    in_flight: BTreeMap<ValueId, (Lsn, Value)>,
+    in_flight_order: VecDeque<(Lsn, ValueId, u64)>,
+    pending_bytes: u64,
+    /// Ids to be forgotten once the position before them is durable, numbered.
+    forgets: VecDeque<(Lsn, u64, ValueId)>,
+    forgets_made: u64,
+    /// The number of the last for each id that was not stored again since.
+    forgotten: BTreeMap<ValueId, u64>,
+    cache: ValueCache,
+    loading: BTreeMap<ValueId, Vec<T>>,
+    waiters: usize,
+    counts: Counts,
+    /// Last, so that it is let go when the threads have ended.
+    directory: Option<DataDirectory>,
+}
+
+impl<T> Engine<T> {
+    /// Starts the threads: with a journal, or without, where records need not last.
+    ///
+    /// # Errors
+    /// The operating system's, where it has no more threads.
+    pub fn start(
+        journal: Option<super::OpenJournal>,
+        store: Arc<dyn ValueStore>,
+        space: Option<Arc<Space>>,
+        cache_bytes: u64,
+    ) -> std::io::Result<(Self, Reports)> {
+        let (done_sender, done) = mpsc::unbounded_channel();
+        let (loaded_sender, loaded) = mpsc::channel(LOADED_MAX);
+        let journal = journal
+            .map(|opened| JournalLane::start(opened, done_sender.clone()))
+            .transpose()?;
+        let lane = ValueLane::start(
+            store.clone(),
+            space.clone(),
+            done_sender,
+            loaded_sender.clone(),
+        )?;
+        let engine = Self {
+            journal,
+            lane,
+            store,
+            space,
+            loaded: loaded_sender,
+            mark: Watermark::default(),
+            last: Lsn::default(),
+            gathered: Vec::new(),
+            gathered_at: None,
+            journal_bytes: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            in_flight_order: VecDeque::new(),
+            pending_bytes: 0,
+            forgets: VecDeque::new(),
+            forgets_made: 0,
+            forgotten: BTreeMap::new(),
+            cache: ValueCache::new(cache_bytes),
+            loading: BTreeMap::new(),
+            waiters: 0,
+            counts: Counts::default(),
+            directory: None,
+        };
+        Ok((engine, Reports { done, loaded }))
+    }
+
+    /// Keeps the directory for this process as long as the engine runs.
+    pub fn hold(&mut self, directory: DataDirectory) {
+        self.directory = Some(directory);
+    }
+
+    /// Adds a record behind all earlier records and values. Nothing is promised before
+    /// [`Engine::flush`].
+    pub fn persist(&mut self, lsn: Lsn, record: Record) {
+        self.last = lsn;
+        if let Some(journal) = &mut self.journal {
+            journal.append(lsn, record);
+        }
+    }
+
+    /// Adds a value behind all earlier records and values; it can be loaded at once.
+    pub fn store(&mut self, lsn: Lsn, id: ValueId, value: Value) {
+        self.last = lsn;
+        self.forgotten.remove(&id);
+        self.cache.insert(&id, &value);
+        let bytes = value.len() as u64;
+        self.pending_bytes += bytes;
+        self.in_flight_order.push_back((lsn, id.clone(), bytes));
+        self.in_flight.insert(id.clone(), (lsn, value.clone()));
+        self.gathered.push(Change::Store(id, value));
+        let first = self.gathered_at.map_or(lsn, |(first, _)| first);
+        self.gathered_at = Some((first, lsn));
+    }
+
+    /// Forgets a value once all that was added until now is durable.
+    pub fn forget(&mut self, id: ValueId) {
+        self.cache.remove(&id);
+        self.forgets_made += 1;
+        self.forgotten.insert(id.clone(), self.forgets_made);
+        self.forgets.push_back((self.last, self.forgets_made, id));
+    }
+
+    /// Asks for a value.
+    pub fn load(&mut self, id: &ValueId, asker: T) -> Load<T> {
+        if let Some((_, value)) = self.in_flight.get(id) {
+            return Load::Now(asker, value.clone());
+        }
+        if let Some(value) = self.cache.get(id) {
+            return Load::Now(asker, value);
+        }
+        let is_asked_for = self.loading.contains_key(id);
+        if self.waiters >= WAITERS_MAX || (!is_asked_for && !self.lane.load(id)) {
+            self.counts.loads_refused += 1;
+            return Load::Refused(asker);
+        }
+        self.waiters += 1;
+        self.loading.entry(id.clone()).or_default().push(asker);
+        Load::Later
+    }
+
+    /// Begins to make all that was added durable. Doesn't block.
+    pub fn flush(&mut self) {
+        self.take_due_forgets();
+        if let Some((first, last, bytes)) = self.journal.as_mut().and_then(JournalLane::flush) {
+            self.mark.hand(JOURNAL, first, last);
+            self.journal_bytes.push_back((last, bytes));
+            self.pending_bytes += bytes;
+        }
+        if !self.gathered.is_empty() {
+            let through = match self.gathered_at.take() {
+                Some((first, last)) => {
+                    // Without a journal nothing outlives the process, so nothing waits.
+                    if self.journal.is_some() {
+                        self.mark.hand(VALUES, first, last);
+                    }
+                    last
+                }
+                None => Lsn::default(),
+            };
+            let changes = std::mem::take(&mut self.gathered);
+            self.lane.write(ValueBatch { changes, through });
+        }
+        let held = self.journal.as_ref().and_then(JournalLane::first_held);
+        let handed = held.map_or(self.last, |first| Lsn(first.0 - 1));
+        self.mark.all_handed(handed);
+    }
+
+    fn take_due_forgets(&mut self) {
+        let durable = self.mark.durable();
+        while let Some((after, ..)) = self.forgets.front()
+            && *after <= durable
+        {
+            let (_, number, id) = self.forgets.pop_front().expect("there is a first");
+            // Unless it was stored again, or forgotten again, since.
+            if self.forgotten.get(&id) == Some(&number) {
+                self.forgotten.remove(&id);
+                self.gathered.push(Change::Forget(id));
+            }
+        }
+    }
+
+    /// Up to where all is durable, once, when that has risen.
+    pub fn durable(&mut self) -> Option<Lsn> {
+        self.mark.risen()
+    }
+
+    /// Takes in what a thread reports.
+    pub fn take_in(&mut self, report: Report) -> News<T> {
+        match report.0 {
+            Kind::Done(done) => {
+                self.on_done(done);
+                News::None
+            }
+            Kind::Loaded(Loaded::Value(id, found)) => self.on_loaded(id, found),
+            Kind::Loaded(Loaded::Ids(ids)) => News::Stored(ids),
+            Kind::Loaded(Loaded::AllIds) => News::AllStored,
+        }
+    }
+
+    fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Journal(through) => {
+                self.mark.done(JOURNAL, through);
+                while let Some(&(at, bytes)) = self.journal_bytes.front()
+                    && at <= through
+                {
+                    self.journal_bytes.pop_front();
+                    self.pending_bytes -= bytes;
+                }
+            }
+            Done::Values(through) => {
+                self.mark.done(VALUES, through);
+                while let Some((at, ..)) = self.in_flight_order.front()
+                    && *at <= through
+                {
+                    let (at, id, bytes) =
+                        self.in_flight_order.pop_front().expect("there is a first");
+                    self.pending_bytes -= bytes;
+                    // Unless it was stored once more since.
+                    if self.in_flight.get(&id).is_some_and(|(lsn, _)| *lsn == at) {
+                        self.in_flight.remove(&id);
+                    }
+                }
+            }
+            Done::Segment(segment) => {
+                if let Some(journal) = &mut self.journal {
+                    journal.add_segment(segment);
+                }
+            }
+        }
+    }
+
+    fn on_loaded(&mut self, id: ValueId, found: Lookup) -> News<T> {
+        let askers = self.loading.remove(&id).unwrap_or_default();
+        self.waiters -= askers.len();
+        // Stored since it was asked for, or again.
+        if let Some((_, value)) = self.in_flight.get(&id) {
+            return News::Loaded(askers, value.clone());
+        }
+        match found {
+            Lookup::Found(value) => {
+                self.counts.loaded += 1;
+                if !self.forgotten.contains_key(&id) {
+                    self.cache.insert(&id, &value);
+                }
+                News::Loaded(askers, value)
+            }
+            Lookup::Missing => News::NotLoaded(id, "is not stored".into(), askers),
+            Lookup::Damaged(what) => {
+                self.counts.damaged += 1;
+                News::NotLoaded(id, what, askers)
+            }
+        }
+    }
+
+    /// Names all that is stored, in the background, as [`News::Stored`].
+    ///
+    /// # Errors
+    /// The operating system's, where it has no more threads.
+    pub fn list(&self) -> std::io::Result<()> {
+        list_values(self.store.clone(), self.loaded.clone())
+    }
+
+    /// Whether a value is stored, or on its way, as far as is known without reading it.
+    pub fn contains(&self, id: &ValueId) -> bool {
+        self.in_flight.contains_key(id) || self.store.contains(id)
+    }
+
+    /// Why no client's operation should begin now.
+    pub fn why_behind(&self) -> Option<String> {
+        (self.pending_bytes > PENDING_BYTES_BUSY).then(|| "the disk is behind".to_owned())
+    }
+
+    /// Why nothing that takes space should begin now.
+    pub fn why_full(&self) -> Option<String> {
+        let space = self.space.as_ref()?;
+        if space.room(self.pending_bytes) != Room::Ample {
+            return Some(space.reason());
+        }
+        let journal = self.journal.as_ref()?;
+        (journal.room() != JournalRoom::Ample)
+            .then(|| "the journal waits for the disk to make room for its next segment".into())
+    }
+
+    /// Whether peers' values are to be dropped.
+    pub fn takes_no_values(&self) -> bool {
+        let pending = self.pending_bytes;
+        let has_no_space = |space: &Arc<Space>| space.room(pending) == Room::None;
+        let is_full = |journal: &JournalLane| journal.room() == JournalRoom::Full;
+        pending > PENDING_BYTES_MAX
+            || self.space.as_ref().is_some_and(has_no_space)
+            || self.journal.as_ref().is_some_and(is_full)
+    }
+
+    /// What the values take.
+    pub fn usage(&self) -> Usage {
+        self.store.usage()
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// `disk` or `memory`.
+    pub fn name(&self) -> &'static str {
+        match self.journal {
+            Some(_) => "disk",
+            None => "memory",
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The threads that keep the journal: one commits, in groups; one prepares segments and
+//! writes checkpoints.
+
+use std::collections::VecDeque;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::mpsc as events;
+use vivace_core::Lsn;
+use vivace_core::journal::{
+    Appender, Batch, Committer, Keeper, NoRoom, Opened, Room, Sealed, Segment, Step,
+};
+use vivace_core::record::Record;
+
+use super::engine::Done;
+use super::journal_disk::{JournalDisk, JournalFile};
+use super::stop_process;
+
+/// How often a disk without space is tried again.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// The journal of a running node. Dropped, it ends when all it was given is durable.
+pub struct JournalLane {
+    appender: Appender<JournalFile>,
+    /// Records for which no segment has room yet.
+    overflow: VecDeque<(Lsn, Record)>,
+    first: Option<Lsn>,
+    last: Lsn,
+    batches: Option<mpsc::Sender<Batch<JournalFile>>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl JournalLane {
+    /// Starts the threads of an open journal.
+    ///
+    /// # Errors
+    /// The operating system's, where it has no more threads.
+    pub fn start(
+        opened: Opened<JournalDisk>,
+        done: events::UnboundedSender<Done>,
+    ) -> std::io::Result<Self> {
+        let (batches, incoming) = mpsc::channel();
+        let (sealed, kept) = mpsc::channel();
+        let Opened {
+            appender,
+            committer,
+            keeper,
+            ..
+        } = opened;
+        let prepared = done.clone();
+        let commit = thread::Builder::new().name("vivace-journal".into());
+        let keep = thread::Builder::new().name("vivace-keeper".into());
+        Ok(Self {
+            appender,
+            overflow: VecDeque::new(),
+            first: None,
+            last: Lsn::default(),
+            batches: Some(batches),
+            threads: vec![
+                commit.spawn(move || commit_batches(committer, &incoming, &done, &sealed))?,
+                keep.spawn(move || keep_journal(keeper, &kept, &prepared))?,
+            ],
+        })
+    }
+
+    /// Adds a record behind all earlier ones.
+    pub fn append(&mut self, lsn: Lsn, record: Record) {
+        self.overflow.push_back((lsn, record));
+        self.take_in();
+    }
+
+    fn take_in(&mut self) {
+        while let Some((lsn, record)) = self.overflow.front() {
+            let lsn = *lsn;
+            match self.appender.append(lsn, record) {
+                Ok(()) => {
+                    self.overflow.pop_front();
+                    self.first.get_or_insert(lsn);
+                    self.last = lsn;
+                }
+                Err(NoRoom) => return,
+            }
+        }
+    }
+
+    /// Takes the next segment.
+    pub fn add_segment(&mut self, segment: Segment<JournalFile>) {
+        self.appender.add_segment(segment);
+        self.take_in();
+    }
+
+    /// Hands over what was appended: its first and last position, and its bytes.
+    pub fn flush(&mut self) -> Option<(Lsn, Lsn, u64)> {
+        let batch = self.appender.take_batch()?;
+        let bytes = batch.bytes() as u64;
+        if let Some(batches) = &self.batches {
+            // The thread ends only after this, or with the process.
+            let _ = batches.send(batch);
+        }
+        let first = self.first.take().expect("a batch has records");
+        Some((first, self.last, bytes))
+    }
+
+    /// The first record that found no room yet.
+    pub fn first_held(&self) -> Option<Lsn> {
+        self.overflow.front().map(|(lsn, _)| *lsn)
+    }
+
+    /// How much more it takes.
+    pub fn room(&self) -> Room {
+        match self.overflow.is_empty() {
+            true => self.appender.room(),
+            false => Room::Full,
+        }
+    }
+}
+
+impl Drop for JournalLane {
+    fn drop(&mut self) {
+        self.batches = None;
+        for thread in self.threads.drain(..) {
+            // A panic there was reported by its hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn commit_batches(
+    mut committer: Committer<JournalFile>,
+    incoming: &mpsc::Receiver<Batch<JournalFile>>,
+    done: &events::UnboundedSender<Done>,
+    sealed: &mpsc::Sender<Sealed>,
+) {
+    while let Ok(mut batch) = incoming.recv() {
+        for more in incoming.try_iter() {
+            batch.merge(more);
+        }
+        match committer.commit(batch) {
+            Ok(committed) => {
+                for segment in committed.sealed {
+                    let _ = sealed.send(segment);
+                }
+                // The core is gone only when the node is stopping.
+                let _ = done.send(Done::Journal(committed.through));
+            }
+            Err(error) => stop_process(&error),
+        }
+    }
+}
+
+fn keep_journal(
+    mut keeper: Keeper<JournalDisk>,
+    sealed: &mpsc::Receiver<Sealed>,
+    prepared: &events::UnboundedSender<Done>,
+) {
+    let mut is_known = false;
+    loop {
+        for segment in sealed.try_iter() {
+            keeper.on_sealed(segment);
+        }
+        let waits_for_space = match keeper.step() {
+            Ok(Step::Worked | Step::Checkpointed { .. }) => continue,
+            Ok(Step::Prepared(segment)) => {
+                let _ = prepared.send(Done::Segment(segment));
+                continue;
+            }
+            Ok(Step::Idle) => false,
+            Ok(Step::NoSpace(why)) => {
+                if !is_known {
+                    tracing::error!("{why}: waiting for space; writes will be refused");
+                }
+                true
+            }
+            Err(error) => stop_process(&error),
+        };
+        is_known = waits_for_space;
+        let next = match waits_for_space {
+            true => sealed.recv_timeout(PATIENCE),
+            false => sealed
+                .recv()
+                .map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+        };
+        match next {
+            Ok(segment) => keeper.on_sealed(segment),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}

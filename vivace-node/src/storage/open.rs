@@ -1,0 +1,243 @@
+//! Opening a node's storage at its start: whose it is, what it promised, what it stored.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use vivace_core::journal::{self, HeaderError, Recovery};
+use vivace_core::record::Record;
+use vivace_core::{Incarnation, NodeId};
+
+use super::engine::{Engine, Reports};
+use super::identity::{DataDirectory, DirectoryId, IdentityError};
+use super::journal_disk::JournalDisk;
+use super::progress::Progress;
+use super::space::Space;
+use super::values::{self, MemoryStore, ValueLog};
+
+const JOURNAL: &str = "journal";
+const VALUES: &str = "values";
+
+/// What must be in a data directory in which a node has lived.
+pub const PARTS: [&str; 1] = [JOURNAL];
+
+/// Where and how a node keeps its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskSettings {
+    /// The data directory, which [`DataDirectory::make`] has made.
+    pub directory: PathBuf,
+    /// A file elsewhere that remembers the directory and its lives, where there is one.
+    pub witness: Option<PathBuf>,
+    /// Memory for values that were stored or read lately.
+    pub cache_bytes: u64,
+    /// Space of the file system that is kept free.
+    pub reserve_bytes: u64,
+}
+
+impl DiskSettings {
+    /// The default of `cache_bytes`: 50,000 values of 1 KB, and little beside what a
+    /// million keys take.
+    pub const CACHE_BYTES: u64 = 64 << 20;
+
+    /// The default of `reserve_bytes`: twice what may be on its way to the disk, and the
+    /// segments and checkpoints being written.
+    pub const RESERVE_BYTES: u64 = 512 << 20;
+
+    /// The defaults, in `directory`.
+    pub fn at(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            witness: None,
+            cache_bytes: Self::CACHE_BYTES,
+            reserve_bytes: Self::RESERVE_BYTES,
+        }
+    }
+}
+
+/// Why a storage was not opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory is not this node's to use.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The journal is not what this node wrote.
+    #[error("{}: {source}", path.display())]
+    Journal {
+        /// The journal's directory.
+        path: PathBuf,
+        /// Why.
+        source: journal::OpenError,
+    },
+    /// The values can't be opened.
+    #[error(
+        "{source}; or move {} away, and this node fetches its values from the other replicas",
+        path.display()
+    )]
+    Values {
+        /// The values' directory.
+        path: PathBuf,
+        /// Why.
+        source: values::OpenError,
+    },
+    /// No thread could be started.
+    #[error("threads: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+impl OpenError {
+    /// The process's exit code, by what there is to do.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Identity(error) => error.exit_code(),
+            Self::Journal { source, .. } => match source {
+                journal::OpenError::Disk(error) if error.is_no_space() => 20,
+                journal::OpenError::Disk(_) => 21,
+                journal::OpenError::Missing | journal::OpenError::MissingSegment { .. } => 11,
+                journal::OpenError::Header {
+                    source: HeaderError::Foreign { .. },
+                    ..
+                } => 12,
+                journal::OpenError::Header {
+                    source: HeaderError::Newer { .. },
+                    ..
+                } => 14,
+                _ => 18,
+            },
+            Self::Values { source, .. } => match source {
+                values::OpenError::Newer { .. } => 14,
+                values::OpenError::Foreign { .. } | values::OpenError::Io { .. } => 19,
+            },
+            Self::Threads(_) => 21,
+        }
+    }
+}
+
+/// A storage that is ready.
+pub struct Opened<T> {
+    /// The storage.
+    pub engine: Engine<T>,
+    /// What its threads report.
+    pub reports: Reports,
+}
+
+/// A data directory that is this node's, before anything in it is read.
+pub struct Claimed {
+    directory: DataDirectory,
+    settings: DiskSettings,
+    owner: journal::Identity,
+}
+
+impl Claimed {
+    /// Checks whose the directory is, and takes it for this process.
+    ///
+    /// # Errors
+    /// [`OpenError::Identity`]; nothing was changed.
+    pub fn claim(settings: &DiskSettings, cluster: &str, node: NodeId) -> Result<Self, OpenError> {
+        let (path, witness) = (&settings.directory, settings.witness.as_deref());
+        let directory = DataDirectory::claim(path, cluster, node, &PARTS, witness)?;
+        let owner = journal::Identity {
+            cluster: cluster.to_owned(),
+            node,
+            directory: journal::Directory(directory.id().0),
+        };
+        Ok(Self {
+            directory,
+            settings: settings.clone(),
+            owner,
+        })
+    }
+
+    /// The life that [`Claimed::open`] begins.
+    ///
+    /// # Errors
+    /// [`OpenError::Identity`] where no number is left.
+    pub fn incarnation(&self) -> Result<Incarnation, OpenError> {
+        Ok(self.directory.next_life()?)
+    }
+
+    /// Hands what the node promised in earlier lives to `recover`, in order, and begins
+    /// its next life.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was changed but for what a crash had left unfinished.
+    pub fn open<T>(mut self, recover: &mut dyn FnMut(Record)) -> Result<Opened<T>, OpenError> {
+        let path = self.directory.path().join(JOURNAL);
+        let failed = |source| OpenError::Journal {
+            path: path.clone(),
+            source,
+        };
+        let disk = JournalDisk::open(&path).map_err(|error| failed(error.into()))?;
+        let read = match self.directory.is_new() {
+            true => None,
+            false => Some(self.read_journal(disk.clone(), recover).map_err(failed)?),
+        };
+        let values = open_values(&self.directory.path().join(VALUES), self.directory.id())?;
+        let journal = match read {
+            Some(read) => read.finish(),
+            None => journal::create(disk, self.owner.clone(), journal::Settings::default()),
+        };
+        let journal = journal.map_err(failed)?;
+        if let Some(torn) = &journal.torn {
+            tracing::info!("cut off the end of an interrupted write: {torn:?}");
+        }
+        self.directory.begin_life()?;
+        let reserve = self.settings.reserve_bytes;
+        let space = Arc::new(Space::watch(self.directory.path(), reserve));
+        let cache_bytes = self.settings.cache_bytes;
+        let (mut engine, reports) =
+            Engine::start(Some(journal), Arc::new(values), Some(space), cache_bytes)?;
+        engine.hold(self.directory);
+        Ok(Opened { engine, reports })
+    }
+
+    fn read_journal(
+        &self,
+        disk: JournalDisk,
+        recover: &mut dyn FnMut(Record),
+    ) -> Result<Recovery<JournalDisk>, journal::OpenError> {
+        let progress = Progress::of("the journal");
+        let settings = journal::Settings::default();
+        let mut recovery = Recovery::open(disk, self.owner.clone(), settings)?;
+        let mut records = 0_u64;
+        while let Some(record) = recovery.next_record()? {
+            recover(record);
+            records += 1;
+            if records.is_multiple_of(4096) {
+                let (done, total) = recovery.progress();
+                progress.show(done, total);
+            }
+        }
+        tracing::info!("recovered {records} records in {:.1?}", progress.elapsed());
+        Ok(recovery)
+    }
+}
+
+fn open_values(path: &Path, directory: DirectoryId) -> Result<ValueLog, OpenError> {
+    let progress = Progress::of("the list of values");
+    let opened = ValueLog::open(path, directory, &|done, total| progress.show(done, total));
+    let (log, found) = opened.map_err(|source| OpenError::Values {
+        path: path.to_owned(),
+        source,
+    })?;
+    let (values, mib) = (found.values, found.bytes >> 20);
+    tracing::info!(
+        "found {values} values, {mib} MiB, in {:.1?}",
+        progress.elapsed()
+    );
+    if found.damaged > 0 {
+        tracing::error!(
+            "{}: damaged in {} places; the values there are fetched from the other replicas",
+            path.display(),
+            found.damaged
+        );
+    }
+    Ok(log)
+}
+
+/// A storage that forgets all when the process ends.
+///
+/// # Errors
+/// [`OpenError::Threads`].
+pub fn open_memory<T>() -> Result<Opened<T>, OpenError> {
+    let (engine, reports) = Engine::start(None, Arc::new(MemoryStore::default()), None, 0)?;
+    Ok(Opened { engine, reports })
+}

@@ -1,0 +1,223 @@
+//! Starts of real processes on data directories that are not theirs to use: each is
+//! refused with its own message and exit code, and changes nothing.
+
+mod process;
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use process::{Processes, START_PATIENCE, path_text, stderr, vivace_node};
+
+/// A cluster of one node that has lived, and is stopped.
+async fn lived() -> Processes {
+    let mut processes = Processes::start(1);
+    let client = processes.client('a').await;
+    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+    key.write("value").await.expect("the cluster serves");
+    processes.kill(1);
+    processes
+}
+
+fn data(processes: &Processes) -> PathBuf {
+    processes.cluster().join("node-1/data")
+}
+
+fn contents(path: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).expect("lists") {
+        let path = entry.expect("an entry").path();
+        found.push((path.clone(), fs::read(&path).ok()));
+        if path.is_dir() {
+            found.extend(contents(&path));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("makes it");
+    for entry in fs::read_dir(from).expect("lists") {
+        let path = entry.expect("an entry").path();
+        let to = to.join(path.file_name().expect("a name"));
+        match path.is_dir() {
+            true => copy(&path, &to),
+            false => drop(fs::copy(&path, &to).expect("copies")),
+        }
+    }
+}
+
+fn refused(processes: &Processes, code: i32, expected: &str) {
+    let before = contents(&processes.cluster());
+    let output = vivace_node(&["run", path_text(&processes.node_file(1))]);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    assert!(message.contains(expected), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+    let after = contents(&processes.cluster());
+    let changed: Vec<_> = before.iter().zip(&after).filter(|(b, a)| b != a).collect();
+    assert!(
+        before == after,
+        "changed by a refused start: {:?}",
+        changed.iter().map(|(b, _)| &b.0).collect::<Vec<_>>()
+    );
+}
+
+async fn serves(processes: &mut Processes) {
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+    let found = key.read().await.expect("serves").expect("was written");
+    assert_eq!(found.value, "value");
+    processes.kill(1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_not_the_nodes_is_refused_and_left_alone() {
+    let mut processes = lived().await;
+    let (data, away) = (data(&processes), processes.directory.path().join("away"));
+    fs::rename(&data, &away).expect("moves");
+    refused(&processes, 10, "does not exist");
+    fs::create_dir(&data).expect("makes it");
+    refused(&processes, 11, "is empty");
+    fs::write(data.join("letter.txt"), "dear all").expect("writes");
+    refused(&processes, 12, "no data of a node");
+    fs::remove_dir_all(&data).expect("removes");
+
+    copy(&away, &data);
+    refused(&processes, 13, "is a copy");
+    let identity = fs::read_to_string(data.join("identity")).expect("reads");
+    for (from, to, code, expected) in [
+        ("node 1\n", "node 2\n", 12, "node 2"),
+        ("cluster dev\n", "cluster other\n", 12, "\"other\""),
+        ("vivace-data 2", "vivace-data 3", 14, "newer program"),
+        ("life 1\n", "life one\n", 21, "line 5"),
+    ] {
+        assert!(identity.contains(from), "{identity}");
+        fs::write(data.join("identity"), identity.replace(from, to)).expect("writes");
+        refused(&processes, code, expected);
+    }
+    fs::write(
+        data.join("identity"),
+        "vivace-log-1 cluster dev node 1 incarnation 4\n",
+    )
+    .expect("writes");
+    refused(&processes, 15, "start anew");
+    fs::remove_dir_all(&data).expect("removes");
+    fs::rename(&away, &data).expect("moves back");
+    serves(&mut processes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_the_nodes_when_its_operator_says_so() {
+    let mut processes = lived().await;
+    let (data, away) = (data(&processes), processes.directory.path().join("away"));
+    fs::rename(&data, &away).expect("moves");
+    copy(&away, &data);
+    let file = processes.node_file(1);
+    let unsure = vivace_node(&["adopt", path_text(&file)]);
+    assert_eq!(unsure.status.code(), Some(2), "{}", stderr(&unsure));
+    let sure = vivace_node(&["adopt", path_text(&file), "--original-is-gone"]);
+    assert!(sure.status.success(), "{}", stderr(&sure));
+    serves(&mut processes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_lived_does_not_start_in_a_fresh_or_older_directory() {
+    let mut processes = Processes::lay_out(1, 1);
+    let (data, fresh) = (data(&processes), processes.directory.path().join("fresh"));
+    fs::rename(&data, &fresh).expect("moves");
+    copy(&fresh, &data);
+    processes.start_node(1);
+    processes.client('a').await;
+    processes.kill(1);
+    let lived = fs::read(data.join("identity")).expect("reads");
+    processes.start_node(1);
+    processes.client('a').await;
+    processes.kill(1);
+    let newest = fs::read(data.join("identity")).expect("reads");
+    fs::write(data.join("identity"), lived).expect("writes");
+    refused(&processes, 13, "its start 1");
+    fs::write(data.join("identity"), newest).expect("writes");
+    // Its journal is gone, as if it had never lived.
+    fs::remove_dir_all(data.join("journal")).expect("removes");
+    refused(&processes, 11, "journal");
+    fs::remove_dir_all(&data).expect("removes");
+    let other = Processes::lay_out(1, 1);
+    copy(&other.cluster().join("node-1/data"), &data);
+    refused(&processes, 11, "is new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_journal_is_refused_with_file_and_place() {
+    let processes = lived().await;
+    let journal = data(&processes).join("journal");
+    let first = fs::read_dir(&journal)
+        .expect("lists")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| fs::metadata(path).is_ok_and(|found| found.len() > 1 << 20))
+        .min()
+        .expect("a segment");
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&first)
+        .expect("opens");
+    let mut header = [0; 512];
+    file.read_exact_at(&mut header, 0).expect("reads");
+    file.write_all_at(&[0xff; 16], 16).expect("writes");
+    refused(&processes, 18, "header");
+    file.write_all_at(&header, 0).expect("writes");
+    // The first record: acknowledged long ago.
+    file.write_all_at(&[0xff; 64], 512 + 64).expect("writes");
+    refused(&processes, 18, "must not vote");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_moved_away_are_fetched_from_the_other_replicas() {
+    let mut processes = Processes::start(3);
+    let client = processes.client('a').await;
+    for i in 0..20 {
+        let key = client.container("kv").rw(format!("key {i}"));
+        let key = key.deadline(START_PATIENCE);
+        key.write(format!("value {i}")).await.expect("all are up");
+    }
+    // Until all three have all.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    processes.kill(1);
+    fs::remove_dir_all(data(&processes).join("values")).expect("removes");
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    for i in 0..20 {
+        let key = client.container("kv").rw(format!("key {i}"));
+        let found = key.deadline(START_PATIENCE).read().await.expect("serves");
+        assert_eq!(found.expect("was written").value, format!("value {i}"));
+    }
+    let status = client.status().await.expect("status");
+    let lost = status
+        .refusals
+        .iter()
+        .find(|(cause, _)| cause.contains("lost"));
+    assert!(lost.is_some(), "{:?}", status.refusals);
+}
+
+/// Needs root, and a file system that can be mounted read-only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_directory_is_refused() {
+    let processes = lived().await;
+    let path = data(&processes);
+    let mount = |arguments: &[&str]| {
+        let ran = std::process::Command::new("mount").args(arguments).output();
+        ran.is_ok_and(|output| output.status.success())
+    };
+    let text = path_text(&path).to_owned();
+    if !mount(&["--bind", &text, &text]) {
+        eprintln!("SKIPPED: a read-only directory needs root and mount(8)");
+        return;
+    }
+    let _unmount = process::Unmount(path);
+    assert!(mount(&["-o", "remount,bind,ro", &text]));
+    refused(&processes, 16, "can't be written to");
+}
