@@ -1,5 +1,6 @@
-//! The gateway's script on a real interface: under a flood a marked packet waits for
-//! about one bulk packet, where a queue without classes makes it wait for all of them.
+//! The gateway's script in front of a router that knows no classes and sends at 20
+//! Mbit/s: under a flood a marked packet waits for about one bulk packet, where without
+//! the script it waits for the router's whole queue.
 //!
 //! Needs root, `ip` and `tc`; without them it says so, loudly, and passes.
 #![cfg(all(feature = "tool", target_os = "linux"))]
@@ -13,12 +14,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fixture::{Pair, alone, may_make_namespaces, run};
+use fixture::{Row, alone, may_make_namespaces, run};
 use nix::sys::socket::{setsockopt, sockopt};
 
-/// 95 % of this is 19 Mbit/s: a full frame takes 0.64 ms.
 const UPLINK: &str = "20Mbit";
-const FRAME_TIME: Duration = Duration::from_micros(1514 * 8 / 19);
+
+/// What a full frame occupies the uplink for.
+const FRAME_TIME: Duration = Duration::from_micros(1514 * 8 / 20);
+
+/// The uplink: a queue of 256 KB, first come, first served.
+const FIFO: &str = "qdisc add dev to-b root tbf rate 20mbit burst 1514 limit 256000";
+
+/// Other processes may keep those that measure from running, but not every time.
+const TRIES: u32 = 6;
 
 const FLOOD_SOCKETS: usize = 4;
 const PROBES: usize = 300;
@@ -27,10 +35,8 @@ const WARM_UP: Duration = Duration::from_millis(700);
 
 const NETEM: &str = env!("CARGO_BIN_EXE_netem");
 
-fn tc(pair: &Pair, deed: &str, more: &[&str]) -> Result<String, String> {
-    let mut words = vec![
-        "netns", "exec", &pair.a, NETEM, "tc", deed, "--dev", "veth0",
-    ];
+fn tc(row: &Row, deed: &str, more: &[&str]) -> Result<String, String> {
+    let mut words = vec!["netns", "exec", &row.a, NETEM, "tc", deed, "--dev", "veth0"];
     words.extend(["--uplink", UPLINK, "--buffer", "256KB"]);
     words.extend(more);
     run("ip", &words)
@@ -38,19 +44,19 @@ fn tc(pair: &Pair, deed: &str, more: &[&str]) -> Result<String, String> {
 
 /// How long marked packets take one way while unmarked ones flood the link: sorted,
 /// lost ones left out.
-fn delays_under_flood(pair: &Pair, ipv6: bool, dscp: u8) -> Vec<Duration> {
+fn delays_under_flood(row: &Row, ipv6: bool, dscp: u8) -> Vec<Duration> {
     let (a, b) = if ipv6 {
-        (pair.a_v6, pair.b_v6)
+        (row.a_v6, row.b_v6)
     } else {
-        (pair.a_v4, pair.b_v4)
+        (row.a_v4, row.b_v4)
     };
-    let sink = pair.socket(&pair.b, b);
+    let sink = row.socket(&row.b, b);
     let to = sink.local_addr().expect("bound");
     let stop = Arc::new(AtomicBool::new(false));
     let floods: Vec<_> = (0..FLOOD_SOCKETS)
-        .map(|_| flood(pair.socket(&pair.a, a), SocketAddr::new(b, 9), stop.clone()))
+        .map(|_| flood(row.socket(&row.a, a), SocketAddr::new(b, 9), stop.clone()))
         .collect();
-    let probe = pair.socket(&pair.a, a);
+    let probe = row.socket(&row.a, a);
     mark(&probe, a, dscp);
     thread::sleep(WARM_UP);
     let begin = Instant::now();
@@ -132,38 +138,33 @@ fn a_marked_packet_waits_for_about_one_bulk_packet_and_an_unmarked_one_for_the_q
     if !may_make_namespaces() {
         return;
     }
-    let pair = Pair::create().expect("it was possible just now");
-    println!("{}", tc(&pair, "check", &[]).expect("this kernel can"));
-    // The FIFO: same rate, same buffer, no classes.
-    let fifo = "qdisc add dev veth0 root tbf rate 19mbit burst 1514 limit 256000";
-    let mut words = vec!["-n", &pair.a];
-    words.extend(fifo.split(' '));
+    let row = Row::create().expect("it was possible just now");
+    println!("{}", tc(&row, "check", &[]).expect("this kernel can"));
+    let mut words = vec!["-n", &row.middle];
+    words.extend(FIFO.split(' '));
     run("tc", &words).expect("this kernel has TBF");
-    let without = delays_under_flood(&pair, false, 46);
-    report("FIFO", &without);
+    let without = delays_under_flood(&row, false, 46);
+    report("no classes", &without);
 
-    tc(&pair, "apply", &[]).expect("applied");
+    tc(&row, "apply", &[]).expect("applied");
     for (ipv6, name) in [(false, "HTB, IPv4"), (true, "HTB, IPv6")] {
-        let with = delays_under_flood(&pair, ipv6, 46);
-        report(name, &with);
+        // Two of three wait for no more than one frame and a half, nine of ten for two.
+        let waits_for_one = |with: &[Duration]| {
+            with.len() * 100 >= PROBES * 99
+                && at(with, 66) <= FRAME_TIME * 3 / 2
+                && at(with, 90) <= FRAME_TIME * 2
+        };
+        let tried = (0..TRIES).any(|_| {
+            let with = delays_under_flood(&row, ipv6, 46);
+            report(name, &with);
+            waits_for_one(&with)
+        });
         assert!(
-            with.len() * 100 >= PROBES * 99,
-            "{name}: {} arrived",
-            with.len()
-        );
-        assert!(
-            at(&with, 50) <= FRAME_TIME * 3 / 2,
-            "{name}: {:?}",
-            at(&with, 50)
-        );
-        // Other processes may keep this one waiting; the queue would be 100 ms.
-        assert!(
-            at(&with, 90) <= FRAME_TIME * 8,
-            "{name}: {:?}",
-            at(&with, 90)
+            tried,
+            "{name}: marked packets wait for more than a frame, every time"
         );
     }
-    let unmarked = delays_under_flood(&pair, false, 0);
+    let unmarked = delays_under_flood(&row, false, 0);
     report("HTB, unmarked", &unmarked);
     for slow in [&without, &unmarked] {
         assert!(
@@ -173,10 +174,10 @@ fn a_marked_packet_waits_for_about_one_bulk_packet_and_an_unmarked_one_for_the_q
         );
     }
 
-    let shown = tc(&pair, "show", &[]).expect("shown");
+    let shown = tc(&row, "show", &[]).expect("shown");
     assert!(shown.contains("class htb 1:10"), "{shown}");
-    tc(&pair, "remove", &[]).expect("removed");
-    let left = run("tc", &["-n", &pair.a, "qdisc", "show", "dev", "veth0"]).expect("tc runs");
+    tc(&row, "remove", &[]).expect("removed");
+    let left = run("tc", &["-n", &row.a, "qdisc", "show", "dev", "veth0"]).expect("tc runs");
     assert!(!left.contains("htb"), "{left}");
 }
 
@@ -186,16 +187,16 @@ fn what_cannot_be_applied_is_refused_and_changes_nothing() {
     if !may_make_namespaces() {
         return;
     }
-    let pair = Pair::create().expect("it was possible just now");
-    let queue = || run("tc", &["-n", &pair.a, "qdisc", "show"]).expect("tc runs");
+    let row = Row::create().expect("it was possible just now");
+    let queue = || run("tc", &["-n", &row.a, "qdisc", "show"]).expect("tc runs");
     let before = queue();
-    let refused = tc(&pair, "apply", &["--mtu", "1400"]).expect_err("the interface has 1500");
+    let refused = tc(&row, "apply", &["--mtu", "1400"]).expect_err("the interface has 1500");
     assert!(refused.contains("MTU of 1500"), "{refused}");
-    let refused = tc(&pair, "apply", &["--lan-dev", "nowhere"]).expect_err("not there");
+    let refused = tc(&row, "apply", &["--lan-dev", "nowhere"]).expect_err("not there");
     assert!(refused.contains("no interface nowhere"), "{refused}");
     if !kernel_has_netem() {
         let more = ["--delay", "50ms", "--delay-dev", "lo"];
-        let refused = tc(&pair, "apply", &more).expect_err("no netem here");
+        let refused = tc(&row, "apply", &more).expect_err("no netem here");
         assert!(refused.contains("no netem"), "{refused}");
     }
     assert_eq!(queue(), before);

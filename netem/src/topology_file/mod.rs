@@ -5,6 +5,7 @@
 //! `"50ms"`); names of links between sites are `FROM:TO`.
 
 mod link_settings;
+mod paths;
 mod plan;
 mod units;
 

@@ -7,15 +7,12 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::link_settings::{LinkSettings, SettingsError};
-use super::units::Time;
+use super::paths::Paths;
 use super::{HOSTS_PER_SITE_MAX, HostsText, TopologyFile};
 use crate::{LinkConfig, LinkError, Remark, SITES_MAX};
 
 /// Longest name of a site, a host, a link or a WAN.
 const NAME_BYTES_MAX: usize = 32;
-
-/// Longest path, in links.
-const PATH_LINKS_MAX: usize = 16;
 
 /// A WAN, ready to be built.
 #[derive(Clone, Debug)]
@@ -160,7 +157,7 @@ pub enum PlanError {
     #[error("path {0:?}: write FROM:TO with two different sites, as in \"west:east\"")]
     PathName(String),
     /// A path without links, or with too many.
-    #[error("path {path:?}: must have 1 to {PATH_LINKS_MAX} links, not {links}")]
+    #[error("path {path:?}: must have 1 to {max} links, not {links}", max = super::paths::PATH_LINKS_MAX)]
     PathLength {
         /// The path.
         path: String,
@@ -302,208 +299,6 @@ fn plan_hosts(site: u16, names: Vec<String>) -> Result<Vec<HostPlan>, PlanError>
     Ok(hosts)
 }
 
-/// Which links each pair takes, by name.
-struct Paths {
-    /// By `from * sites + to`.
-    by_pair: Vec<Vec<String>>,
-}
-
-impl Paths {
-    fn new(file: &TopologyFile, sites: &[&str]) -> Result<Self, PlanError> {
-        let number = |at: &str, name: &str| {
-            let found = sites.iter().position(|&site| site == name);
-            found.ok_or_else(|| unknown_site(at, name, sites))
-        };
-        let mut by_pair = Vec::new();
-        for from in sites {
-            for to in sites {
-                by_pair.push(vec![link_name(from, to)]);
-            }
-        }
-        for (name, links) in &file.path {
-            let (from, to) = name
-                .split_once(':')
-                .filter(|(from, to)| from != to)
-                .ok_or_else(|| PlanError::PathName(name.clone()))?;
-            let at = format!("path {name:?}");
-            let (from, to) = (number(&at, from)?, number(&at, to)?);
-            check_path(file, name, links)?;
-            by_pair[from * sites.len() + to].clone_from(links);
-        }
-        for name in file.link.keys() {
-            if let Some((from, to)) = name.split_once(':') {
-                let at = format!("link {name:?}");
-                number(&at, from)?;
-                number(&at, to)?;
-            } else {
-                check_name("link", name)?;
-            }
-        }
-        let paths = Self { by_pair };
-        match file.link.keys().find(|name| !paths.take(name)) {
-            Some(unused) => Err(PlanError::Unused(unused.clone())),
-            None => Ok(paths),
-        }
-    }
-
-    fn take(&self, link: &str) -> bool {
-        self.by_pair.iter().flatten().any(|taken| taken == link)
-    }
-
-    /// The delays of pairs' own links that the file leaves to the round trip.
-    fn delays(
-        &self,
-        file: &TopologyFile,
-        sites: &[&str],
-    ) -> Result<BTreeMap<String, Duration>, PlanError> {
-        let rtts = round_trips(file, sites)?;
-        let mut delays = BTreeMap::new();
-        for (one, &one_name) in sites.iter().enumerate() {
-            for (other, &other_name) in sites.iter().enumerate().skip(one + 1) {
-                let ways = [(one, other), (other, one)].map(|(from, to)| {
-                    let path = &self.by_pair[from * sites.len() + to];
-                    Way::new(file, path, link_name(sites[from], sites[to]))
-                });
-                let rtt = rtts.get(&(one, other)).copied();
-                for (way, delay) in ways
-                    .iter()
-                    .zip(Way::delays(&ways, rtt, one_name, other_name)?)
-                {
-                    if let Some(delay) = delay {
-                        delays.insert(way.own.clone(), delay);
-                    }
-                }
-            }
-        }
-        Ok(delays)
-    }
-}
-
-/// One direction of a pair.
-struct Way {
-    /// The pair's own link.
-    own: String,
-    /// Sum of the delays that the file gives.
-    fixed: Duration,
-    /// Whether the own link is taken and its delay left open.
-    open: bool,
-}
-
-impl Way {
-    fn new(file: &TopologyFile, path: &[String], own: String) -> Self {
-        let given = |link: &String| {
-            let settings = file.link.get(link);
-            settings
-                .and_then(|settings| settings.delay)
-                .or(file.wan.delay)
-        };
-        let open = path.contains(&own) && given(&own).is_none();
-        let fixed = path
-            .iter()
-            .map(|link| given(link).map_or(Duration::ZERO, |time| time.0))
-            .sum();
-        Self { own, fixed, open }
-    }
-
-    /// What the open links of both ways get.
-    fn delays(
-        [there, back]: &[Self; 2],
-        rtt: Option<Duration>,
-        one: &str,
-        other: &str,
-    ) -> Result<[Option<Duration>; 2], PlanError> {
-        let sum = there.fixed + back.fixed;
-        let Some(rtt) = rtt else {
-            if there.open || back.open {
-                return Err(PlanError::NoRtt {
-                    one: one.to_owned(),
-                    other: other.to_owned(),
-                });
-            }
-            return Ok([None, None]);
-        };
-        let halves = || {
-            let there = (rtt / 2).checked_sub(there.fixed)?;
-            let back = (rtt - rtt / 2).checked_sub(back.fixed)?;
-            Some([Some(there), Some(back)])
-        };
-        let delays = match (there.open, back.open) {
-            (true, true) => halves(),
-            (true, false) => rtt.checked_sub(sum).map(|rest| [Some(rest), None]),
-            (false, true) => rtt.checked_sub(sum).map(|rest| [None, Some(rest)]),
-            (false, false) => (sum == rtt).then_some([None, None]),
-        };
-        delays.ok_or_else(|| PlanError::RttSum {
-            one: one.to_owned(),
-            other: other.to_owned(),
-            rtt,
-            sum,
-        })
-    }
-}
-
-/// Round trips by pair, the smaller position first.
-fn round_trips(
-    file: &TopologyFile,
-    sites: &[&str],
-) -> Result<BTreeMap<(usize, usize), Duration>, PlanError> {
-    let mut rtts = BTreeMap::new();
-    for (one, row) in &file.rtt {
-        for (other, &Time(rtt)) in row {
-            let at = format!("rtt.{one}.{other}");
-            let number = |name: &str| {
-                let found = sites.iter().position(|&site| site == name);
-                found.ok_or_else(|| unknown_site(&at, name, sites))
-            };
-            let (first, second) = (number(one)?, number(other)?);
-            if first == second {
-                return Err(PlanError::RttInside(one.clone()));
-            }
-            let pair = (first.min(second), first.max(second));
-            if let Some(earlier) = rtts.insert(pair, rtt)
-                && earlier != rtt
-            {
-                return Err(PlanError::Asymmetric {
-                    one: other.clone(),
-                    other: one.clone(),
-                    there: earlier,
-                    back: rtt,
-                });
-            }
-        }
-        if row.is_empty() && !sites.contains(&one.as_str()) {
-            return Err(unknown_site(&format!("rtt.{one}"), one, sites));
-        }
-    }
-    Ok(rtts)
-}
-
-fn check_path(file: &TopologyFile, path: &str, links: &[String]) -> Result<(), PlanError> {
-    if !(1..=PATH_LINKS_MAX).contains(&links.len()) {
-        return Err(PlanError::PathLength {
-            path: path.to_owned(),
-            links: links.len(),
-        });
-    }
-    let mut seen = BTreeSet::new();
-    for link in links {
-        let exists = link == path || (!link.contains(':') && file.link.contains_key(link));
-        if !exists {
-            return Err(PlanError::PathLink {
-                path: path.to_owned(),
-                link: link.clone(),
-            });
-        }
-        if !seen.insert(link) {
-            return Err(PlanError::PathLoop {
-                path: path.to_owned(),
-                link: link.clone(),
-            });
-        }
-    }
-    Ok(())
-}
-
 fn plan_links(
     file: &TopologyFile,
     sites: &[&str],
@@ -569,11 +364,11 @@ fn plan_link(
     })
 }
 
-fn link_name(from: &str, to: &str) -> String {
+pub(super) fn link_name(from: &str, to: &str) -> String {
     format!("{from}:{to}")
 }
 
-fn check_name(what: &'static str, name: &str) -> Result<(), PlanError> {
+pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), PlanError> {
     let starts = |byte: u8| byte.is_ascii_lowercase() || (what == "host" && byte.is_ascii_digit());
     let goes_on = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let good = (1..=NAME_BYTES_MAX).contains(&name.len())
@@ -595,7 +390,7 @@ fn duplicate(what: &'static str, name: &str) -> PlanError {
     }
 }
 
-fn unknown_site(at: &str, name: &str, sites: &[&str]) -> PlanError {
+pub(super) fn unknown_site(at: &str, name: &str, sites: &[&str]) -> PlanError {
     PlanError::UnknownSite {
         at: at.to_owned(),
         name: name.to_owned(),

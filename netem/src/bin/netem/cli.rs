@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{change, down, exec, probe, status, tc, up, watch};
+use crate::commands::{change, down, exec, flood, ping, status, tc, up, watch};
 
 /// A WAN on one machine: sites as network namespaces, links with rates, delays,
 /// buffers and classes between them.
@@ -23,8 +23,8 @@ enum Command {
     Set(change::Set),
     Watch(watch::Watch),
     Status(status::Show),
-    Ping(probe::Ping),
-    Flood(probe::Flood),
+    Ping(ping::Ping),
+    Flood(flood::Flood),
     Down(down::Down),
     Tc(tc::Tc),
 }

@@ -13,6 +13,8 @@ mod marked_socket;
 #[cfg(target_os = "linux")]
 mod namespaces;
 #[cfg(target_os = "linux")]
+mod output;
+#[cfg(target_os = "linux")]
 mod router;
 #[cfg(target_os = "linux")]
 mod server;
@@ -20,6 +22,8 @@ mod server;
 mod state;
 #[cfg(target_os = "linux")]
 mod tcp_flows;
+#[cfg(target_os = "linux")]
+mod two_hosts;
 #[cfg(target_os = "linux")]
 mod units;
 

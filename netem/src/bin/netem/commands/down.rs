@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::namespaces;
+use crate::output::say;
 use crate::state::{self, State};
 
 /// How long a router has to end by itself, the processes in its WAN included.
@@ -47,7 +48,7 @@ impl Down {
             None => known.into_iter().collect(),
         };
         if names.is_empty() {
-            println!("no WAN is up, nothing is left");
+            say(format_args!("no WAN is up, nothing is left"));
         }
         for name in names {
             take_down(&name)?;
@@ -67,7 +68,7 @@ fn take_down(name: &str) -> Result<()> {
     let state = match State::read(name) {
         Ok(state) => state,
         Err(error) => {
-            println!("{error:#}");
+            say(format_args!("{error:#}"));
             None
         }
     };
@@ -78,20 +79,20 @@ fn take_down(name: &str) -> Result<()> {
     }
     report(namespaces::clear(name, state.as_ref())?);
     state::forget(name)?;
-    println!("{name} is down");
+    say(format_args!("{name} is down"));
     Ok(())
 }
 
 fn report(lines: Vec<String>) {
     for line in lines {
-        println!("  {line}");
+        say(format_args!("  {line}"));
     }
 }
 
 fn end_router(state: &State) -> Result<()> {
     let router = state.router;
     if !router.is_alive() {
-        println!("  the router had died");
+        say(format_args!("  the router had died"));
         return Ok(());
     }
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {

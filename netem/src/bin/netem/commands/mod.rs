@@ -3,7 +3,8 @@
 pub mod change;
 pub mod down;
 pub mod exec;
-pub mod probe;
+pub mod flood;
+pub mod ping;
 pub mod status;
 pub mod tc;
 pub mod up;

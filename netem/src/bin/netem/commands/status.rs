@@ -5,6 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::control::{self, Status};
+use crate::output::say;
 use crate::state::{Mode, State};
 
 /// Show hosts, links, counters and how late the router is.
@@ -53,7 +54,10 @@ impl Show {
                 state: &state,
                 status: &flattened,
             };
-            println!("{}", serde_json::to_string_pretty(&everything)?);
+            say(format_args!(
+                "{}",
+                serde_json::to_string_pretty(&everything)?
+            ));
             return Ok(());
         }
         print_state(&state);
@@ -67,29 +71,37 @@ fn print_state(state: &State) {
         Mode::Root => "as root",
         Mode::UserNamespace => "without root, in a user namespace",
     };
-    println!(
+    say(format_args!(
         "{} is up {how}, router: process {}",
         state.name, state.router.pid
-    );
+    ));
     for host in &state.hosts {
-        println!("  {:<24} {:<12} {}", host.full_name(), host.ipv4, host.ipv6);
+        say(format_args!(
+            "  {:<24} {:<12} {}",
+            host.full_name(),
+            host.ipv4,
+            host.ipv6
+        ));
     }
 }
 
 fn print_status(status: &Status) {
     let router = &status.router;
-    println!(
+    say(format_args!(
         "router: up {:.0} s, {}, {:.1} % of a processor, {} packets in, {} out",
         status.seconds,
         router.scheduling,
         100.0 * router.cpu_seconds / status.seconds.max(0.001),
         router.read_packets,
         router.written_packets,
-    );
+    ));
     let late = router.lateness;
-    println!(
+    say(format_args!(
         "late by: p50 {} us, p99 {} us, p99.9 {} us, at most {} us",
         late.p50_us, late.p99_us, late.p999_us, late.max_us
-    );
-    println!("{}", crate::commands::watch::table(status, None));
+    ));
+    say(format_args!(
+        "{}",
+        crate::commands::watch::table(status, None)
+    ));
 }

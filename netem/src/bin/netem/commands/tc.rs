@@ -67,8 +67,7 @@ impl Tc {
         let script = self.gateway().script()?;
         let argument = match self.deed {
             Deed::Script => {
-                print!("{script}");
-                return Ok(());
+                return Ok(std::io::stdout().write_all(script.as_bytes())?);
             }
             Deed::Check => "check",
             Deed::Apply => "apply",

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -16,7 +15,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::setsid;
 
+use crate::output::say;
 use crate::router::Router;
 use crate::server::Server;
 use crate::state::{self, Mode, State};
@@ -58,13 +59,16 @@ impl Up {
         }
         let mode = namespaces::choose_mode(self.rootless)?;
         if self.background {
+            // Not ended with this terminal, nor by a Ctrl-C that is meant for what runs
+            // later in it.
+            setsid()?;
             return build_and_route(&plan, mode, || Ok(()));
         }
         let directory = state::claim(&plan.name)?;
         let result = if self.foreground {
             build_and_route(&plan, mode, || {
                 print_up(&plan)?;
-                println!("Ctrl-C takes it down");
+                say(format_args!("Ctrl-C takes it down"));
                 Ok(())
             })
         } else {
@@ -112,8 +116,6 @@ impl Up {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.try_clone()?)
-            // Not ended by a Ctrl-C that is meant for what runs later in this terminal.
-            .process_group(0)
             .spawn()
             .context("can't start the router")?;
         if let Err(error) = wait_until_ready(&mut child, plan) {
@@ -222,34 +224,37 @@ fn print_up(plan: &Plan) -> Result<()> {
         Mode::Root => "named network namespaces, as root",
         Mode::UserNamespace => "network namespaces in a user namespace, without root",
     };
-    println!(
+    say(format_args!(
         "{} is up ({how}; router: process {})",
         plan.name, state.router.pid
-    );
+    ));
     print_plan(plan);
     let (first, last) = (&state.hosts[0], &state.hosts[state.hosts.len() - 1]);
-    println!(
+    say(format_args!(
         "\nrun something in it:  netem exec {} -- CMD",
         first.full_name()
-    );
-    println!(
+    ));
+    say(format_args!(
         "measure a way:        netem ping {} {}",
         first.full_name(),
         last.full_name()
-    );
-    println!("take it down:         netem down {}", plan.name);
+    ));
+    say(format_args!(
+        "take it down:         netem down {}",
+        plan.name
+    ));
     Ok(())
 }
 
 fn print_plan(plan: &Plan) {
-    println!("hosts");
+    say(format_args!("hosts"));
     for site in &plan.sites {
         for host in &site.hosts {
             let name = format!("{}.{}", site.name, host.name);
-            println!("  {name:<24} {:<12} {}", host.ipv4, host.ipv6);
+            say(format_args!("  {name:<24} {:<12} {}", host.ipv4, host.ipv6));
         }
     }
-    println!("links");
+    say(format_args!("links"));
     for link in &plan.links {
         let config = &link.config;
         let mut line = format!(
@@ -278,6 +283,6 @@ fn print_plan(plan: &Plan) {
         if link.remark.changes().next().is_some() {
             line += ", rewrites marks";
         }
-        println!("{line}");
+        say(format_args!("{line}"));
     }
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use netem::topology_file::Time;
 
 use crate::control::{self, FlowStatus, LinkStatus, Status};
+use crate::output::say;
 use crate::state::State;
 use crate::units::{bits, bytes, micros};
 
@@ -50,7 +51,9 @@ impl Watch {
             let _ = writeln!(page, "{}  {}", state.name, router_line(&before, &now));
             let shown = |link: &LinkStatus| self.all || carries(link);
             page += &table_of(&now, Some(&before), shown);
-            println!("{page}");
+            if !say(page) {
+                return Ok(());
+            }
             before = now;
             looks += 1;
         }
