@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use vivace_core::client_protocol::{CONTAINER_NAME_BYTES_MAX, Request, Success};
 use vivace_core::machine::StateMachine;
 use vivace_core::status::NodeStatus;
-use vivace_core::{KeyName, VALUE_BYTES_MAX};
+use vivace_core::{Durability, KeyName, VALUE_BYTES_MAX};
 
 use crate::config::{ClientConfig, check_timeout};
 use crate::connect::{self, ConnectError};
@@ -225,6 +225,7 @@ impl Container {
             container: self.name.clone(),
             key,
             deadline: self.deadline,
+            durability: None,
         }
     }
 }
@@ -236,6 +237,7 @@ pub(crate) struct Object {
     container: String,
     key: Bytes,
     pub(crate) deadline: Duration,
+    pub(crate) durability: Option<Durability>,
 }
 
 impl Object {

@@ -62,5 +62,6 @@ pub use rmw::{Prepared, Rmw};
 pub use rw::{Rw, Versioned};
 
 pub use vivace_core::{
-    Blob, KEY_NAME_BYTES_MAX, Timestamp, VALUE_BYTES_MAX, client_protocol, machine, status,
+    Blob, Durability, KEY_NAME_BYTES_MAX, Timestamp, VALUE_BYTES_MAX, client_protocol, machine,
+    status,
 };

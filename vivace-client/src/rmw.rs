@@ -4,10 +4,10 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use vivace_core::Blob;
 use vivace_core::client_protocol::{Request, Success};
 use vivace_core::codec::{self, MESSAGE_BYTES_MAX};
 use vivace_core::machine::StateMachine;
+use vivace_core::{Blob, Durability};
 
 use crate::client::{Object, unfitting};
 use crate::dispatch::{Effect, Ended};
@@ -70,6 +70,16 @@ impl<M: StateMachine> Rmw<M> {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.object.deadline = deadline;
+        self
+    }
+
+    /// Has every command by this handle wait until its effect is durable at this level,
+    /// whatever the container's is. Stronger levels wait for the value's way to other
+    /// sites; where it does not get there by the deadline, the outcome is `Unknown`
+    /// though the command has taken effect.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.object.durability = Some(durability);
         self
     }
 
@@ -194,6 +204,7 @@ impl<M: StateMachine> Prepared<M> {
             sequence: session.sequence,
             repeated: self.is_open,
             command: self.command.clone(),
+            durability: self.object.durability,
         };
         let effect = Effect::Command {
             repeated: self.is_open,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use vivace_core::client_protocol::{Request, Success};
-use vivace_core::{Timestamp, Value};
+use vivace_core::{Durability, Timestamp, Value};
 
 use crate::client::{Object, unfitting};
 use crate::dispatch::{Effect, Ended};
@@ -57,6 +57,16 @@ impl Rw {
         self
     }
 
+    /// Has every write by this handle wait until its value is durable at this level,
+    /// whatever the container's is. Stronger levels wait for the value's way to other
+    /// sites; where it does not get there by the deadline, the outcome is `Unknown`
+    /// though the write has taken effect.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.0.durability = Some(durability);
+        self
+    }
+
     /// The newest value; none where the object was never written, or is deleted.
     ///
     /// # Errors
@@ -104,6 +114,7 @@ impl Rw {
             container,
             key,
             value,
+            durability: self.0.durability,
         };
         match self
             .0

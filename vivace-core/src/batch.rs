@@ -5,10 +5,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::client_protocol::{ClientReply, Failure, Success};
+use crate::durability::Durability;
 use crate::env::Env;
 use crate::event::RequestId;
+use crate::holders::Settling;
+use crate::key::Key;
 use crate::machine::object::{Command, Object};
 use crate::operation::{unavailable, unknown};
+use crate::timestamp::Timestamp;
 
 /// Commands that may wait for one object at one coordinator.
 pub const WAITING_MAX: usize = 4096;
@@ -34,6 +38,7 @@ pub struct Pending {
     pub deadline: Duration,
     /// What it asks for.
     pub wish: Wish,
+    durability: Durability,
     /// Whether a version with its effect has left this node.
     exposed: bool,
     /// Whether it waited already when the round under way began.
@@ -47,8 +52,35 @@ impl Pending {
             request,
             deadline,
             wish,
+            durability: Durability::Local,
             exposed: false,
             early: false,
+        }
+    }
+
+    /// The same, whose effect must be durable at this level before the answer.
+    #[must_use]
+    pub fn durable(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The version `ts` of `key` has this one's effect, and is chosen: answers, or has
+    /// the client wait until enough replicas hold it.
+    fn answer(self, env: &mut Env, key: &Key, ts: Timestamp, reply: ClientReply) {
+        match reply {
+            Ok(success) if self.durability > Durability::Local && ts > Timestamp::ZERO => {
+                env.settling.push(Settling {
+                    container: key.container,
+                    key: key.clone(),
+                    ts,
+                    request: self.request,
+                    deadline: self.deadline,
+                    success,
+                    durability: self.durability,
+                });
+            }
+            reply => env.reply(self.request, reply),
         }
     }
 
@@ -156,20 +188,20 @@ impl Batch {
         }
     }
 
-    /// The round's version is chosen: its clients are answered.
-    pub fn succeed(&mut self, env: &mut Env) {
+    /// The round's version `ts` is chosen: its clients are answered.
+    pub fn succeed(&mut self, env: &mut Env, key: &Key, ts: Timestamp) {
         for (pending, reply) in self.round.drain(..) {
-            env.reply(pending.request, reply);
+            pending.answer(env, key, ts, reply);
         }
     }
 
-    /// Nothing had to change, and the round's promises confirm the version that it
+    /// Nothing had to change, and the round's promises confirm the version `ts` that it
     /// found. They may be older than a late client's request, and another coordinator
     /// may have changed the object between the two: late ones wait for the next round.
-    pub fn succeed_unchanged(&mut self, env: &mut Env) {
+    pub fn succeed_unchanged(&mut self, env: &mut Env, key: &Key, ts: Timestamp) {
         for (pending, reply) in self.round.drain(..) {
             if pending.early || mutant!(env, AnswerLatecomers) {
-                env.reply(pending.request, reply);
+                pending.answer(env, key, ts, reply);
             } else {
                 env.counters
                     .count("late: a client waits for the next round");

@@ -117,9 +117,12 @@ impl Call {
         }
     }
 
-    /// Notes that `node` has answered; it is not asked again.
-    pub fn answered(&mut self, node: NodeId) {
+    /// Notes that `node` has answered; it is not asked again. False where it had
+    /// answered before.
+    pub fn answered(&mut self, node: NodeId) -> bool {
+        let waiting = self.waiting.len();
         self.waiting.retain(|waiting| waiting.node != node);
+        self.waiting.len() < waiting
     }
 
     /// Whether somebody has not answered in time, for a mutant.

@@ -6,6 +6,7 @@
 use bincode::{Decode, Encode};
 
 use crate::blob::Blob;
+use crate::durability::Durability;
 use crate::key::KeyName;
 use crate::status::NodeStatus;
 use crate::timestamp::Timestamp;
@@ -69,6 +70,8 @@ pub enum Request {
         key: KeyName,
         /// The new value.
         value: Value,
+        /// Where it must be durable before the answer; the container's level where none.
+        durability: Option<Durability>,
     },
     /// Apply a command to an RMW object.
     Execute {
@@ -88,6 +91,9 @@ pub enum Request {
         repeated: bool,
         /// The encoded command.
         command: Blob,
+        /// Where its effect must be durable before the answer; the container's level
+        /// where none.
+        durability: Option<Durability>,
     },
     /// Read the state of an RMW object.
     ReadState {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client_protocol::CONTAINER_NAME_BYTES_MAX;
+use crate::durability::Durability;
 use crate::identity::{ContainerId, Epoch, NodeId, SiteId};
 use crate::value::VALUE_BYTES_MAX;
 
@@ -79,6 +80,10 @@ pub struct Container {
     pub timestamps: TimestampSource,
     /// Whether reads leave out or overlap the write-back where they may (§3.4.1).
     pub write_back_skip: bool,
+    /// Where a new value is durable before its writer hears of success, unless the
+    /// writer asks for another level. Of no meaning for the baselines, whose values
+    /// are at a majority always.
+    pub durability: Durability,
 }
 
 impl Container {
@@ -230,6 +235,8 @@ impl Cluster {
                 container.replicas.len() - 1
             ));
         }
+        self.check_durability(container, container.durability)
+            .map_err(|reason| wrong(field("durability"), reason))?;
         if !container.kind.uses_local_sets() {
             return Ok(());
         }
@@ -252,6 +259,37 @@ impl Cluster {
                     "{field}: 2 members tolerate no crash; use 3, or 1 if none need be tolerated"
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether writes to `container` can have this durability.
+    ///
+    /// # Errors
+    /// Why not, and what would be right.
+    pub fn check_durability(
+        &self,
+        container: &Container,
+        durability: Durability,
+    ) -> Result<(), String> {
+        if durability == Durability::Local {
+            return Ok(());
+        }
+        if !container.kind.uses_local_sets() {
+            return Err(format!(
+                "is {durability}, but {} stores every value at a majority anyway; leave it out",
+                container.kind.name()
+            ));
+        }
+        let sites: BTreeSet<Option<SiteId>> = container
+            .replicas
+            .iter()
+            .map(|&node| self.site_of(node))
+            .collect();
+        if durability == Durability::Remote && sites.len() < 2 {
+            return Err(
+                "is remote, but all replicas are in one site; use local or majority".into(),
+            );
         }
         Ok(())
     }

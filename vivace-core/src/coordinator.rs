@@ -8,8 +8,10 @@ use crate::abd;
 use crate::batch::{Pending, Wish};
 use crate::client_protocol::{DEADLINE_MS_MAX, Failure, Request, SessionId, Success};
 use crate::cluster::{Container, Kind};
+use crate::durability::Durability;
 use crate::env::Env;
 use crate::event::{Class, RequestId};
+use crate::holders::Settle;
 use crate::identity::{ContainerId, Epoch, NodeId};
 use crate::key::{Key, KeyName};
 use crate::lan_rmw;
@@ -33,6 +35,7 @@ enum Operation {
     ReadState(vivace_rmw::Read),
     Execute(vivace_rmw::Execute),
     LanExecute(lan_rmw::Execute),
+    Settle(Settle),
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +70,7 @@ impl Operation {
             Self::Abd(operation) => operation.step(env, container, input).into(),
             Self::Execute(execute) => execute.step(env, container, input).into(),
             Self::LanExecute(execute) => execute.step(env, container, input).into(),
+            Self::Settle(settle) => settle.step(env, container, input).into(),
             Self::ReadState(read) => match read.step(env, container, input) {
                 ReadStep::Continue => Outcome::Continue,
                 ReadStep::Done => Outcome::Done,
@@ -83,6 +87,7 @@ impl Operation {
             Self::ReadState(read) => read.next_wakeup(),
             Self::Execute(execute) => execute.next_wakeup(),
             Self::LanExecute(execute) => execute.next_wakeup(),
+            Self::Settle(settle) => settle.next_wakeup(),
         }
     }
 }
@@ -151,12 +156,14 @@ impl Coordinator {
                 container,
                 key,
                 value,
+                durability,
             } => {
                 let container = read_write(find(env, &container)?)?;
+                let durability = durability_of(env, &container, durability)?;
                 check_value(env, value.len())?;
                 check_backlog(env, backlog_bytes)?;
                 let (ticket, key) = self.ticket(env, &container, id, deadline, key);
-                self.write(env, &container, ticket, key, value);
+                self.write(env, &container, ticket, key, value, durability);
                 Ok(())
             }
             Request::Execute {
@@ -167,8 +174,10 @@ impl Coordinator {
                 sequence,
                 repeated,
                 command,
+                durability,
             } => {
                 let container = read_modify_write(find(env, &container)?)?;
+                let durability = durability_of(env, &container, durability)?;
                 check_machine(env, &machine)?;
                 check_value(env, command.0.len())?;
                 check_backlog(env, backlog_bytes)?;
@@ -189,7 +198,8 @@ impl Coordinator {
                     repeated: repeated && !mutant!(env, ForgetUnchanged),
                     command,
                 };
-                let pending = Pending::new(id, deadline, Wish::Execute(command));
+                let pending =
+                    Pending::new(id, deadline, Wish::Execute(command)).durable(durability);
                 self.enqueue(env, &container, key, pending)
             }
             Request::ReadState {
@@ -273,6 +283,7 @@ impl Coordinator {
         ticket: Ticket,
         key: Key,
         value: Value,
+        durability: Durability,
     ) {
         let number = self.last_operation;
         let operation = match container.kind {
@@ -283,7 +294,7 @@ impl Coordinator {
                     incarnation: env.incarnation,
                     number,
                 };
-                Operation::Write(vivace_rw::Write::new(ticket, key, value, write))
+                Operation::Write(vivace_rw::Write::new(ticket, key, value, write, durability))
             }
         };
         self.start(env, container, None, operation);
@@ -307,7 +318,8 @@ impl Coordinator {
                 Operation::Read(_)
                 | Operation::Write(_)
                 | Operation::Abd(_)
-                | Operation::ReadState(_) => Err(pending),
+                | Operation::ReadState(_)
+                | Operation::Settle(_) => Err(pending),
             };
             let number = *number;
             self.rearm(number);
@@ -376,6 +388,19 @@ impl Coordinator {
                         env.reply(ticket.request, Err(failure));
                     }
                 }
+            }
+        }
+        self.settle(env);
+    }
+
+    /// Begins to wait for the holders of what rounds have just brought about.
+    fn settle(&mut self, env: &mut Env) {
+        let cluster = env.cluster.clone();
+        while let Some(settling) = env.settling.pop() {
+            if let Some(container) = cluster.container(settling.container) {
+                let calls = Calls::new(env.incarnation, self.next_operation());
+                let settle = Operation::Settle(Settle::new(settling, calls));
+                self.start(env, container, None, settle);
             }
         }
     }
@@ -480,6 +505,17 @@ fn read_modify_write(container: Arc<Container>) -> Result<Arc<Container>, Failur
         container.name
     );
     Err(invalid("container", reason))
+}
+
+fn durability_of(
+    env: &Env,
+    container: &Container,
+    asked: Option<Durability>,
+) -> Result<Durability, Failure> {
+    let durability = asked.unwrap_or(container.durability);
+    let checked = env.cluster.check_durability(container, durability);
+    checked.map_err(|reason| invalid("durability", reason))?;
+    Ok(durability)
 }
 
 fn check_machine(env: &Env, machine: &str) -> Result<(), Failure> {

@@ -14,6 +14,15 @@ pub const WAITERS_MAX: usize = 65_536;
 /// How long a question is kept; askers repeat theirs more often.
 const WAITER_LIFE: Duration = Duration::from_secs(30);
 
+/// What a question is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The value.
+    Value,
+    /// Only that this replica holds it.
+    News,
+}
+
 /// One question.
 #[derive(Clone, Copy, Debug)]
 pub struct DataWaiter {
@@ -25,6 +34,8 @@ pub struct DataWaiter {
     pub at_least: Timestamp,
     /// The first that does not.
     pub below: Timestamp,
+    /// Whether the value is wanted, or only the news that it is here.
+    pub wants: Wanted,
     expires: Duration,
 }
 
@@ -51,6 +62,7 @@ impl DataWaiters {
         key: &Key,
         (from, rpc): (NodeId, RpcId),
         (at_least, below): (Timestamp, Timestamp),
+        wants: Wanted,
     ) -> bool {
         let expires = now + WAITER_LIFE;
         let waiters = self.by_key.entry(key.clone()).or_default();
@@ -61,6 +73,7 @@ impl DataWaiters {
             rpc,
             at_least,
             below,
+            wants,
             expires,
         });
         self.count += waiters.len();

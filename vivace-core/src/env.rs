@@ -8,6 +8,7 @@ use crate::client_protocol::{ClientReply, Failure};
 use crate::clock::{Clock, Now};
 use crate::cluster::{Cluster, Container};
 use crate::event::{Class, RequestId};
+use crate::holders::Settling;
 use crate::identity::{Epoch, Incarnation, NodeId, SiteId};
 use crate::machine::Machines;
 use crate::message::{
@@ -101,6 +102,8 @@ pub struct Env {
     /// Sessions opened here are younger than every horizon that was met, whatever
     /// this node's clock says.
     pub session_floor: u64,
+    /// Commands that took effect, to be waited for; see [`Settling`].
+    pub settling: Vec<Settling>,
     /// How this node breaks the protocol.
     #[cfg(feature = "sim")]
     pub mutants: crate::Mutants,
@@ -130,6 +133,7 @@ impl Env {
             counters: Counters::default(),
             jitter: Jitter(seed),
             session_floor: 0,
+            settling: Vec::new(),
             #[cfg(feature = "sim")]
             mutants: crate::Mutants::none(),
             peers: BTreeMap::new(),

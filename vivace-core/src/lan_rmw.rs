@@ -187,7 +187,7 @@ impl Execute {
         match (verdict, &self.phase) {
             (Verdict::Won, Phase::Read { .. }) => self.build(env, container),
             (Verdict::Won, _) => {
-                self.batch.succeed(env);
+                self.batch.succeed(env, &self.key, Timestamp::ZERO);
                 self.contention.won();
                 self.begin(env, container)
             }
@@ -225,7 +225,8 @@ impl Execute {
         let changed = self.batch.apply(env, base.as_ref());
         let object = match (changed, base) {
             (None, base) if current || base.is_none() => {
-                self.batch.succeed_unchanged(env);
+                self.batch
+                    .succeed_unchanged(env, &self.key, Timestamp::ZERO);
                 self.contention.won();
                 return self.begin(env, container);
             }

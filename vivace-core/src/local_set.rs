@@ -376,6 +376,7 @@ impl LocalSet {
         copy.takeover = None;
         let source = (copy.tag(ts), copy.value);
         self.propagator.start(env, container, key, ts, source, true);
+        self.wake_at(env.now.monotonic + SWEEP_INTERVAL);
     }
 
     /// STABLE: a majority of replicas holds `ts`. RW: copies up to it may go.
@@ -548,6 +549,7 @@ impl LocalSet {
                     let settled = container.kind == Kind::Rw;
                     self.propagator
                         .start(env, container, &key, ts, source, settled);
+                    self.wake_at(env.now.monotonic + SWEEP_INTERVAL);
                 }
             }
             PriorityBody::AbortAck { bound } => self.on_abort_ack(env, from, rpc, *bound),

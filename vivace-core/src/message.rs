@@ -260,6 +260,23 @@ bounded_enum! {
             /// Why.
             why: Refusal,
         },
+        /// Say when a value at least as new as this is durable here.
+        23 => AwaitValue {
+            /// The object.
+            key: Key,
+            /// Its timestamp.
+            ts: Timestamp,
+        },
+        /// It is.
+        24 => ValueHeld {},
+        /// Acknowledge W-REMOTE once more, if the value has come: the first
+        /// acknowledgment may be lost.
+        25 => AskStored {
+            /// The object.
+            key: Key,
+            /// Its timestamp.
+            ts: Timestamp,
+        },
     }
 }
 

@@ -33,6 +33,24 @@ const DIRECT_PATIENCE: Duration = Duration::from_secs(60);
 /// What one waiting value costs beyond its bytes.
 const TRANSFER_OVERHEAD_BYTES: u64 = 256;
 
+/// A replica that has not acknowledged a value is asked whether it has come, first after
+/// this many times what values to its site take lately, then ever more rarely: a lost
+/// acknowledgment must not hold newer values of the key back, and a full link must not
+/// carry more questions.
+const ASK_AFTER: u32 = 2;
+
+/// The least time before a replica is asked, beyond two round trips.
+const ASK_MARGIN: Duration = Duration::from_millis(50);
+
+/// Questions after one value are never further apart than this.
+const ASK_PAUSE_MAX: Duration = Duration::from_secs(4);
+
+/// Questions after values at once; others have their turn at the next look.
+const ASKED_AT_ONCE_MAX: usize = 64;
+
+/// Weight of the newest acknowledgment in what values take lately: one in this many.
+const ACK_TIME_WEIGHT: u32 = 8;
+
 /// Keys whose newest stable version is remembered, so that a member that missed
 /// STABLE hears it when it asks.
 pub const STABLE_REMEMBERED: usize = 4096;
@@ -41,6 +59,9 @@ pub const STABLE_REMEMBERED: usize = 4096;
 struct InFlight {
     via: NodeId,
     bytes: u64,
+    sent_at: Duration,
+    /// When to ask whether it has come.
+    ask_at: Duration,
     resend_at: Duration,
 }
 
@@ -110,6 +131,8 @@ pub struct Propagator {
     bytes: u64,
     count: u64,
     in_flight_bytes: BTreeMap<SiteId, u64>,
+    /// From sending a value to its acknowledgment, lately.
+    ack_times: BTreeMap<SiteId, Duration>,
     /// Keys that found a site's window full, first come first served.
     waiting: BTreeMap<SiteId, WaitingKeys>,
     stable: BTreeMap<Key, Timestamp>,
@@ -222,11 +245,13 @@ impl Propagator {
             if version != ts && !all_older {
                 continue;
             }
-            release(
-                &mut self.in_flight_bytes,
-                &env.cluster,
-                transfer.in_flight.remove(&from),
-            );
+            let flight = transfer.in_flight.remove(&from);
+            if let (Some(flight), Some(site)) = (&flight, env.cluster.site_of(from)) {
+                let took = env.now.monotonic - flight.sent_at;
+                let lately = self.ack_times.entry(site).or_insert(took);
+                *lately = (*lately * (ACK_TIME_WEIGHT - 1) + took) / ACK_TIME_WEIGHT;
+            }
+            release(&mut self.in_flight_bytes, &env.cluster, flight);
             transfer.acked.insert(from);
             let acked = transfer.acked.len();
             if !transfer.stable
@@ -369,9 +394,10 @@ impl Propagator {
                 } else {
                     vec![members]
                 };
+                let lately = self.ack_times.get(&site).copied().unwrap_or_default();
                 for group in groups {
                     *used += transfer.bytes();
-                    send_copy(env, container, key, ts, transfer, &group);
+                    send_copy(env, container, (key, ts), transfer, &group, lately);
                 }
             }
         }
@@ -434,9 +460,35 @@ impl Propagator {
         }
     }
 
-    /// Sends again what has waited too long for an acknowledgment.
+    fn ask_after_late_ones(&mut self, env: &mut Env) {
+        let now = env.now.monotonic;
+        let cluster = env.cluster.clone();
+        let mut asked = 0;
+        for (key, versions) in &mut self.transfers {
+            let Some(container) = cluster.container(key.container) else {
+                continue;
+            };
+            for (&ts, transfer) in versions.iter_mut() {
+                for (&to, flight) in &mut transfer.in_flight {
+                    if flight.ask_at > now || asked == ASKED_AT_ONCE_MAX {
+                        continue;
+                    }
+                    asked += 1;
+                    flight.ask_at = now + (now - flight.sent_at).min(ASK_PAUSE_MAX);
+                    env.counters
+                        .count("asked: whether a value has come that nobody acknowledged");
+                    let key = key.clone();
+                    let body = PriorityBody::AskStored { key, ts };
+                    env.send_priority(to, RpcId::NONE, container.epoch, body);
+                }
+            }
+        }
+    }
+
+    /// Asks after what should have come, and sends again what has waited too long.
     pub fn on_tick(&mut self, env: &mut Env) {
         let now = env.now.monotonic;
+        self.ask_after_late_ones(env);
         let mut overdue = Vec::new();
         for (key, versions) in &mut self.transfers {
             for transfer in versions.values_mut() {
@@ -482,21 +534,24 @@ fn lacking(
 fn send_copy(
     env: &mut Env,
     container: &Container,
-    key: &Key,
-    ts: Timestamp,
+    (key, ts): (&Key, Timestamp),
     transfer: &mut Transfer,
     group: &[NodeId],
+    lately: Duration,
 ) {
     let Some((&head, relay)) = group.split_first() else {
         return;
     };
     let bytes = transfer.bytes();
     let now = env.now.monotonic;
+    let ask_at = now + lately.max(env.rtt(head)) * ASK_AFTER + ASK_MARGIN;
     transfer.in_flight.insert(
         head,
         InFlight {
             via: head,
             bytes,
+            sent_at: now,
+            ask_at,
             resend_at: now + DIRECT_PATIENCE,
         },
     );
@@ -504,6 +559,8 @@ fn send_copy(
         let flight = InFlight {
             via: head,
             bytes: 0,
+            sent_at: now,
+            ask_at,
             resend_at: now + RELAY_PATIENCE,
         };
         transfer.in_flight.insert(node, flight);

@@ -16,7 +16,8 @@ use vivace_core::message::{
 use vivace_core::record::Record;
 use vivace_core::stored::StoredValue;
 use vivace_core::{
-    Blob, ContainerId, Epoch, Incarnation, Key, KeyName, NodeId, Timestamp, Value, WriterId,
+    Blob, ContainerId, Durability, Epoch, Incarnation, Key, KeyName, NodeId, Timestamp, Value,
+    WriterId,
 };
 
 /// The message is these bytes and these bytes are the message.
@@ -241,6 +242,21 @@ fn the_priority_messages_of_rmw_objects() {
         },
         &[&[21], KEY, TS],
     );
+    priority(
+        PriorityBody::AwaitValue {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[23], KEY, TS],
+    );
+    priority(PriorityBody::ValueHeld {}, &[&[24]]);
+    priority(
+        PriorityBody::AskStored {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[25], KEY, TS],
+    );
 }
 
 #[test]
@@ -259,6 +275,7 @@ fn refusals() {
     );
     priority(refused(Refusal::NotBindable {}), &[&[22, 5]]);
     priority(refused(Refusal::Overloaded {}), &[&[22, 6]]);
+    priority(refused(Refusal::ValueMissing {}), &[&[22, 7]]);
 }
 
 #[test]
@@ -386,8 +403,9 @@ fn the_client_protocol() {
             container: container(),
             key: name(),
             value: value(),
+            durability: None,
         },
-        &[b"\x01\x05users\x04user", VALUE],
+        &[b"\x01\x05users\x04user", VALUE, &[0]],
     );
     request(
         Request::Execute {
@@ -398,8 +416,13 @@ fn the_client_protocol() {
             sequence: 1,
             repeated: false,
             command: Blob::from(vec![0, 2]),
+            durability: Some(Durability::Majority),
         },
-        &[b"\x02\x05users\x04user\x07counter", TS, &[1, 0, 2, 0, 2]],
+        &[
+            b"\x02\x05users\x04user\x07counter",
+            TS,
+            &[1, 0, 2, 0, 2, 1, 2],
+        ],
     );
     request(
         Request::ReadState {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use vivace_core::cluster::{Cluster, ClusterError, ClusterSpec, Container, Kind, TimestampSource};
-use vivace_core::{ContainerId, Epoch, NodeId, SiteId};
+use vivace_core::{ContainerId, Durability, Epoch, NodeId, SiteId};
 
 use crate::clock_source::ClockSource;
 use crate::storage::DiskSettings;
@@ -152,6 +152,8 @@ struct ContainerFields {
     timestamps: TimestampsField,
     #[serde(default = "yes")]
     write_back_skip: bool,
+    #[serde(default)]
+    durability: DurabilityField,
 }
 
 fn yes() -> bool {
@@ -173,6 +175,15 @@ enum TimestampsField {
     #[default]
     Clock,
     Query,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum DurabilityField {
+    #[default]
+    Local,
+    Remote,
+    Majority,
 }
 
 /// Where a node can be reached.
@@ -351,6 +362,11 @@ fn check_container(
             TimestampsField::Query => TimestampSource::Query,
         },
         write_back_skip: container.write_back_skip,
+        durability: match container.durability {
+            DurabilityField::Local => Durability::Local,
+            DurabilityField::Remote => Durability::Remote,
+            DurabilityField::Majority => Durability::Majority,
+        },
     })
 }
 

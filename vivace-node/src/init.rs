@@ -190,6 +190,10 @@ impl Layout {
             return;
         }
         text.push_str("timestamps = \"clock\"  # or \"query\": trust no clock\n");
+        text.push_str(
+            "durability = \"local\"  # where a value is safe before its writer hears of success: in its site;\n\
+             # \"remote\": also at a replica elsewhere; \"majority\": at a majority of replicas\n",
+        );
         text.push_str("[containers.local_sets]  # per site: who holds values on their way out\n");
         for site in 0..self.sites {
             let first = site * self.nodes_per_site + 1;

@@ -2,6 +2,7 @@
 
 use super::Node;
 use crate::cluster::{Container, Kind};
+use crate::data_waiters::Wanted;
 use crate::identity::NodeId;
 use crate::key::Key;
 use crate::local_set::Found;
@@ -46,7 +47,10 @@ impl Node {
     ) {
         if !self.try_answer_data(container, from, rpc, key, at_least, below) {
             let now = self.env.now.monotonic;
-            if !self.waiters.add(now, key, (from, rpc), (at_least, below)) {
+            if !self
+                .waiters
+                .add(now, key, (from, rpc), (at_least, below), Wanted::Value)
+            {
                 self.env
                     .counters
                     .count("dropped: a question for a value, for room");
@@ -91,11 +95,56 @@ impl Node {
         false
     }
 
+    /// AwaitValue: answers now, or when the value is here.
+    pub(super) fn confirm(
+        &mut self,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        key: &Key,
+        ts: Timestamp,
+    ) {
+        if !self.try_confirm(container, from, rpc, key, ts) {
+            let (now, range) = (self.env.now.monotonic, (ts, Timestamp::MAX));
+            if !self.waiters.add(now, key, (from, rpc), range, Wanted::News) {
+                self.env
+                    .counters
+                    .count("dropped: a question for a value, for room");
+            }
+        }
+    }
+
+    /// Only what this replica stores for good counts, and not a local copy.
+    fn try_confirm(
+        &mut self,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        key: &Key,
+        ts: Timestamp,
+    ) -> bool {
+        let held = match container.kind {
+            Kind::Rw | Kind::Abd => self.rw.find(key, ts).map(|(_, _, lsn)| lsn),
+            Kind::Rmw | Kind::LanRmw => self.rmw.held(key, ts),
+        };
+        let Some(lsn) = held else {
+            return false;
+        };
+        let body = PriorityBody::ValueHeld {};
+        self.env
+            .answer_when_durable(lsn, from, rpc, container.epoch, body);
+        true
+    }
+
     /// Answers the questions that a change of `key` made answerable.
     pub(super) fn serve_waiters(&mut self, container: &Container, key: &Key) {
         let mut waiters = self.waiters.take(key);
-        waiters
-            .retain(|w| !self.try_answer_data(container, w.from, w.rpc, key, w.at_least, w.below));
+        waiters.retain(|w| !match w.wants {
+            Wanted::Value => {
+                self.try_answer_data(container, w.from, w.rpc, key, w.at_least, w.below)
+            }
+            Wanted::News => self.try_confirm(container, w.from, w.rpc, key, w.at_least),
+        });
         self.waiters.put_back(key.clone(), waiters);
     }
 }

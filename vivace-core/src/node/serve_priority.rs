@@ -83,6 +83,26 @@ impl Node {
                 }
                 self.answer_data(container, from, rpc, &key, at_least, Timestamp::MAX);
             }
+            PriorityBody::AwaitValue { key, ts } => {
+                self.as_replica(container, VIVACE)?;
+                self.refuse_future(container, ts)?;
+                if container.kind == Kind::Rmw {
+                    // It is chosen, or nobody would wait for it: COMMIT may be lost.
+                    self.rmw.on_commit(&mut self.env, &key, ts);
+                }
+                self.confirm(container, from, rpc, &key, ts);
+            }
+            PriorityBody::AskStored { key, ts } => {
+                self.as_replica(container, VIVACE)?;
+                let stored = match container.kind {
+                    Kind::Rw | Kind::Abd => self.rw.find(&key, ts).map(|(_, _, lsn)| lsn),
+                    Kind::Rmw | Kind::LanRmw => self.rmw.needs_not(&key, ts),
+                };
+                if let Some(lsn) = stored {
+                    let body = PriorityBody::WriteRemoteAck { key, ts };
+                    self.env.answer_when_durable(lsn, from, rpc, epoch, body);
+                }
+            }
             PriorityBody::OrderedReadTs { key, ots } => {
                 self.as_replica(container, &[Kind::Rmw])?;
                 self.refuse_future(container, ots)?;
@@ -164,6 +184,7 @@ impl Node {
             | PriorityBody::OrderedReadTsAck { .. }
             | PriorityBody::Gone { .. }
             | PriorityBody::OrderedWriteTsAck { .. }
+            | PriorityBody::ValueHeld {}
             | PriorityBody::Refused { .. } => {
                 unreachable!("priority_key names no key for an answer")
             }
@@ -188,6 +209,8 @@ fn priority_key(body: &PriorityBody) -> Option<&Key> {
         | PriorityBody::OrderedReadTs { key, .. }
         | PriorityBody::OrderedReadData { key, .. }
         | PriorityBody::OrderedWriteTs { key, .. }
+        | PriorityBody::AwaitValue { key, .. }
+        | PriorityBody::AskStored { key, .. }
         | PriorityBody::Commit { key, .. } => Some(key),
         PriorityBody::ReadTsAck { .. }
         | PriorityBody::WriteTsAck { .. }
@@ -197,6 +220,7 @@ fn priority_key(body: &PriorityBody) -> Option<&Key> {
         | PriorityBody::OrderedReadTsAck { .. }
         | PriorityBody::Gone { .. }
         | PriorityBody::OrderedWriteTsAck { .. }
+        | PriorityBody::ValueHeld {}
         | PriorityBody::Refused { .. } => None,
     }
 }

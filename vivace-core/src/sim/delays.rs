@@ -16,7 +16,9 @@ use crate::cluster::{ClusterSpec, Container, Kind, TimestampSource};
 use crate::machine::StateMachine;
 use crate::machine::builtin::{Counter, counter};
 use crate::message::BulkBody;
-use crate::{Class, ContainerId, Epoch, KeyName, Mutants, NodeId, SiteId, Timestamp, codec};
+use crate::{
+    Class, ContainerId, Durability, Epoch, KeyName, Mutants, NodeId, SiteId, Timestamp, codec,
+};
 
 /// A number of message delays, in the terms of the paper's Fig. 2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,6 +173,7 @@ impl Setting {
                 .collect(),
             timestamps: TimestampSource::Clock,
             write_back_skip: true,
+            durability: Durability::Local,
         };
         Self {
             nodes_per_site,
@@ -343,6 +346,7 @@ fn write() -> Request {
         container: CONTAINER.into(),
         key: key(),
         value: bytes::Bytes::from_static(b"value").into(),
+        durability: None,
     }
 }
 
@@ -365,6 +369,7 @@ fn add(session: u64) -> Request {
         sequence: 1,
         repeated: false,
         command: codec::encode(&counter::Command::Add(1)).into(),
+        durability: None,
     }
 }
 

@@ -102,6 +102,9 @@ impl Errand {
                 | PriorityBody::AskPropagation { .. }
                 | PriorityBody::PropagationIs { .. }
                 | PriorityBody::Gone { .. }
+                | PriorityBody::AwaitValue { .. }
+                | PriorityBody::ValueHeld {}
+                | PriorityBody::AskStored { .. }
                 | PriorityBody::Refused { .. } => return None,
             },
             Wire::Bulk(message) => match &message.body {

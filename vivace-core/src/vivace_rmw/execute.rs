@@ -383,7 +383,7 @@ impl Execute {
             Value::Tombstone => return self.corrupt(env, "a tombstone"),
         };
         match object {
-            Ok(object) => self.build(env, container, ots, Some(object), current),
+            Ok(object) => self.build(env, container, ots, Some((ts, object)), current),
             Err(error) => self.corrupt(env, &error.to_string()),
         }
     }
@@ -403,20 +403,23 @@ impl Execute {
         env: &mut Env,
         container: &Container,
         ots: Timestamp,
-        base: Option<Object>,
+        base: Option<(Timestamp, Object)>,
         current: bool,
     ) -> Step {
+        let (base_ts, base) = base.unzip();
         let changed = self.batch.apply(env, base.as_ref());
         let object = match (changed, base) {
             (None, _) if current => {
-                self.batch.succeed_unchanged(env);
+                let ts = base_ts.unwrap_or_default();
+                self.batch.succeed_unchanged(env, &self.key, ts);
                 self.contention.won();
                 return self.begin(env, container);
             }
             (Some(object), _) | (None, Some(object)) => object,
             (None, None) => {
                 // Never written, and a majority says so: there is nothing to complete.
-                self.batch.succeed_unchanged(env);
+                self.batch
+                    .succeed_unchanged(env, &self.key, Timestamp::ZERO);
                 return self.begin(env, container);
             }
         };
@@ -479,7 +482,7 @@ impl Execute {
         };
         let to = env.propagator_of(local_set);
         env.send_priority(to, RpcId::NONE, container.epoch, go);
-        self.batch.succeed(env);
+        self.batch.succeed(env, &self.key, ots);
         self.contention.won();
         self.begin(env, container)
     }

@@ -201,6 +201,22 @@ impl Replica {
         object.is_some_and(|object| object.versions.contains_key(&ts))
     }
 
+    /// Where this chosen version is here, or a later one, which was built on it: what
+    /// must be durable before anyone hears so.
+    pub fn held(&self, key: &Key, chosen: Timestamp) -> Option<Lsn> {
+        let object = self.objects.get(key)?;
+        let mut as_new = object.versions.range(chosen..);
+        as_new.next().map(|_| object.lsn)
+    }
+
+    /// Where W-REMOTE of this version would be acknowledged without storing anything: it
+    /// is here, or a later one is chosen.
+    pub fn needs_not(&self, key: &Key, ts: Timestamp) -> Option<Lsn> {
+        let object = self.objects.get(key)?;
+        let needless = object.versions.contains_key(&ts) || object.chosen > ts;
+        needless.then_some(object.lsn)
+    }
+
     /// The disk has lost a version.
     pub fn lose(&mut self, key: &Key, ts: Timestamp) {
         if let Some(object) = self.objects.get_mut(key) {

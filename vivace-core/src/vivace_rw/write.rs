@@ -7,8 +7,10 @@ use crate::client_protocol::Success;
 use crate::clock::Mode;
 use crate::cluster::Container;
 use crate::commit_wait::CommitWait;
+use crate::durability::Durability;
 use crate::env::Env;
 use crate::event::Class;
+use crate::holders::{Holders, TOO_FEW};
 use crate::identity::NodeId;
 use crate::key::Key;
 use crate::message::{
@@ -31,6 +33,9 @@ pub struct Write {
     value: Value,
     write: WriteId,
     remote_clock: TrustedTime,
+    durability: Durability,
+    /// Asked together with W-TS: the value is on its way by then.
+    holders: Option<Holders>,
     phase: Phase,
 }
 
@@ -78,17 +83,27 @@ enum Phase {
         wait: CommitWait,
         rpc: RpcId,
     },
+    /// Enough replicas hold the value.
+    AwaitHolders { ts: Timestamp },
 }
 
 impl Write {
     /// A write of `value`, not begun.
-    pub fn new(ticket: Ticket, key: Key, value: Value, write: WriteId) -> Self {
+    pub fn new(
+        ticket: Ticket,
+        key: Key,
+        value: Value,
+        write: WriteId,
+        durability: Durability,
+    ) -> Self {
         Self {
             ticket,
             key,
             value,
             write,
             remote_clock: TrustedTime::default(),
+            durability,
+            holders: None,
             phase: Phase::AwaitPeers,
         }
     }
@@ -211,6 +226,14 @@ impl Write {
                     return self.finish(env);
                 }
             }
+            (phase, PriorityBody::ValueHeld {}) => {
+                if let Some(holders) = &mut self.holders {
+                    holders.on_held(from, answered);
+                }
+                if matches!(phase, Phase::AwaitHolders { .. }) {
+                    return self.finish(env);
+                }
+            }
             (_, PriorityBody::Refused { why }) => {
                 return self.on_refused(env, container, from, answered, &why);
             }
@@ -258,8 +281,8 @@ impl Write {
                 let ts = *ts;
                 match CommitWait::start(env, container, ts, self.remote_clock) {
                     None => {
-                        env.reply(self.ticket.request, Ok(Success::Written { ts }));
-                        Step::Done
+                        self.phase = Phase::AwaitHolders { ts };
+                        self.finish(env)
                     }
                     Some(wait) => {
                         let rpc = self.ticket.next_rpc();
@@ -312,12 +335,20 @@ impl Write {
             publish,
             published: Votes::new(container.replicas.len()),
         };
+        let (rpc, level) = (self.ticket.next_rpc(), self.durability);
+        self.holders = Holders::start(env, container, rpc, &self.key, ts, level);
     }
 
+    /// All is done but for the holders of the value, perhaps.
     fn finish(&mut self, env: &mut Env) -> Step {
-        if let Phase::AwaitClock { ts, .. } = self.phase {
-            env.reply(self.ticket.request, Ok(Success::Written { ts }));
+        let (Phase::AwaitClock { ts, .. } | Phase::AwaitHolders { ts }) = self.phase else {
+            return Step::Continue;
+        };
+        if self.holders.as_ref().is_some_and(|h| !h.are_enough()) {
+            self.phase = Phase::AwaitHolders { ts };
+            return Step::Continue;
         }
+        env.reply(self.ticket.request, Ok(Success::Written { ts }));
         Step::Done
     }
 
@@ -378,7 +409,8 @@ impl Write {
             Phase::Bind { .. }
             | Phase::StoreLocal { .. }
             | Phase::PublishTs { .. }
-            | Phase::AwaitClock { .. } => unknown(reason),
+            | Phase::AwaitClock { .. }
+            | Phase::AwaitHolders { .. } => unknown(reason),
         };
         env.reply(self.ticket.request, Err(failure));
         Step::Done
@@ -391,6 +423,9 @@ impl Write {
         node: NodeId,
         class: Class,
     ) -> Step {
+        if let Some(holders) = &mut self.holders {
+            holders.on_peer_up(env, node, class);
+        }
         match &mut self.phase {
             Phase::AwaitPeers => return self.begin(env, container),
             Phase::QueryAndStore { query, store, .. } => {
@@ -401,6 +436,7 @@ impl Write {
             Phase::Bind { bind, .. } => bind.on_peer_up(env, node, class),
             Phase::PublishTs { publish, .. } => publish.on_peer_up(env, node, class),
             Phase::AwaitClock { wait, .. } => wait.on_peer_up(env, node, class),
+            Phase::AwaitHolders { .. } => {}
         }
         Step::Continue
     }
@@ -410,8 +446,11 @@ impl Write {
             let reason = self.waiting_for();
             return self.fail(env, reason);
         }
+        if let Some(holders) = &mut self.holders {
+            holders.on_tick(env);
+        }
         match &mut self.phase {
-            Phase::AwaitPeers => {}
+            Phase::AwaitPeers | Phase::AwaitHolders { .. } => {}
             Phase::QueryAndStore { query, store, .. } => {
                 query.on_tick(env);
                 store.on_tick(env);
@@ -451,6 +490,7 @@ impl Write {
             Phase::AwaitClock { .. } => {
                 "no trusted clock passed the timestamp in time: are clocks synchronized?"
             }
+            Phase::AwaitHolders { .. } => TOO_FEW,
         }
     }
 
@@ -458,7 +498,7 @@ impl Write {
     pub fn next_wakeup(&self) -> Duration {
         let deadline = self.ticket.deadline;
         let wakeup = match &self.phase {
-            Phase::AwaitPeers => None,
+            Phase::AwaitPeers | Phase::AwaitHolders { .. } => None,
             Phase::QueryAndStore { query, store, .. } => query
                 .next_wakeup()
                 .into_iter()
@@ -473,6 +513,8 @@ impl Write {
             Phase::PublishTs { publish, .. } => publish.next_wakeup(),
             Phase::AwaitClock { wait, .. } => Some(wait.next_wakeup()),
         };
-        wakeup.map_or(deadline, |wakeup| wakeup.min(deadline))
+        let holders = self.holders.as_ref().and_then(Holders::next_wakeup);
+        let wakeups = wakeup.into_iter().chain(holders);
+        wakeups.fold(deadline, Duration::min)
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use vivace_core::Durability;
 use vivace_core::client_protocol::{
     ClientReply, ClientRequest, Failure, Request, SessionId, Success,
 };
@@ -126,6 +127,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         number().prop_map(|limit| Refusal::FutureTimestamp { limit }),
         Just(Refusal::NotBindable {}),
         Just(Refusal::Overloaded {}),
+        Just(Refusal::ValueMissing {}),
     ]
 }
 
@@ -166,6 +168,8 @@ fn priority_request() -> BoxedStrategy<PriorityBody> {
         }),
         keyed().prop_map(|(key, ots)| PriorityBody::OrderedWriteTs { key, ots }),
         keyed().prop_map(|(key, ts)| PriorityBody::Commit { key, ts }),
+        keyed().prop_map(|(key, ts)| PriorityBody::AwaitValue { key, ts }),
+        keyed().prop_map(|(key, ts)| PriorityBody::AskStored { key, ts }),
     ]
     .boxed()
 }
@@ -183,6 +187,7 @@ fn priority_answer() -> BoxedStrategy<PriorityBody> {
         clock().prop_map(|clock| PriorityBody::WriteTsAck { clock }),
         Just(PriorityBody::WriteLocalAck {}),
         Just(PriorityBody::BindAck {}),
+        Just(PriorityBody::ValueHeld {}),
         option::of(timestamp()).prop_map(|bound| PriorityBody::AbortAck { bound }),
         (
             any::<bool>(),
@@ -302,6 +307,10 @@ fn text() -> impl Strategy<Value = String> {
     "\\PC{0,40}"
 }
 
+fn durability() -> impl Strategy<Value = Option<Durability>> {
+    proptest::option::of(proptest::sample::select(&Durability::ALL[..]))
+}
+
 fn session() -> impl Strategy<Value = SessionId> {
     timestamp().prop_map(SessionId)
 }
@@ -309,20 +318,24 @@ fn session() -> impl Strategy<Value = SessionId> {
 pub fn client_request() -> impl Strategy<Value = ClientRequest> {
     let request = prop_oneof![
         (text(), key_name()).prop_map(|(container, key)| Request::Read { container, key }),
-        (text(), key_name(), value()).prop_map(|(container, key, value)| Request::Write {
-            container,
-            key,
-            value
-        }),
+        (text(), key_name(), value(), durability()).prop_map(
+            |(container, key, value, durability)| Request::Write {
+                container,
+                key,
+                value,
+                durability,
+            }
+        ),
         (
             (text(), key_name(), text()),
             session(),
             number(),
             any::<bool>(),
-            blob()
+            blob(),
+            durability()
         )
             .prop_map(
-                |((container, key, machine), session, sequence, repeated, command)| {
+                |((container, key, machine), session, sequence, repeated, command, durability)| {
                     Request::Execute {
                         container,
                         key,
@@ -331,6 +344,7 @@ pub fn client_request() -> impl Strategy<Value = ClientRequest> {
                         sequence,
                         repeated,
                         command,
+                        durability,
                     }
                 }
             ),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vivace_core::cluster::{ClusterSpec, Container, Kind, TimestampSource};
-use vivace_core::{ContainerId, Epoch, KeyName, NodeId, SiteId};
+use vivace_core::{ContainerId, Durability, Epoch, KeyName, NodeId, SiteId};
 
 /// The container of all tests that need only one.
 pub const CONTAINER: &str = "objects";
@@ -48,6 +48,7 @@ pub fn container(kind: Kind, replicas: &[u16], local_sets: &[&[u16]]) -> Contain
             .collect(),
         timestamps: TimestampSource::Clock,
         write_back_skip: true,
+        durability: Durability::Local,
     }
 }
 

@@ -13,6 +13,7 @@ pub fn write(key: &str, value: impl Into<Vec<u8>>) -> Request {
         container: layout::CONTAINER.into(),
         key: layout::key(key),
         value: Value::from(Bytes::from(value.into())),
+        durability: None,
     }
 }
 
@@ -64,6 +65,7 @@ pub fn execute<M: StateMachine>(key: &str, nth: Nth, command: &M::Command) -> Re
         sequence: nth.sequence,
         repeated: nth.repeated,
         command: codec::encode(command).into(),
+        durability: None,
     }
 }
 

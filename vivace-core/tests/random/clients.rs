@@ -172,6 +172,7 @@ impl Run {
                     container,
                     key: name,
                     value: Value::from(bytes::Bytes::from(bytes)),
+                    durability: None,
                 }
             }
             Ask::ReadState => {
@@ -190,6 +191,7 @@ impl Run {
                 sequence: self.clients[c].sequence,
                 repeated,
                 command,
+                durability: None,
             },
         };
         self.ask(c, coordinator, request);

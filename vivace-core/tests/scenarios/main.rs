@@ -11,6 +11,7 @@ mod cluster;
 
 mod alone;
 mod clocks;
+mod durability;
 mod limits;
 mod lost_values;
 mod refusals;

@@ -569,6 +569,7 @@ fn a_deleted_key_is_not_found_and_can_be_written_again() {
                 container,
                 key,
                 value,
+                durability: None,
             }
         }
         other => other,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use vivace_client::VALUE_BYTES_MAX;
+use vivace_client::{Durability, VALUE_BYTES_MAX};
 
 use crate::bench::BenchArguments;
 use crate::deadline;
@@ -40,7 +40,8 @@ const PUT_EXAMPLES: &str = "\
 Examples:
   vivace put profiles/alice 'likes long links'
   vivace put files/logo.png --file logo.png
-  tar c docs | vivace put files/docs.tar -  # standard input";
+  tar c docs | vivace put files/docs.tar -  # standard input
+  vivace put --durability remote orders/17 paid  # survives the loss of this site";
 
 const DELETE_EXAMPLES: &str = "\
 Example:
@@ -92,7 +93,7 @@ pub enum Action {
     Put(PutArguments),
     /// Deletes an RW object.
     #[command(after_help = DELETE_EXAMPLES)]
-    Delete(ObjectArguments),
+    Delete(DeleteArguments),
     /// Has an RMW object carry out a command, or prints its state.
     #[command(after_help = WORDS)]
     Exec(ExecArguments),
@@ -111,6 +112,27 @@ pub struct ObjectArguments {
     pub object: ObjectName,
 }
 
+/// How durable a change must be before the command ends.
+#[derive(Debug, Args)]
+pub struct DurabilityArgument {
+    /// Where the new value must be durable before success is reported: "local" (its
+    /// site), "remote" (also a replica in another site) or "majority" (of the
+    /// replicas); the container's level where it is not given.
+    #[arg(long = "durability", value_name = "LEVEL")]
+    pub level: Option<Durability>,
+}
+
+/// An object to delete.
+#[derive(Debug, Args)]
+pub struct DeleteArguments {
+    /// The object; the key may contain further slashes.
+    #[arg(value_name = "CONTAINER/KEY")]
+    pub object: ObjectName,
+
+    #[command(flatten)]
+    pub durability: DurabilityArgument,
+}
+
 /// An object and its new value.
 #[derive(Debug, Args)]
 pub struct PutArguments {
@@ -125,6 +147,9 @@ pub struct PutArguments {
     /// Reads the value from this file.
     #[arg(long)]
     pub file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub durability: DurabilityArgument,
 }
 
 /// A command for an RMW object.
@@ -133,6 +158,9 @@ pub struct ExecArguments {
     /// The object; the key may contain further slashes.
     #[arg(value_name = "CONTAINER/KEY")]
     pub object: ObjectName,
+
+    #[command(flatten)]
+    pub durability: DurabilityArgument,
 
     /// The object's state machine: register, counter, list, set or map.
     pub machine: String,

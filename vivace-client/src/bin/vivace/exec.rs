@@ -35,7 +35,10 @@ async fn run<M: Spoken>(client: &Client, asked: &ExecArguments, json: bool) -> R
         ))
     })?;
     let key = asked.object.key.clone().into_bytes();
-    let object: Rmw<M> = client.container(&asked.object.container).rmw(key);
+    let mut object: Rmw<M> = client.container(&asked.object.container).rmw(key);
+    if let Some(level) = asked.durability.level {
+        object = object.durability(level);
+    }
     let (shown, name) = match request {
         Asked::Command(command) => (M::show_output(object.execute(command).await?), "output"),
         Asked::State { part } => {

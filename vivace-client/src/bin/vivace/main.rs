@@ -51,9 +51,12 @@ async fn run(arguments: Arguments) -> Result<Exit, Fault> {
     let ended = match arguments.action {
         Action::Get(get) => objects::get(&client, &get.object, json).await,
         Action::Put(put) => {
-            objects::put(&client, &put.object, value.unwrap_or_default(), json).await
+            let value = value.unwrap_or_default();
+            objects::put(&client, &put.object, value, put.durability.level, json).await
         }
-        Action::Delete(delete) => objects::delete(&client, &delete.object, json).await,
+        Action::Delete(delete) => {
+            objects::delete(&client, &delete.object, delete.durability.level, json).await
+        }
         Action::Exec(exec) => exec::exec(&client, &exec, json).await,
         Action::Status(status) => status::status(&client, status.watch, json).await,
         Action::Bench(bench) => bench::bench(&client, &bench, json).await,

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use serde_json::json;
-use vivace_client::{Client, Rw, Timestamp};
+use vivace_client::{Client, Durability, Rw, Timestamp};
 
 use crate::arguments::ObjectName;
 use crate::exit::{Exit, Fault};
@@ -12,6 +12,13 @@ use crate::output::{json_bytes, print_bytes, print_json};
 fn rw(client: &Client, object: &ObjectName) -> Rw {
     let key = object.key.clone().into_bytes();
     client.container(&object.container).rw(key)
+}
+
+fn durable(object: Rw, durability: Option<Durability>) -> Rw {
+    match durability {
+        Some(level) => object.durability(level),
+        None => object,
+    }
 }
 
 /// Prints the value; a terminal gets an end of line too.
@@ -49,15 +56,21 @@ pub async fn put(
     client: &Client,
     object: &ObjectName,
     value: Vec<u8>,
+    durability: Option<Durability>,
     json: bool,
 ) -> Result<Exit, Fault> {
-    let ts = rw(client, object).write(value).await?;
+    let ts = durable(rw(client, object), durability).write(value).await?;
     written(ts, json)
 }
 
 /// Deletes the object.
-pub async fn delete(client: &Client, object: &ObjectName, json: bool) -> Result<Exit, Fault> {
-    let ts = rw(client, object).delete().await?;
+pub async fn delete(
+    client: &Client,
+    object: &ObjectName,
+    durability: Option<Durability>,
+    json: bool,
+) -> Result<Exit, Fault> {
+    let ts = durable(rw(client, object), durability).delete().await?;
     written(ts, json)
 }
 

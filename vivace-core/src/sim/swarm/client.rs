@@ -280,6 +280,7 @@ impl Run {
                     container,
                     key,
                     value,
+                    durability: None,
                 }
             }
             Ask::ReadState => Request::ReadState {
@@ -297,6 +298,7 @@ impl Run {
                     sequence,
                     repeated,
                     command,
+                    durability: None,
                 }
             }
         }

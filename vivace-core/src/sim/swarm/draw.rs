@@ -9,7 +9,13 @@ use rand_chacha::ChaCha8Rng;
 use super::configuration::{ClientPlan, Clocks, Configuration, Shape};
 use crate::cluster::{ClusterSpec, Container, Kind, TimestampSource};
 use crate::sim::{ClassPlan, HostClock, LinkPlan, Spread};
-use crate::{ContainerId, Epoch, Mutants, NodeId, SiteId};
+use crate::{ContainerId, Durability, Epoch, Mutants, NodeId, SiteId};
+
+/// The slowest bulk under which writers wait for more than their own site.
+const DURABLE_DELAY_MAX: Duration = Duration::from_millis(300);
+
+/// Apart from what else a seed draws.
+const DURABILITY_STREAM: u64 = 0x6475_7261_626c_6521;
 
 /// Operations on one machine before its key makes room for a fresh one, at most.
 const MACHINE_USES_MAX: u32 = 60;
@@ -51,8 +57,11 @@ impl Configuration {
             ],
         );
         let shape = pick(rng, &[Shape::Wide, Shape::Narrow, Shape::Narrow]);
-        let spec = draw_cluster(rng, shape);
+        let mut spec = draw_cluster(rng, shape);
         let links = draw_links(rng, &spec, shape);
+        if shape == Shape::Wide {
+            draw_durabilities(seed, &mut spec, &links);
+        }
         let disk = pick(
             rng,
             &[
@@ -253,6 +262,32 @@ fn draw_container(
             ],
         ),
         write_back_skip: rng.random_bool(0.7),
+        durability: Durability::Local,
+    }
+}
+
+/// Levels that can be reached in time with a minority down for good. A writer that waits
+/// for its value's way waits behind older values of the key: where bulk takes seconds,
+/// that has no short bound.
+fn draw_durabilities(seed: u64, spec: &mut ClusterSpec, links: &LinkPlan) {
+    let rng = &mut ChaCha8Rng::seed_from_u64(seed ^ DURABILITY_STREAM);
+    let sites = spec.sites.len() as u16;
+    for container in &mut spec.containers {
+        let drawn = pick(
+            rng,
+            &[Durability::Local, Durability::Remote, Durability::Majority],
+        );
+        let tolerated = (container.replicas.len() - 1) / 2;
+        let reaches = |site: u16| {
+            let others = container.replicas.iter();
+            others.filter(|node| spec.nodes[node].0 != site).count() > tolerated
+        };
+        let fits = container.kind.uses_local_sets()
+            && links.bulk.delay <= DURABLE_DELAY_MAX
+            && (drawn != Durability::Remote || (0..sites).all(reaches));
+        if fits {
+            container.durability = drawn;
+        }
     }
 }
 

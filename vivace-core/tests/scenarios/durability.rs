@@ -1,0 +1,153 @@
+//! What a writer's level of durability promises, and what it costs: δ = 1 ms,
+//! d = 10 ms, D = 50 ms.
+
+use std::time::Duration;
+
+use vivace_core::Durability;
+use vivace_core::client_protocol::{Failure, Request};
+use vivace_core::cluster::Kind;
+use vivace_core::message::PriorityBody;
+
+use crate::cluster::Simulation;
+use crate::cluster::requests::{
+    add, counted, failure, first_of, read, repeated, value, write, written,
+};
+use crate::{A, B, C, drop_if, is_write_remote, ms, priority, settle, simulate, spec, three_sites};
+
+fn durable(mut request: Request, level: Durability) -> Request {
+    match &mut request {
+        Request::Write { durability, .. } | Request::Execute { durability, .. } => {
+            *durability = Some(level);
+        }
+        other => panic!("{other:?} changes nothing"),
+    }
+    request
+}
+
+fn took(simulation: &mut Simulation, request: Request) -> Duration {
+    // A value of the key that is still on its way goes first.
+    settle(simulation);
+    let (reply, took) = simulation.ask(A, request);
+    reply.unwrap();
+    took
+}
+
+/// Local: 2δ + 2d. Remote and majority: 2δ, the value's way (D), its acknowledgment (d).
+#[test]
+fn a_level_costs_the_values_way_and_no_more() {
+    let mut simulation = three_sites(Kind::Rw);
+    let write = |level| durable(write("k", "v"), level);
+    assert_eq!(took(&mut simulation, write(Durability::Local)), ms(22));
+    assert_eq!(took(&mut simulation, write(Durability::Remote)), ms(62));
+    assert_eq!(took(&mut simulation, write(Durability::Majority)), ms(62));
+}
+
+/// The site burns down when the writer has just heard of success.
+#[test]
+fn a_value_outlives_its_site_where_its_writer_asked_for_that() {
+    for level in [Durability::Remote, Durability::Majority] {
+        let mut simulation = three_sites(Kind::Rw);
+        written(simulation.ask(A, durable(write("k", "v"), level)).0);
+        for node in [0, 1, 2] {
+            simulation.crash(vivace_core::NodeId(node));
+        }
+        assert_eq!(value(simulation.ask(B, read("k")).0).unwrap(), b"v");
+    }
+}
+
+#[test]
+fn a_command_outlives_its_site_where_its_client_asked_for_that() {
+    for level in [Durability::Remote, Durability::Majority] {
+        let mut simulation = three_sites(Kind::Rmw);
+        let ask = durable(add("k", first_of(1), 5), level);
+        assert_eq!(counted(simulation.ask(A, ask).0), 5);
+        for node in [0, 1, 2] {
+            simulation.crash(vivace_core::NodeId(node));
+        }
+        assert_eq!(counted(simulation.ask(B, add("k", first_of(2), 1)).0), 6);
+    }
+}
+
+/// No value leaves the site: the writer hears that the outcome is not what it asked
+/// for, at its deadline, and readers have the value all the same.
+#[test]
+fn a_value_that_goes_nowhere_is_unknown_at_the_deadline() {
+    let mut simulation = three_sites(Kind::Rw);
+    drop_if(&mut simulation, |_, _, wire| is_write_remote(wire));
+    let ask = durable(write("k", "v"), Durability::Remote);
+    let asked = simulation.request(A, ask, ms(2000));
+    match failure(simulation.await_reply(asked)) {
+        Failure::Unknown { reason } => assert!(reason.contains("too few replicas"), "{reason}"),
+        other => panic!("Unknown is expected, not {other}"),
+    }
+    assert_eq!(value(simulation.ask(B, read("k")).0).unwrap(), b"v");
+}
+
+/// Its first try was answered "unknown" for want of holders: the second try, which
+/// changes nothing, waits for the holders too.
+#[test]
+fn a_repeated_command_waits_for_the_holders_as_the_first_did() {
+    let mut simulation = three_sites(Kind::Rmw);
+    drop_if(&mut simulation, |_, _, wire| is_write_remote(wire));
+    let ask = |nth| durable(add("k", nth, 5), Durability::Remote);
+    for nth in [first_of(1), repeated(first_of(1))] {
+        let asked = simulation.request(A, ask(nth), ms(2000));
+        let why = failure(simulation.await_reply(asked));
+        assert!(matches!(why, Failure::Unknown { .. }), "{why}");
+    }
+    simulation.script = None;
+    assert_eq!(counted(simulation.ask(A, ask(repeated(first_of(1)))).0), 5);
+    settle(&mut simulation);
+}
+
+#[test]
+fn a_containers_level_holds_for_writes_that_name_none() {
+    let mut simulation = simulate(spec(Kind::Rw, |c| c.durability = Durability::Majority));
+    assert_eq!(took(&mut simulation, write("k", "v")), ms(62));
+    let local = durable(write("k", "w"), Durability::Local);
+    assert_eq!(took(&mut simulation, local), ms(22));
+}
+
+#[test]
+fn a_level_that_can_not_be_is_refused_by_name() {
+    let mut simulation = three_sites(Kind::Abd);
+    let ask = durable(write("k", "v"), Durability::Majority);
+    match failure(simulation.ask(C, ask).0) {
+        Failure::Invalid { field, reason } => {
+            assert_eq!(field, "durability");
+            assert!(
+                reason.contains("abd stores every value at a majority"),
+                "{reason}"
+            );
+        }
+        other => panic!("Invalid is expected, not {other}"),
+    }
+    let one_site = spec(Kind::Rw, |container| {
+        container.replicas = vec![A];
+        container.durability = Durability::Remote;
+    });
+    let refused = vivace_core::cluster::Cluster::new(one_site).unwrap_err();
+    assert!(refused.field.ends_with(".durability"), "{refused}");
+}
+
+/// Acknowledgments of W-REMOTE travel once, in the priority class. One that is lost held
+/// newer values of its key back until the value was sent again, a minute later.
+#[test]
+fn a_lost_acknowledgment_holds_newer_values_back_for_a_moment() {
+    let mut simulation = three_sites(Kind::Rw);
+    written(
+        simulation
+            .ask(A, durable(write("k", "old"), Durability::Majority))
+            .0,
+    );
+    settle(&mut simulation);
+    drop_if(&mut simulation, |_, _, wire| {
+        matches!(priority(wire), Some(PriorityBody::WriteRemoteAck { .. }))
+    });
+    written(simulation.ask(A, write("k", "v")).0);
+    simulation.run_for(ms(100));
+    simulation.script = None;
+    let (reply, took) = simulation.ask(A, durable(write("k", "w"), Durability::Majority));
+    written(reply);
+    assert!(took <= ms(1500), "{took:?}");
+}
