@@ -40,11 +40,22 @@ pub fn mutants(asked: &Hunt) -> Result<(), Fault> {
         ("published-alg-1", Mutants::PUBLISHED_ALG_1),
         ("published-alg-3", Mutants::PUBLISHED_ALG_3),
     ];
+    let all: Vec<(&str, Mutants)> = single.chain(published).collect();
+    for only in &asked.only {
+        if !all.iter().any(|(name, _)| name == only) {
+            let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+            let why = format!(
+                "--only {only:?} is no mutant; there are {}",
+                names.join(", ")
+            );
+            return Err(Fault::Asked(why));
+        }
+    }
     let mut table = String::from("\n| mutant | seed | operations | what is broken |\n");
     table += "|---|---:|---:|---|\n";
     print!("{table}");
     let mut escaped = Vec::new();
-    for (name, set) in single.chain(published) {
+    for (name, set) in all {
         if !asked.only.is_empty() && !asked.only.iter().any(|only| only == name) {
             continue;
         }
