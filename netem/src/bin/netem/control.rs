@@ -85,6 +85,9 @@ pub struct RouterStatus {
     pub no_host_packets: u64,
     /// Packets that a host's interface refused.
     pub refused_packets: u64,
+    /// Packets that found the queue between a host and the router full, because the
+    /// router was too slow: the WAN is not what its file says.
+    pub overrun_packets: u64,
     /// How late packets were written, since the WAN came up.
     pub lateness: Lateness,
     /// The same since the last window began.

@@ -1,15 +1,16 @@
 //! One host: a network namespace whose only way out is a TUN device.
 
+use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use netem::MTU_BYTES;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::namespaces;
-use crate::state::Mode;
+use crate::state::{Host, Mode};
 
 /// The interface's name in every host.
 const INTERFACE: &str = "wan0";
@@ -42,7 +43,7 @@ pub fn build(mode: Mode, name: String, ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Result
     };
     match std::thread::spawn(build).join() {
         Ok(result) => result,
-        Err(_) => anyhow::bail!("building a host panicked"),
+        Err(_) => bail!("building a host panicked"),
     }
 }
 
@@ -74,4 +75,47 @@ fn device(ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Result<SyncDevice> {
     }
     namespaces::ip_batch(&commands)?;
     Ok(device)
+}
+
+/// Packets that found the queue between a host and the router full, all hosts together.
+pub fn overruns(hosts: &[Host]) -> Result<u64> {
+    let namespaces: Vec<PathBuf> = hosts.iter().map(|host| host.namespace.clone()).collect();
+    let count = move || -> Result<u64> {
+        let mut sum = 0;
+        for namespace in &namespaces {
+            namespaces::enter(namespace)?;
+            let devices = fs::read_to_string("/proc/thread-self/net/dev")?;
+            sum += transmit_drops(&devices).unwrap_or(0);
+        }
+        Ok(sum)
+    };
+    match std::thread::spawn(count).join() {
+        Ok(result) => result,
+        Err(_) => bail!("counting drops panicked"),
+    }
+}
+
+/// The twelfth number of the interface's line: eight of receiving come first, then
+/// bytes, packets and errors.
+fn transmit_drops(devices: &str) -> Option<u64> {
+    let numbers = devices
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(INTERFACE))?;
+    let numbers = numbers.strip_prefix(':')?;
+    numbers.split_whitespace().nth(11)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_are_read_from_the_interfaces_line() {
+        let devices = "Inter-|   Receive                                                |  Transmit\n \
+            face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
+            lo:       1       2    0    3    0     0          0         0        4       5    0    6    0     0       0          0\n  \
+            wan0:      10      20    0   30    0     0          0         0       40      50    0   60    0     0       0          0\n";
+        assert_eq!(transmit_drops(devices), Some(60));
+        assert_eq!(transmit_drops("lo: 1 2 3"), None);
+    }
 }

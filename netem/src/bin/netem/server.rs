@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use netem::topology_file::Plan;
 
 use crate::control::{Answer, PATIENCE, Request, read_line, write_line};
+use crate::host;
 use crate::router::Asker;
 use crate::state::{Host, State};
 use crate::tcp_flows::{FLOWS_MAX, TcpFlows};
@@ -54,6 +55,7 @@ impl Server {
         };
         let mut answer = answer.unwrap_or_else(|error| Answer::Refused(format!("{error:#}")));
         if let Answer::Status(status) = &mut answer {
+            status.router.overrun_packets = host::overruns(&self.hosts)?;
             for (&link, flows) in &self.tcp_flows {
                 status.links[link].tcp_flows = flows.flows();
             }

@@ -82,6 +82,12 @@ impl Flood {
             received.load(Ordering::Relaxed),
             arrived_in_time as f64 / seconds,
         ));
+        let lost = after.router.overrun_packets - before.router.overrun_packets;
+        if lost > 0 {
+            say(format_args!(
+                "{lost} packets were lost before the router, which was too slow"
+            ));
+        }
         say(format_args!(
             "router: {:.0} % of a processor; late by p50 {} us, p99 {} us, p99.9 {} us, at most {} us",
             100.0 * (after.router.cpu_seconds - before.router.cpu_seconds)

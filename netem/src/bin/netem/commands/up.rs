@@ -8,14 +8,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use netem::topology_file::{Plan, TopologyFile};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::setsid;
+use nix::unistd::{getppid, setsid};
 
 use crate::output::say;
 use crate::router::Router;
@@ -62,7 +62,11 @@ impl Up {
             // Not ended with this terminal, nor by a Ctrl-C that is meant for what runs
             // later in it.
             setsid()?;
-            return build_and_route(&plan, mode, || Ok(()));
+            let parent = getppid();
+            return build_and_route(&plan, mode, || {
+                ensure!(getppid() == parent, "`netem up` was interrupted");
+                Ok(())
+            });
         }
         let directory = state::claim(&plan.name)?;
         let result = if self.foreground {
@@ -193,10 +197,9 @@ fn route(
     Server::start(router.asker(), plan.clone(), state)?;
     state.ready = true;
     state.write()?;
-    when_up()?;
-    let told = wait_for_end(signals, &ended)?;
+    let told = when_up().and_then(|()| wait_for_end(signals, &ended));
     router.stop();
-    match told {
+    match told? {
         true => Ok(()),
         false => bail!("the router ended by itself"),
     }

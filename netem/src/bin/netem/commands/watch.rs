@@ -66,8 +66,12 @@ fn router_line(before: &Status, now: &Status) -> String {
     let packets = now.router.written_packets - before.router.written_packets;
     let cpu = now.router.cpu_seconds - before.router.cpu_seconds;
     let late = now.router.window;
+    let overruns = match now.router.overrun_packets - before.router.overrun_packets {
+        0 => String::new(),
+        lost => format!(", {lost} LOST BEFORE THE ROUTER"),
+    };
     format!(
-        "{:.0} packets/s, {:.0} % of a processor, late by p50 {} us, p99 {} us, p99.9 {} us, at most {} us",
+        "{:.0} packets/s, {:.0} % of a processor, late by p50 {} us, p99 {} us, p99.9 {} us, at most {} us{overruns}",
         packets as f64 / seconds,
         100.0 * cpu / seconds,
         late.p50_us,

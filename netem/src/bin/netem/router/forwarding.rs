@@ -242,6 +242,8 @@ impl Forwarding {
                 written_packets: self.written_packets,
                 no_host_packets: self.no_host_packets,
                 refused_packets: self.refused_packets,
+                // The control thread knows.
+                overrun_packets: 0,
                 lateness: self.lateness.summary(),
                 window: self.window.summary(),
             },
