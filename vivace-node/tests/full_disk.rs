@@ -1,0 +1,229 @@
+//! A node on a small, real file system that fills up: writes hear why, reads go on,
+//! nothing acknowledged is lost, and it recovers by itself. Needs root, for a loop device.
+
+mod process;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use process::{Processes, START_PATIENCE, Unmount, path_text};
+use vivace_client::{Client, OperationError};
+
+/// The journal takes 48 MiB of it at once.
+const DISK_MIB: u64 = 224;
+
+/// A file that gives its space back.
+const BALLAST_MIB: u64 = 64;
+
+const VALUE_BYTES: usize = 256 << 10;
+
+/// Longer than the node takes to notice that there is space.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const PREFIX: &str = "vivace-full-disk-";
+
+/// Of runs that were killed.
+fn unmount_leftovers() {
+    for entry in fs::read_dir(std::env::temp_dir()).expect("lists") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let owner = name.and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            drop(Unmount(path.join("mount")));
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// An ext4 file system in a file, mounted; both go when this is dropped.
+struct SmallDisk {
+    mount: Unmount,
+    // After the mount.
+    _directory: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// None, and said loudly, where this process can't mount one.
+    fn new() -> Option<Self> {
+        unmount_leftovers();
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let directory = tempfile::Builder::new().prefix(&prefix).tempdir();
+        let directory = directory.expect("a temporary directory");
+        let image = directory.path().join("image");
+        let mount = directory.path().join("mount");
+        fs::create_dir(&mount).expect("makes it");
+        let file = fs::File::create(&image).expect("makes it");
+        file.set_len(DISK_MIB << 20).expect("sets its length");
+        let ran = |program: &str, arguments: &[&str]| {
+            let ran = Command::new(program).args(arguments).output();
+            ran.is_ok_and(|output| output.status.success())
+        };
+        let (image, at) = (path_text(&image), path_text(&mount));
+        let is_mounted =
+            ran("mkfs.ext4", &["-q", "-m", "0", image]) && ran("mount", &["-o", "loop", image, at]);
+        if !is_mounted {
+            eprintln!("SKIPPED: a disk that fills up needs root, mkfs.ext4 and a loop device");
+            return None;
+        }
+        Some(Self {
+            mount: Unmount(mount),
+            _directory: directory,
+        })
+    }
+
+    fn path(&self) -> &Path {
+        &self.mount.0
+    }
+
+    /// Takes `mib` of space, or all.
+    fn fill(&self, name: &str, mib: u64) -> PathBuf {
+        let path = self.path().join(name);
+        let output = Command::new("dd")
+            .args(["if=/dev/zero", "bs=1M", &format!("count={mib}")])
+            .arg(format!("of={}", path.display()))
+            .arg("conv=fsync")
+            .output();
+        output.expect("dd runs");
+        path
+    }
+}
+
+/// A cluster of one node whose data are on `disk`.
+fn on(disk: &SmallDisk, reserve_mib: u64) -> Processes {
+    let processes = Processes::lay_out(1, 1);
+    let data = disk.path().join("data");
+    fs::create_dir(&data).expect("makes it");
+    let made = processes.cluster().join("node-1/data/identity");
+    fs::copy(made, data.join("identity")).expect("copies");
+    let path = processes.node_file(1);
+    let text = fs::read_to_string(&path).expect("reads");
+    let text = text
+        .replace("\"data\"", &format!("{:?}", path_text(&data)))
+        .replace(
+            "reserve_bytes = 536870912",
+            &format!("reserve_bytes = {}", reserve_mib << 20),
+        )
+        .replace("cache_bytes = 67108864", "cache_bytes = 0");
+    fs::write(&path, text).expect("writes");
+    processes
+}
+
+fn contents(i: u64) -> Vec<u8> {
+    let mut bytes = vec![i as u8; VALUE_BYTES];
+    bytes[..8].copy_from_slice(&i.to_le_bytes());
+    bytes
+}
+
+async fn write(client: &Client, i: u64, deadline: Duration) -> Result<(), OperationError> {
+    let key = client.container("kv").rw(format!("key {i}"));
+    key.deadline(deadline).write(contents(i)).await.map(drop)
+}
+
+async fn reads_all(client: &Client, acknowledged: &[u64]) {
+    for &i in acknowledged {
+        let key = client.container("kv").rw(format!("key {i}"));
+        let found = key.deadline(PATIENCE).read().await.expect("reads go on");
+        assert!(found.expect("was written").value == contents(i), "key {i}");
+    }
+}
+
+/// Writes one value after the other until one is refused or does not end.
+async fn fill_up(client: &Client, acknowledged: &mut Vec<u64>) -> OperationError {
+    for i in acknowledged.len() as u64..DISK_MIB << 20 / VALUE_BYTES {
+        match write(client, i, Duration::from_secs(3)).await {
+            Ok(()) => acknowledged.push(i),
+            Err(error) => return error,
+        }
+    }
+    panic!("the disk took more than it holds");
+}
+
+async fn writes_again(client: &Client, i: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = write(client, i, Duration::from_secs(3)).await {
+        assert!(Instant::now() < deadline, "still: {error}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_writes_with_the_reason_and_recovers_by_itself() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let ballast = disk.fill("ballast", BALLAST_MIB);
+    let mut processes = on(&disk, 32);
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    let first = client.container("kv").rw("first").deadline(START_PATIENCE);
+    first.write("x").await.expect("serves");
+
+    let mut acknowledged = Vec::new();
+    let refusal = fill_up(&client, &mut acknowledged).await;
+    let OperationError::Busy { reason } = &refusal else {
+        panic!("{refusal} after {}", acknowledged.len());
+    };
+    assert!(reason.contains("the disk is full"), "{reason}");
+    assert!(reason.contains("storage.reserve_bytes"), "{reason}");
+    assert!(acknowledged.len() > 50, "{}", acknowledged.len());
+    reads_all(&client, &acknowledged).await;
+    let status = client.status().await.expect("status");
+    let warnings = status.warnings.join("; ");
+    assert!(warnings.contains("the disk is full"), "{warnings}");
+
+    // Somebody else takes the reserve too.
+    let rest = disk.fill("rest", DISK_MIB);
+    reads_all(&client, &acknowledged).await;
+    let outcome = write(&client, 1 << 40, Duration::from_secs(3)).await;
+    assert!(
+        matches!(outcome, Err(OperationError::Busy { .. })),
+        "{outcome:?}"
+    );
+    assert!(processes.is_running(1));
+    processes.kill(1);
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    reads_all(&client, &acknowledged).await;
+
+    // Its reserve alone is no reason to go on.
+    fs::remove_file(rest).expect("removes");
+    reads_all(&client, &acknowledged).await;
+    let outcome = write(&client, 1 << 40, Duration::from_secs(3)).await;
+    assert!(
+        matches!(outcome, Err(OperationError::Busy { .. })),
+        "{outcome:?}"
+    );
+    fs::remove_file(ballast).expect("removes");
+    writes_again(&client, acknowledged.len() as u64).await;
+    acknowledged.push(acknowledged.len() as u64);
+    reads_all(&client, &acknowledged).await;
+}
+
+/// Without a reserve the disk's own refusal must do: what was begun waits, and with it
+/// reads of what changed since; nothing acknowledged is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_to_the_last_byte_loses_nothing() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let ballast = disk.fill("ballast", BALLAST_MIB);
+    let mut processes = on(&disk, 0);
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    let first = client.container("kv").rw("first").deadline(START_PATIENCE);
+    first.write("x").await.expect("serves");
+
+    let mut acknowledged = Vec::new();
+    let refusal = fill_up(&client, &mut acknowledged).await;
+    assert!(acknowledged.len() > 50, "{refusal}");
+    assert!(processes.is_running(1), "{refusal}");
+    let log = fs::read_to_string(processes.log_of(1)).expect("reads");
+    assert!(log.contains("waiting for space"), "{log}");
+
+    fs::remove_file(ballast).expect("removes");
+    let next = acknowledged.len() as u64;
+    writes_again(&client, next).await;
+    acknowledged.push(next);
+    processes.kill(1);
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    reads_all(&client, &acknowledged).await;
+}
