@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::errand::Errand;
+use super::host_journal::HostJournal;
 use crate::record::Record;
 use crate::stored::ValueId;
-use crate::{Lsn, Node, Value};
+use crate::{Lsn, Node, NodeId, Value};
 
 /// A clock: true time, shifted; and the error bound that it claims.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub struct HostClock {
 pub enum LogTail {
     /// None of them.
     Lost,
-    /// A drawn number, from the oldest on: the log is torn after them.
+    /// Of a drawn number, from the oldest on, what the disk had written when it stopped,
+    /// sector by sector.
     Torn,
     /// All: only the news of their durability was lost.
     Kept,
@@ -45,11 +47,14 @@ pub struct Fuse {
     pub left: u32,
 }
 
-#[derive(Default)]
 pub(super) struct Host {
     pub node: Option<Node>,
     pub life: u16,
+    pub journal: HostJournal,
+    /// The durable records, folded at every start.
     pub log: Vec<Record>,
+    /// Why the node can't start any more.
+    pub refusal: Option<String>,
     /// Durable values.
     pub values: BTreeMap<ValueId, Value>,
     pub unflushed: VecDeque<(Lsn, Entry)>,
@@ -67,6 +72,26 @@ pub(super) struct Host {
 }
 
 impl Host {
+    /// A machine with an empty disk, on which nothing runs.
+    pub fn new(node: NodeId, clock: HostClock) -> Self {
+        Self {
+            node: None,
+            life: 0,
+            journal: HostJournal::new(node),
+            log: Vec::new(),
+            refusal: None,
+            values: BTreeMap::new(),
+            unflushed: VecDeque::new(),
+            fresh: BTreeMap::new(),
+            flushed_at: Duration::ZERO,
+            tick_at: None,
+            clock,
+            paused_until: Duration::ZERO,
+            fuse: None,
+            is_dying: false,
+        }
+    }
+
     /// Takes an entry on its way to the disk.
     pub fn queue(&mut self, lsn: Lsn, entry: Entry) {
         match &entry {
@@ -98,6 +123,35 @@ impl Host {
             }
             Entry::Forget(id) => drop(self.values.remove(&id)),
         }
+    }
+
+    /// The machine crashes. Of what is on its way, the oldest `kept` entries were being
+    /// written: their values are stored, their records are what the journal makes of
+    /// `tail`, and what they let be forgotten is still there.
+    pub fn crash(&mut self, tail: LogTail, kept: usize) {
+        self.journal.send_off();
+        let through = match kept {
+            0 => Lsn(0),
+            kept => self.unflushed[kept - 1].0,
+        };
+        for (lsn, entry) in self.unflushed.drain(..) {
+            match entry {
+                Entry::Value(id, value) if lsn <= through => {
+                    self.values.insert(id, value);
+                }
+                Entry::Record(record) if lsn <= through && tail == LogTail::Kept => {
+                    self.log.push(record);
+                }
+                Entry::Value(..) | Entry::Record(_) | Entry::Forget(_) => {}
+            }
+        }
+        self.journal.crash(tail, through);
+        self.fresh.clear();
+        self.node = None;
+        self.tick_at = None;
+        self.fuse = None;
+        self.is_dying = false;
+        self.paused_until = Duration::ZERO;
     }
 
     /// A value, durable or not.

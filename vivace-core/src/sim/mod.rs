@@ -12,6 +12,7 @@ mod disk;
 mod errand;
 pub mod history;
 mod host;
+mod host_journal;
 mod json;
 mod links;
 pub mod machine_checker;

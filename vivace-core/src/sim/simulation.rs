@@ -13,6 +13,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::agenda::Agenda;
+use super::disk::SimDisk;
 use super::errand::Sieve;
 use super::host::{Fuse, Host, HostClock, LogTail};
 use super::links::{LinkPlan, Links, Passage};
@@ -149,15 +150,11 @@ impl Simulation {
             skew_ns: 0,
             error_ns: Some(0),
         };
-        let fresh = || Host {
-            clock,
-            ..Host::default()
-        };
         let hosts: BTreeMap<NodeId, Host> = cluster
             .spec()
             .nodes
             .keys()
-            .map(|&node| (node, fresh()))
+            .map(|&node| (node, Host::new(node, clock)))
             .collect();
         let nodes: Vec<NodeId> = hosts.keys().copied().collect();
         let mut simulation = Self {
@@ -263,6 +260,16 @@ impl Simulation {
     /// The durable records of a node.
     pub fn log(&self, node: NodeId) -> &[Record] {
         &self.hosts[&node].log
+    }
+
+    /// The disk of a node's journal, to do it harm.
+    pub fn journal_disk(&self, node: NodeId) -> SimDisk {
+        self.hosts[&node].journal.disk.clone()
+    }
+
+    /// Why a node can't start any more: its journal is damaged.
+    pub fn refusal(&self, node: NodeId) -> Option<&str> {
+        self.hosts[&node].refusal.as_deref()
     }
 
     /// A node's stored value, durable or not.
@@ -409,17 +416,7 @@ impl Simulation {
             LogTail::Torn => self.rng.random_range(0..=unflushed),
             LogTail::Kept => unflushed,
         };
-        let host = self.host(node);
-        for _ in 0..kept {
-            host.flush_one();
-        }
-        host.unflushed.clear();
-        host.fresh.clear();
-        host.node = None;
-        host.tick_at = None;
-        host.fuse = None;
-        host.is_dying = false;
-        host.paused_until = Duration::ZERO;
+        self.host(node).crash(tail, kept);
         let lost: Vec<RequestId> = self
             .outstanding
             .iter()
@@ -447,7 +444,8 @@ impl Simulation {
         host.paused_until = host.paused_until.max(until);
     }
 
-    /// The node comes back with what was durable.
+    /// The node comes back with what was durable; where its journal is damaged, it
+    /// stays down ([`Simulation::refusal`]).
     pub fn restart(&mut self, node: NodeId) {
         if !self.is_alive(node) {
             self.boot(node);

@@ -7,6 +7,7 @@ use rand::RngExt;
 
 use super::errand::Errand;
 use super::host::{Entry, Fuse, Host, HostClock};
+use super::host_journal::Ended;
 use super::links::{Passage, Route};
 use super::network::Spread;
 use super::simulation::{Occurrence, Simulation};
@@ -102,14 +103,22 @@ impl Simulation {
         let seed = self.rng.random();
         let mutants = self.mutants;
         let host = self.host(node);
+        let records = match host.journal.start() {
+            Ok(records) => records,
+            Err(error) => {
+                host.refusal = Some(error.to_string());
+                return self.note(|| (node.to_string(), "refuses", error.to_string()));
+            }
+        };
         host.life += 1;
         let life = Incarnation(host.life);
         let machines = Machines::builtin();
         let fresh = Node::with_mutants(node, life, cluster, machines, now, seed, mutants);
         let mut fresh = fresh.expect("the node is in the cluster");
-        for record in &host.log {
+        for record in &records {
             fresh.recover(record.clone());
         }
+        host.log = records;
         // What a crash left without its record, as a real node's look through its store finds.
         host.values.retain(|id, _| fresh.refers_to(id));
         host.node = Some(fresh);
@@ -188,6 +197,7 @@ impl Simulation {
                 return;
             }
         }
+        self.host(node).journal.send_off();
         let last = self.hosts[&node].unflushed.back().map(|(lsn, _)| *lsn);
         if let Some(through) = last.filter(|_| last != flushed_before) {
             let done = self.now + self.delays.disk.draw(&mut self.rng);
@@ -215,8 +225,13 @@ impl Simulation {
                         format!("{} {record:?}", lsn.0),
                     )
                 });
-                self.host(node).queue(lsn, Entry::Record(record));
-                return true;
+                let host = self.host(node);
+                let appended = host.journal.append(lsn, &record);
+                host.queue(lsn, Entry::Record(record));
+                return match appended {
+                    Ok(()) => true,
+                    Err(ended) => self.end(node, &ended),
+                };
             }
             Action::StoreValue { lsn, id, value } => {
                 self.host(node).queue(lsn, Entry::Value(id, value));
@@ -526,11 +541,26 @@ impl Simulation {
         }
     }
 
+    /// The process ends, for its disk failed it; always false.
+    fn end(&mut self, node: NodeId, ended: &Ended) -> bool {
+        self.note(|| (node.to_string(), "ends", ended.to_string()));
+        let host = self.host(node);
+        host.is_dying = true;
+        let life = host.life;
+        self.schedule(self.now, Happening::Death { node, life });
+        false
+    }
+
     fn on_flushed(&mut self, node: NodeId, life: u16, through: Lsn) {
         let host = self.host(node);
         if host.life != life || host.node.is_none() {
             return;
         }
+        if let Err(ended) = host.journal.commit(through) {
+            self.end(node, &ended);
+            return;
+        }
+        let host = self.host(node);
         while host
             .unflushed
             .front()

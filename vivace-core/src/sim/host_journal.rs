@@ -1,0 +1,146 @@
+//! A host's records: the journal that real nodes run, over a simulated disk.
+
+use std::collections::VecDeque;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::disk::{SimDisk, SimFile};
+use super::host::LogTail;
+use crate::journal::{
+    self, Batch, CommitError, Directory, Identity, KeeperError, OpenError, Opened, Recovery,
+    Settings, Step,
+};
+use crate::record::Record;
+use crate::{Lsn, NodeId};
+
+/// So small that an ordinary run fills segments, folds them and uses them again.
+const SETTINGS: Settings = Settings {
+    segment_bytes: 8 << 10,
+    segments_ahead: 2,
+    checkpoint_after_bytes: 24 << 10,
+    fold_bytes_max: 64 << 10,
+};
+
+/// A crash cuts the last commit short after up to so many of its disk operations, or of
+/// the keeper's that follow.
+const LAST_OPERATIONS_MAX: u64 = 6;
+
+/// Why a node's process ends.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+}
+
+pub(super) struct HostJournal {
+    pub disk: SimDisk,
+    identity: Identity,
+    /// None while the host is down.
+    open: Option<Opened<SimDisk>>,
+    /// On their way to the disk.
+    batches: VecDeque<Batch<SimFile>>,
+    /// Of its own, so that what a disk keeps changes nothing else.
+    rng: ChaCha8Rng,
+}
+
+impl HostJournal {
+    pub fn new(node: NodeId) -> Self {
+        Self {
+            disk: SimDisk::default(),
+            identity: Identity {
+                cluster: "simulated".into(),
+                node,
+                directory: Directory([node.0 as u8; 16]),
+            },
+            open: None,
+            batches: VecDeque::new(),
+            rng: ChaCha8Rng::seed_from_u64(u64::from(node.0)),
+        }
+    }
+
+    /// Makes the journal, or reads what it holds.
+    pub fn start(&mut self) -> Result<Vec<Record>, OpenError> {
+        let (disk, identity) = (self.disk.clone(), self.identity.clone());
+        let mut records = Vec::new();
+        self.open = Some(if self.disk.operations() == 0 {
+            journal::create(disk, identity, SETTINGS)?
+        } else {
+            let mut recovery = Recovery::open(disk, identity, SETTINGS)?;
+            while let Some(record) = recovery.next_record()? {
+                records.push(record);
+            }
+            recovery.finish()?
+        });
+        Ok(records)
+    }
+
+    pub fn append(&mut self, lsn: Lsn, record: &Record) -> Result<(), Ended> {
+        loop {
+            let open = self.open.as_mut().expect("the node runs");
+            if open.appender.append(lsn, record).is_ok() {
+                return Ok(());
+            }
+            keep(open)?;
+        }
+    }
+
+    /// All that was appended so far is on its way.
+    pub fn send_off(&mut self) {
+        if let Some(open) = &mut self.open {
+            self.batches.extend(open.appender.take_batch());
+        }
+    }
+
+    /// What is on its way, up to here.
+    fn arriving(&mut self, through: Lsn) -> Option<Batch<SimFile>> {
+        let mut arriving: Option<Batch<SimFile>> = None;
+        while let Some(batch) = self.batches.pop_front_if(|b| b.through() <= through) {
+            match &mut arriving {
+                Some(arriving) => arriving.merge(batch),
+                None => arriving = Some(batch),
+            }
+        }
+        arriving
+    }
+
+    /// Everything up to `through` becomes durable, and the keeper does a little.
+    pub fn commit(&mut self, through: Lsn) -> Result<(), Ended> {
+        let arriving = self.arriving(through);
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        if let Some(batch) = arriving {
+            for sealed in open.committer.commit(batch)?.sealed {
+                open.keeper.on_sealed(sealed);
+            }
+            keep(open)?;
+        }
+        Ok(())
+    }
+
+    /// The host crashes while what is on its way up to `through` is being written.
+    pub fn crash(&mut self, tail: LogTail, through: Lsn) {
+        if tail == LogTail::Torn {
+            let operations = self.rng.random_range(0..LAST_OPERATIONS_MAX);
+            self.disk.crash_after(operations);
+        }
+        // How far it came, only the next start will tell.
+        if tail != LogTail::Lost && self.commit(through).is_ok() {
+            let _ = self.open.as_mut().map(keep);
+        }
+        self.open = None;
+        self.batches.clear();
+        self.disk.crash(tail, &mut self.rng);
+    }
+}
+
+/// A step of the keeper; where it has none to do, nothing.
+fn keep(open: &mut Opened<SimDisk>) -> Result<(), KeeperError> {
+    if let Step::Prepared(segment) = open.keeper.step()? {
+        open.appender.add_segment(segment);
+    }
+    Ok(())
+}
