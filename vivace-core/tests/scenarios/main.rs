@@ -12,6 +12,7 @@ mod cluster;
 mod alone;
 mod clocks;
 mod durability;
+mod journals;
 mod limits;
 mod lost_values;
 mod refusals;
