@@ -41,7 +41,7 @@ pub struct SimDisk(Rc<RefCell<State>>);
 pub struct SimFile {
     disk: SimDisk,
     id: FileId,
-    name: String,
+    name: Rc<str>,
 }
 
 #[derive(Default)]
@@ -223,7 +223,7 @@ impl Disk for SimDisk {
         Ok(SimFile {
             disk: self.clone(),
             id,
-            name: name.to_owned(),
+            name: name.into(),
         })
     }
 

@@ -73,11 +73,11 @@ pub(super) struct Host {
 
 impl Host {
     /// A machine with an empty disk, on which nothing runs.
-    pub fn new(node: NodeId, clock: HostClock) -> Self {
+    pub fn new(node: NodeId, clock: HostClock, seed: u64) -> Self {
         Self {
             node: None,
             life: 0,
-            journal: HostJournal::new(node),
+            journal: HostJournal::new(node, seed),
             log: Vec::new(),
             refusal: None,
             values: BTreeMap::new(),

@@ -47,7 +47,7 @@ pub(super) struct HostJournal {
 }
 
 impl HostJournal {
-    pub fn new(node: NodeId) -> Self {
+    pub fn new(node: NodeId, seed: u64) -> Self {
         Self {
             disk: SimDisk::default(),
             identity: Identity {
@@ -57,7 +57,7 @@ impl HostJournal {
             },
             open: None,
             batches: VecDeque::new(),
-            rng: ChaCha8Rng::seed_from_u64(u64::from(node.0)),
+            rng: ChaCha8Rng::seed_from_u64(seed.rotate_left(32) ^ u64::from(node.0)),
         }
     }
 

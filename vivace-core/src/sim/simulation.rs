@@ -154,7 +154,7 @@ impl Simulation {
             .spec()
             .nodes
             .keys()
-            .map(|&node| (node, Host::new(node, clock)))
+            .map(|&node| (node, Host::new(node, clock, seed)))
             .collect();
         let nodes: Vec<NodeId> = hosts.keys().copied().collect();
         let mut simulation = Self {

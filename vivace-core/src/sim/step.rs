@@ -197,11 +197,11 @@ impl Simulation {
                 return;
             }
         }
-        self.host(node).journal.send_off();
         let last = self.hosts[&node].unflushed.back().map(|(lsn, _)| *lsn);
         if let Some(through) = last.filter(|_| last != flushed_before) {
             let done = self.now + self.delays.disk.draw(&mut self.rng);
             let host = self.host(node);
+            host.journal.send_off();
             host.flushed_at = host.flushed_at.max(done);
             let (at, life) = (host.flushed_at, host.life);
             let flushed = Happening::Flushed {
