@@ -217,8 +217,8 @@ impl<P> Link<P> {
     /// When the next packet arrives if nothing else is sent or changed; exact, so that
     /// a driver that sleeps until then never wakes for nothing.
     ///
-    /// Constant time while each class has a packet in flight; else it walks past the
-    /// cross traffic that waits before the first packet.
+    /// Constant time where each class has a packet in flight or none waiting; else it
+    /// walks past the cross traffic that waits before the first packet.
     pub fn next_delivery(&self) -> Option<Duration> {
         let priority = self.next_of(Class::Priority);
         let bulk = self.next_of(Class::Bulk);
@@ -482,6 +482,14 @@ impl<P> Link<P> {
             && sending.class == class
         {
             return arrival(departs, jitter);
+        }
+        let waiting = match class {
+            Class::Priority => &self.counters.priority,
+            Class::Bulk => &self.counters.bulk,
+        };
+        if waiting.queue_packets == 0 {
+            // Spares the walk past a deep buffer full of cross traffic.
+            return None;
         }
         if class == Class::Bulk {
             for packet in self.buffer.waiting(Class::Priority) {
