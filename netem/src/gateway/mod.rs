@@ -41,7 +41,7 @@ pub struct Gateway {
     pub dscps: Vec<u8>,
     /// Bytes of bulk that may wait.
     pub buffer_bytes: u64,
-    /// Largest IP packet, 576 to 9000 bytes.
+    /// Largest IP packet, 576 to 65,536 bytes (AWS has 9001).
     pub mtu: u32,
     /// Interfaces on which packets come in from this site; the script turns merging of
     /// packets (GRO) off there.
@@ -84,7 +84,7 @@ pub enum GatewayError {
         buffer: u64,
     },
     /// An MTU out of range.
-    #[error("--mtu must be 576 to 9000, not {0}")]
+    #[error("--mtu must be 576 to 65536, not {0}")]
     Mtu(u32),
     /// Too long.
     #[error("--delay must be at most an hour")]
@@ -121,7 +121,7 @@ impl Gateway {
         if let Some(&wrong) = self.dscps.iter().find(|&dscp| !(1..=63).contains(dscp)) {
             return Err(GatewayError::Mark(wrong));
         }
-        if !(576..=9000).contains(&self.mtu) {
+        if !(576..=65_536).contains(&self.mtu) {
             return Err(GatewayError::Mtu(self.mtu));
         }
         if self.buffer_bytes < u64::from(self.mtu) {
