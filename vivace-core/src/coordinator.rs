@@ -15,7 +15,7 @@ use crate::holders::Settle;
 use crate::identity::{ContainerId, Epoch, NodeId};
 use crate::key::{Key, KeyName};
 use crate::lan_rmw;
-use crate::local_set::LOCAL_SET_OPERATION;
+use crate::local_set::{LOCAL_SET_OPERATION, LocalSet};
 use crate::machine::object::Command;
 use crate::message::{RpcId, WriteId};
 use crate::operation::{Calls, Input, Step, Ticket};
@@ -112,12 +112,12 @@ impl Coordinator {
     pub fn on_request(
         &mut self,
         env: &mut Env,
-        backlog_bytes: u64,
+        local: &LocalSet,
         id: RequestId,
         request: Request,
         deadline: Duration,
     ) {
-        if let Err(failure) = self.try_request(env, backlog_bytes, id, request, deadline) {
+        if let Err(failure) = self.try_request(env, local, id, request, deadline) {
             env.reply(id, Err(failure));
         }
     }
@@ -125,7 +125,7 @@ impl Coordinator {
     fn try_request(
         &mut self,
         env: &mut Env,
-        backlog_bytes: u64,
+        local: &LocalSet,
         id: RequestId,
         request: Request,
         deadline: Duration,
@@ -161,7 +161,7 @@ impl Coordinator {
                 let container = read_write(find(env, &container)?)?;
                 let durability = durability_of(env, &container, durability)?;
                 check_value(env, value.len())?;
-                check_backlog(env, backlog_bytes)?;
+                check_room(env, local, &container)?;
                 let (ticket, key) = self.ticket(env, &container, id, deadline, key);
                 self.write(env, &container, ticket, key, value, durability);
                 Ok(())
@@ -180,7 +180,7 @@ impl Coordinator {
                 let durability = durability_of(env, &container, durability)?;
                 check_machine(env, &machine)?;
                 check_value(env, command.0.len())?;
-                check_backlog(env, backlog_bytes)?;
+                check_room(env, local, &container)?;
                 if sequence == 0 {
                     return Err(invalid(
                         "sequence",
@@ -541,15 +541,11 @@ fn check_value(env: &Env, bytes: usize) -> Result<(), Failure> {
     ))
 }
 
-fn check_backlog(env: &mut Env, bytes: u64) -> Result<(), Failure> {
-    let limit = env.cluster.spec().backlog_bytes_max;
-    if bytes < limit {
-        return Ok(());
-    }
-    env.counters.count("busy: the backlog is full");
-    Err(busy(format!(
-        "{bytes} bytes of values wait for their replicas; the limit is {limit}"
-    )))
+fn check_room(env: &mut Env, local: &LocalSet, container: &Container) -> Result<(), Failure> {
+    local.check_room(&env.cluster, container).map_err(|full| {
+        env.counters.count("busy: the backlog is full");
+        busy(full)
+    })
 }
 
 fn invalid(field: &str, reason: impl Into<String>) -> Failure {

@@ -8,6 +8,7 @@
 mod mutated;
 
 mod abd;
+mod backlog;
 mod batch;
 mod blob;
 mod bounded;

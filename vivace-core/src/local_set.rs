@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::call::Call;
-use crate::cluster::{Container, Kind};
+use crate::cluster::{Cluster, Container, Kind};
 use crate::env::Env;
 use crate::event::Class;
 use crate::identity::{Incarnation, NodeId};
@@ -128,6 +128,35 @@ impl LocalSet {
         self.copy_bytes.max(self.propagator.bytes())
     }
 
+    /// Whether there is room for another value of `container`.
+    ///
+    /// # Errors
+    /// What is full, in words for a client.
+    pub fn check_room(&self, cluster: &Cluster, container: &Container) -> Result<(), String> {
+        let spec = cluster.spec();
+        let limit = spec.backlog_bytes_max;
+        let full = |what: String, bytes| {
+            Err(format!(
+                "{bytes} bytes of values wait {what}; the limit is {limit} (limits.backlog_bytes_max)"
+            ))
+        };
+        if self.copy_bytes >= limit {
+            return full("in this node's local set".into(), self.copy_bytes);
+        }
+        for site in container
+            .replicas
+            .iter()
+            .filter_map(|&r| cluster.site_of(r))
+        {
+            let bytes = self.propagator.backlogs().bytes(site);
+            if bytes >= limit {
+                let name = &spec.sites[usize::from(site.0)];
+                return full(format!("for site {name}"), bytes);
+            }
+        }
+        Ok(())
+    }
+
     /// How many copies and unbound values are held: zero when all is settled.
     pub fn held(&self) -> usize {
         self.copies.values().map(BTreeMap::len).sum::<usize>() + self.unbound.len()
@@ -176,11 +205,14 @@ impl LocalSet {
         if let Some(lsn) = known {
             return Ok(lsn);
         }
-        let full = self.backlog_bytes() >= env.cluster.spec().backlog_bytes_max;
-        if full && sender == Sender::Coordinator {
-            env.counters
-                .count("busy: the backlog of a local set is full");
-            return Err(Refusal::Overloaded {});
+        if sender == Sender::Coordinator {
+            let cluster = env.cluster.clone();
+            let container = cluster.container(key.container);
+            if container.is_none_or(|c| self.check_room(&cluster, c).is_err()) {
+                env.counters
+                    .count("busy: the backlog of a local set is full");
+                return Err(Refusal::Overloaded {});
+            }
         }
         let id = ValueId {
             key: key.clone(),

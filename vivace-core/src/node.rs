@@ -212,9 +212,9 @@ impl Node {
     }
 
     fn on_request(&mut self, id: RequestId, request: Request, deadline: Duration) {
-        let backlog = self.local.backlog_bytes();
+        let local = &self.local;
         self.coordinator
-            .on_request(&mut self.env, backlog, id, request, deadline);
+            .on_request(&mut self.env, local, id, request, deadline);
     }
 
     fn on_peer_up(&mut self, node: NodeId, class: Class) {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::backlog::Backlogs;
 use crate::cluster::{Cluster, Container};
 use crate::env::Env;
 use crate::event::Class;
@@ -75,6 +76,8 @@ struct Transfer {
     settled: bool,
     stable: bool,
     acked: BTreeSet<NodeId>,
+    /// Where some replica lacks it.
+    lacking_sites: BTreeSet<SiteId>,
     in_flight: BTreeMap<NodeId, InFlight>,
     started: Duration,
 }
@@ -87,8 +90,39 @@ impl Transfer {
         }
     }
 
+    fn is_everywhere_in(&self, site: SiteId, container: &Container, cluster: &Cluster) -> bool {
+        let mut replicas = container.replicas.iter();
+        replicas.all(|node| self.acked.contains(node) || cluster.site_of(*node) != Some(site))
+    }
+
     fn bytes(&self) -> u64 {
         self.value.bytes() + TRANSFER_OVERHEAD_BYTES
+    }
+}
+
+/// What all transfers come to.
+#[derive(Clone, Debug, Default)]
+struct Totals {
+    bytes: u64,
+    count: u64,
+    backlogs: Backlogs,
+}
+
+impl Totals {
+    fn add(&mut self, transfer: &Transfer) {
+        self.bytes += transfer.bytes();
+        self.count += 1;
+        for &site in &transfer.lacking_sites {
+            self.backlogs.add(site, transfer.bytes());
+        }
+    }
+
+    fn remove(&mut self, transfer: &Transfer) {
+        self.bytes -= transfer.bytes();
+        self.count -= 1;
+        for &site in &transfer.lacking_sites {
+            self.backlogs.remove(site, transfer.bytes());
+        }
     }
 }
 
@@ -128,8 +162,7 @@ impl WaitingKeys {
 #[derive(Clone, Debug, Default)]
 pub struct Propagator {
     transfers: BTreeMap<Key, BTreeMap<Timestamp, Transfer>>,
-    bytes: u64,
-    count: u64,
+    totals: Totals,
     in_flight_bytes: BTreeMap<SiteId, u64>,
     /// From sending a value to its acknowledgment, lately.
     ack_times: BTreeMap<SiteId, Duration>,
@@ -142,12 +175,22 @@ pub struct Propagator {
 impl Propagator {
     /// Bytes of values that some replica lacks, with their overhead.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.totals.bytes
     }
 
     /// How many values some replica lacks.
     pub fn count(&self) -> u64 {
-        self.count
+        self.totals.count
+    }
+
+    /// When the oldest of those that some replica in `site` lacks set out.
+    pub fn oldest_for(&self, site: SiteId) -> Option<Duration> {
+        self.transfers
+            .values()
+            .flat_map(|versions| versions.values())
+            .filter(|transfer| transfer.lacking_sites.contains(&site))
+            .map(|t| t.started)
+            .min()
     }
 
     /// When the oldest of them set out.
@@ -209,17 +252,19 @@ impl Propagator {
         match versions.get_mut(&ts) {
             Some(transfer) => transfer.settled |= settled,
             None => {
+                let replicas = container.replicas.iter();
+                let lacking_sites = replicas.filter_map(|&r| env.cluster.site_of(r)).collect();
                 let transfer = Transfer {
                     tag,
                     value,
                     settled,
                     stable: false,
                     acked: BTreeSet::new(),
+                    lacking_sites,
                     in_flight: BTreeMap::new(),
                     started: env.now.monotonic,
                 };
-                self.bytes += transfer.bytes();
-                self.count += 1;
+                self.totals.add(&transfer);
                 versions.insert(ts, transfer);
             }
         }
@@ -253,6 +298,13 @@ impl Propagator {
             }
             release(&mut self.in_flight_bytes, &env.cluster, flight);
             transfer.acked.insert(from);
+            if let Some(site) = env.cluster.site_of(from)
+                && transfer.is_everywhere_in(site, container, &env.cluster)
+                && transfer.lacking_sites.remove(&site)
+            {
+                let (now, bytes) = (env.now.monotonic, transfer.bytes());
+                self.totals.backlogs.arrived(now, site, bytes);
+            }
             let acked = transfer.acked.len();
             if !transfer.stable
                 && (acked >= majority(container.replicas.len()) || mutant!(env, DropAtFirstAck))
@@ -292,8 +344,7 @@ impl Propagator {
             .collect();
         for ts in doomed {
             if let Some(transfer) = versions.remove(&ts) {
-                self.bytes -= transfer.bytes();
-                self.count -= 1;
+                self.totals.remove(&transfer);
                 env.out.release(transfer.id(key));
                 for flight in transfer.in_flight.into_values() {
                     release(&mut self.in_flight_bytes, &env.cluster, Some(flight));
@@ -303,6 +354,11 @@ impl Propagator {
         if versions.is_empty() {
             self.transfers.remove(key);
         }
+    }
+
+    /// What waits for each site.
+    pub fn backlogs(&self) -> &Backlogs {
+        &self.totals.backlogs
     }
 
     /// Whether a value filed under `id` is on its way.
@@ -323,8 +379,7 @@ impl Propagator {
             .collect();
         for ts in lost {
             if let Some(transfer) = versions.remove(&ts) {
-                self.bytes -= transfer.bytes();
-                self.count -= 1;
+                self.totals.remove(&transfer);
                 for flight in transfer.in_flight.into_values() {
                     release(&mut self.in_flight_bytes, &env.cluster, Some(flight));
                 }
@@ -346,7 +401,7 @@ impl Propagator {
             .rev()
             .find(|(_, t)| t.settled)
             .map_or(Timestamp::ZERO, |(&ts, _)| ts);
-        let (bytes, count) = (&mut self.bytes, &mut self.count);
+        let totals = &mut self.totals;
         versions.retain(|&ts, transfer| {
             let superseded = ts < newest_settled && transfer.in_flight.is_empty();
             let everywhere = transfer.acked.len() == container.replicas.len();
@@ -355,8 +410,7 @@ impl Propagator {
             }
             let keep = !superseded && !everywhere;
             if !keep {
-                *bytes -= transfer.bytes();
-                *count -= 1;
+                totals.remove(transfer);
                 env.out.release(transfer.id(key));
             }
             keep

@@ -130,12 +130,30 @@ pub struct OperationCounts {
 /// Values on their way from this node to replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize)]
 pub struct BacklogStatus {
-    /// Bytes of values that some replica lacks.
+    /// Bytes of values that some replica lacks, each counted once.
     pub bytes: u64,
-    /// At this many, writes hear `Busy`.
+    /// At this many for one site, writes hear `Busy`.
     pub bytes_max: u64,
     /// How many values.
     pub values: u64,
     /// Milliseconds that the oldest has waited.
     pub oldest_ms: u64,
+    /// The sites that something waits for, or lately drained to.
+    pub sites: Vec<SiteBacklogStatus>,
+}
+
+/// Values on their way from this node to one site.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+pub struct SiteBacklogStatus {
+    /// Its name.
+    pub site: String,
+    /// Bytes of values that some replica there lacks; at `bytes_max`, writes that would
+    /// add to them hear `Busy`.
+    pub bytes: u64,
+    /// How many values.
+    pub values: u64,
+    /// Milliseconds that the oldest has waited.
+    pub oldest_ms: u64,
+    /// Bytes that arrived there a second, over the last 5 to 10 seconds.
+    pub drain_bytes_per_s: u64,
 }

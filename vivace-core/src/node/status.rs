@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::Node;
 use crate::clock::Mode;
 use crate::cluster::Kind;
-use crate::status::{BacklogStatus, ClockStatus, ContainerStatus, OperationCounts};
+use crate::status::{
+    BacklogStatus, ClockStatus, ContainerStatus, OperationCounts, SiteBacklogStatus,
+};
 
 /// The parts of a node's status that the protocol knows.
 #[derive(Debug)]
@@ -25,6 +27,23 @@ pub struct ProtocolStatus {
 }
 
 impl Node {
+    fn site_backlogs(&self) -> Vec<SiteBacklogStatus> {
+        let (now, spec) = (self.env.now.monotonic, self.env.cluster.spec());
+        let propagator = &self.local.propagator;
+        let sites = propagator.backlogs().report(now);
+        let status = sites.map(|(site, bytes, values, drain_bytes_per_s)| {
+            let oldest = propagator.oldest_for(site).map(|at| now - at);
+            SiteBacklogStatus {
+                site: spec.sites[usize::from(site.0)].clone(),
+                bytes,
+                values,
+                oldest_ms: oldest.unwrap_or_default().as_millis() as u64,
+                drain_bytes_per_s,
+            }
+        });
+        status.collect()
+    }
+
     /// What the protocol knows of the node's state.
     pub fn status(&self) -> ProtocolStatus {
         let env = &self.env;
@@ -68,6 +87,7 @@ impl Node {
                 bytes_max: spec.backlog_bytes_max,
                 values: propagator.count(),
                 oldest_ms: oldest.as_millis() as u64,
+                sites: self.site_backlogs(),
             },
             causes: env
                 .counters

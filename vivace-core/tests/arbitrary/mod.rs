@@ -494,6 +494,7 @@ fn status() -> impl Strategy<Value = NodeStatus> {
                     bytes_max: counts[7],
                     values: counts[8],
                     oldest_ms: counts[9],
+                    sites: Vec::new(),
                 },
                 refusals,
                 warnings,

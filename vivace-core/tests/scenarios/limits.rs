@@ -44,6 +44,13 @@ fn a_full_backlog_refuses_writes_and_no_reads_until_it_drains() {
         }
     };
     assert!(matches!(busy, Failure::Busy { .. }), "{busy}");
+    assert!(busy.to_string().contains("wait for site site1"), "{busy}");
+    let sites = simulation.status(A).backlog.sites;
+    let full = sites.iter().find(|site| site.site == "site1").unwrap();
+    assert!(
+        full.bytes >= 10_000 && full.drain_bytes_per_s == 0,
+        "{full:?}"
+    );
     assert!(
         (5..=10).contains(&accepted),
         "{accepted} values of 1,000 bytes fit"
@@ -56,6 +63,12 @@ fn a_full_backlog_refuses_writes_and_no_reads_until_it_drains() {
     written(simulation.ask(B, write("other", "v")).0);
     join_bulk_of_site_0(&mut simulation);
     settle(&mut simulation);
+    let sites = simulation.status(A).backlog.sites;
+    let drained = sites.iter().find(|site| site.site == "site1").unwrap();
+    assert!(
+        drained.bytes == 0 && drained.drain_bytes_per_s > 0,
+        "{drained:?}"
+    );
     written(simulation.ask(A, write("k", "v")).0);
     assert_eq!(
         value(simulation.ask(B, read("k0")).0).unwrap(),

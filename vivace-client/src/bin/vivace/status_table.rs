@@ -39,6 +39,16 @@ pub fn table(address: SocketAddr, status: &NodeStatus) -> String {
         backlog.values,
         backlog.oldest_ms
     ));
+    for site in &backlog.sites {
+        lines.push(format!(
+            "    for {}: {} in {} values, the oldest for {} ms, draining {}/s",
+            site.site,
+            bytes(site.bytes),
+            site.values,
+            site.oldest_ms,
+            bytes(site.drain_bytes_per_s)
+        ));
+    }
     if !status.refusals.is_empty() {
         let refusals: Vec<_> = status
             .refusals
