@@ -2,8 +2,9 @@
 //! `netem down` can clear away what a dead router left.
 
 use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -11,6 +12,9 @@ use anyhow::{Context, Result, bail};
 use netem::topology_file::Plan;
 use nix::unistd::{geteuid, getuid};
 use serde::{Deserialize, Serialize};
+
+/// How often a directory is made anew that another command removes.
+const CLAIM_TRIES: u32 = 10;
 
 /// One WAN, as its router wrote it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -231,35 +235,59 @@ pub fn names() -> Result<Vec<String>> {
 
 /// Takes the name for a WAN, once.
 pub fn claim(name: &str) -> Result<PathBuf> {
+    let directory = directory_of(name)?;
+    for _ in 0..CLAIM_TRIES {
+        make_base_directory()?;
+        match DirBuilder::new().mode(0o700).create(&directory) {
+            Ok(()) => return Ok(directory),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!(taken(name)),
+            // Another WAN went down in between and took the empty directory along.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("can't make {}", directory.display()));
+            }
+        }
+    }
+    bail!(
+        "can't make {}: it vanishes again and again",
+        directory.display()
+    )
+}
+
+fn taken(name: &str) -> String {
+    match State::read(name) {
+        Ok(Some(state)) if state.router.is_alive() => format!(
+            "{name:?} is up already (router: process {}); end it with `netem down {name}`",
+            state.router.pid
+        ),
+        _ => {
+            format!("{name:?} was not ended properly: `netem down {name}` clears away what is left")
+        }
+    }
+}
+
+fn make_base_directory() -> Result<()> {
     let base = base_directory()?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&base)
         .with_context(|| format!("can't make {}", base.display()))?;
-    let directory = directory_of(name)?;
-    match DirBuilder::new().mode(0o700).create(&directory) {
-        Ok(()) => Ok(directory),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            match State::read(name) {
-                Ok(Some(state)) if state.router.is_alive() => bail!(
-                    "{name:?} is up already (router: process {}); end it with `netem down {name}`",
-                    state.router.pid
-                ),
-                _ => bail!(
-                    "{name:?} was not ended properly: `netem down {name}` clears away what is left"
-                ),
-            }
-        }
-        Err(error) => Err(error).with_context(|| format!("can't make {}", directory.display())),
+    // In /tmp somebody else may have been there first.
+    if fs::metadata(&base)?.uid() != getuid().as_raw() {
+        bail!(
+            "{} belongs to somebody else: set XDG_RUNTIME_DIR",
+            base.display()
+        );
     }
+    Ok(())
 }
 
 /// Forgets a WAN.
 pub fn forget(name: &str) -> Result<()> {
     let directory = directory_of(name)?;
     match fs::remove_dir_all(&directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("can't remove {}", directory.display()))
         }
         _ => {
