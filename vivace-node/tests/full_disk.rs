@@ -131,7 +131,7 @@ async fn reads_all(client: &Client, acknowledged: &[u64]) {
 
 /// Writes one value after the other until one is refused or does not end.
 async fn fill_up(client: &Client, acknowledged: &mut Vec<u64>) -> OperationError {
-    for i in acknowledged.len() as u64..DISK_MIB << 20 / VALUE_BYTES {
+    for i in acknowledged.len() as u64..(DISK_MIB << 20) / VALUE_BYTES as u64 {
         match write(client, i, Duration::from_secs(3)).await {
             Ok(()) => acknowledged.push(i),
             Err(error) => return error,

@@ -238,6 +238,8 @@ fn open_values(path: &Path, directory: DirectoryId) -> Result<ValueLog, OpenErro
 /// # Errors
 /// [`OpenError::Threads`].
 pub fn open_memory<T>() -> Result<Opened<T>, OpenError> {
-    let (engine, reports) = Engine::start(None, Arc::new(MemoryStore::default()), None, 0)?;
+    // The cache shares the values' bytes, and saves a thread's turn.
+    let (store, cache_bytes) = (Arc::new(MemoryStore::default()), DiskSettings::CACHE_BYTES);
+    let (engine, reports) = Engine::start(None, store, None, cache_bytes)?;
     Ok(Opened { engine, reports })
 }
