@@ -221,3 +221,18 @@ async fn a_read_only_directory_is_refused() {
     assert!(mount(&["-o", "remount,bind,ro", &text]));
     refused(&processes, 16, "can't be written to");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_another_directory_are_refused_and_the_node_can_do_without() {
+    let (mut processes, other) = (lived().await, lived().await);
+    let (values, away) = (
+        data(&processes).join("values"),
+        data(&processes).join("away"),
+    );
+    fs::rename(&values, &away).expect("moves");
+    copy(&data(&other).join("values"), &values);
+    refused(&processes, 19, "put it back where it came from");
+    fs::remove_dir_all(&values).expect("removes");
+    fs::rename(&away, &values).expect("moves back");
+    serves(&mut processes).await;
+}
