@@ -50,6 +50,7 @@ struct State {
     /// How much all files together may hold.
     capacity: Option<u64>,
     fault: Option<DiskFault>,
+    has_lied: bool,
     /// Operations that change something, so far.
     operations: u64,
     /// The operation at which the host crashes.
@@ -93,6 +94,11 @@ impl SimDisk {
     /// Has `fault` happen to the next operation that it concerns.
     pub fn arm(&self, fault: Option<DiskFault>) {
         self.0.borrow_mut().fault = fault;
+    }
+
+    /// Whether a write was ever lost or misdirected.
+    pub fn has_lied(&self) -> bool {
+        self.0.borrow().has_lied
     }
 
     /// Bounds what all files together may hold.
@@ -278,8 +284,9 @@ impl DiskFile for SimFile {
             let end = offset + bytes.len() as u64;
             state.has_room_for(end.saturating_sub(length))?;
             match state.take_fault(Operation::Write) {
-                Some(DiskFault::LoseWrite) => {}
+                Some(DiskFault::LoseWrite) => state.has_lied = true,
                 Some(DiskFault::MisdirectWrite { sectors }) => {
+                    state.has_lied = true;
                     state.files.misdirect(self.id, offset, bytes, sectors);
                 }
                 Some(DiskFault::FailWrite) => {

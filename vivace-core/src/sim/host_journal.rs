@@ -8,8 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use super::disk::{SimDisk, SimFile};
 use super::host::LogTail;
 use crate::journal::{
-    self, Batch, CommitError, Directory, Identity, KeeperError, OpenError, Opened, Recovery,
-    Settings, Step,
+    self, Batch, CommitError, Directory, Disk, Identity, KeeperError, OpenError, Opened, Recovery,
+    Room, Settings, Step,
 };
 use crate::record::Record;
 use crate::{Lsn, NodeId};
@@ -21,6 +21,8 @@ const SETTINGS: Settings = Settings {
     checkpoint_after_bytes: 24 << 10,
     fold_bytes_max: 64 << 10,
 };
+
+const SECTOR_BYTES: usize = 512;
 
 /// A crash cuts the last commit short after up to so many of its disk operations, or of
 /// the keeper's that follow.
@@ -38,6 +40,8 @@ pub(super) enum Ended {
 pub(super) struct HostJournal {
     pub disk: SimDisk,
     identity: Identity,
+    /// The disk as it was before it was damaged.
+    backup: Option<SimDisk>,
     /// None while the host is down.
     open: Option<Opened<SimDisk>>,
     /// On their way to the disk.
@@ -55,6 +59,7 @@ impl HostJournal {
                 node,
                 directory: Directory([node.0 as u8; 16]),
             },
+            backup: None,
             open: None,
             batches: VecDeque::new(),
             rng: ChaCha8Rng::seed_from_u64(seed.rotate_left(32) ^ u64::from(node.0)),
@@ -65,7 +70,7 @@ impl HostJournal {
     pub fn start(&mut self) -> Result<Vec<Record>, OpenError> {
         let (disk, identity) = (self.disk.clone(), self.identity.clone());
         let mut records = Vec::new();
-        self.open = Some(if self.disk.operations() == 0 {
+        self.open = Some(if self.disk.used() == 0 {
             journal::create(disk, identity, SETTINGS)?
         } else {
             let mut recovery = Recovery::open(disk, identity, SETTINGS)?;
@@ -78,13 +83,20 @@ impl HostJournal {
     }
 
     pub fn append(&mut self, lsn: Lsn, record: &Record) -> Result<(), Ended> {
-        loop {
-            let open = self.open.as_mut().expect("the node runs");
-            if open.appender.append(lsn, record).is_ok() {
-                return Ok(());
-            }
+        let open = self.open.as_mut().expect("the node runs");
+        if open.appender.append(lsn, record).is_ok() {
+            return Ok(());
+        }
+        // Its segments are full of what is on its way: that arrives now, unannounced.
+        self.send_off();
+        self.commit(Lsn(u64::MAX))?;
+        let open = self.open.as_mut().expect("the node runs");
+        while open.appender.room() < Room::Ample {
             keep(open)?;
         }
+        let appended = open.appender.append(lsn, record);
+        appended.expect("a segment was added, and the disk is not full");
+        Ok(())
     }
 
     /// All that was appended so far is on its way.
@@ -119,6 +131,32 @@ impl HostJournal {
             keep(open)?;
         }
         Ok(())
+    }
+
+    /// Undoes the damage; false where nobody has a copy.
+    pub fn restore(&mut self) -> bool {
+        match self.backup.take() {
+            Some(backup) => self.disk = backup,
+            None => return false,
+        }
+        true
+    }
+
+    /// Flips a bit in one of the sectors that are not zero; says which.
+    pub fn damage(&mut self, place: u64) -> String {
+        self.backup.get_or_insert_with(|| self.disk.duplicate());
+        let names = self.disk.list().expect("the disk works");
+        let mut written = Vec::new();
+        for name in names {
+            let contents = self.disk.contents(&name).expect("it is listed");
+            let sectors = contents.chunks(SECTOR_BYTES).enumerate();
+            let used = sectors.filter(|(_, sector)| sector.iter().any(|&byte| byte != 0));
+            written.extend(used.map(|(index, sector)| (name.clone(), index, sector.len())));
+        }
+        let (name, index, length) = &written[place as usize % written.len()];
+        let offset = index * SECTOR_BYTES + (place >> 32) as usize % length;
+        self.disk.flip(name, offset as u64, (place >> 60) as u8);
+        format!("a bit of byte {offset} of {name}")
     }
 
     /// The host crashes while what is on its way up to `through` is being written.

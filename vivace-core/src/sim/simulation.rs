@@ -267,6 +267,24 @@ impl Simulation {
         self.hosts[&node].journal.disk.clone()
     }
 
+    /// Flips a bit of the journal of a node that is down, somewhere in what was written to
+    /// it; `place` names one.
+    pub fn damage_journal(&mut self, node: NodeId, place: u64) {
+        let flipped = self.host(node).journal.damage(place);
+        self.note(|| (node.to_string(), "is damaged", flipped));
+    }
+
+    /// An operator restores damaged journals where there are copies; false where a node
+    /// is left that can't start.
+    pub fn restore_journals(&mut self) -> bool {
+        for host in self.hosts.values_mut() {
+            if host.refusal.is_some() && host.journal.restore() {
+                host.refusal = None;
+            }
+        }
+        self.hosts.values().all(|host| host.refusal.is_none())
+    }
+
     /// Why a node can't start any more: its journal is damaged.
     pub fn refusal(&self, node: NodeId) -> Option<&str> {
         self.hosts[&node].refusal.as_deref()
@@ -407,6 +425,11 @@ impl Simulation {
         if !self.is_alive(node) {
             return;
         }
+        // Of what a disk lied about, only the journal's mark may tell.
+        let tail = match self.hosts[&node].journal.disk.has_lied() {
+            true => LogTail::Kept,
+            false => tail,
+        };
         self.note(|| (node.to_string(), "crashes", format!("log tail: {tail:?}")));
         let status = self.status(node);
         add_causes(&mut self.past_causes, status);
@@ -543,6 +566,7 @@ impl Simulation {
         self.script = None;
         for host in self.hosts.values_mut() {
             host.fuse = None;
+            host.journal.disk.arm(None);
         }
         self.sieves.clear();
         self.rejoin();

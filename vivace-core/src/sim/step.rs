@@ -14,6 +14,7 @@ use super::simulation::{Occurrence, Simulation};
 use super::wire::{Fate, Wire};
 use crate::client_protocol::ClientReply;
 use crate::clock::{ClockReading, Now};
+use crate::journal::OpenError;
 use crate::machine::Machines;
 use crate::stored::StoredMessage;
 use crate::{Action, Class, Event, Incarnation, Lsn, Node, NodeId, RequestId};
@@ -106,7 +107,10 @@ impl Simulation {
         let records = match host.journal.start() {
             Ok(records) => records,
             Err(error) => {
-                host.refusal = Some(error.to_string());
+                // An error of the disk may not come again; what is damaged stays so.
+                if !matches!(error, OpenError::Disk(_)) {
+                    host.refusal = Some(error.to_string());
+                }
                 return self.note(|| (node.to_string(), "refuses", error.to_string()));
             }
         };

@@ -122,6 +122,7 @@ impl Configuration {
             spec,
         };
         configuration.faults = configuration.draw_faults(rng);
+        configuration.draw_disk_faults();
         configuration
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::sim::{Fuse, HostClock, LogTail, Sieve};
+use crate::sim::{DiskFault, Fuse, HostClock, LogTail, Sieve};
 use crate::{Class, NodeId, SiteId};
 
 /// One fault, or the end of one.
@@ -71,6 +71,21 @@ pub enum Fault {
         node: NodeId,
         /// To this.
         clock: HostClock,
+    },
+    /// The journal's disk fails a node, with an error or without a word.
+    DiskError {
+        /// Whose.
+        node: NodeId,
+        /// How.
+        fault: DiskFault,
+    },
+    /// A node of a minority crashes with all that it wrote, and starts again; where its
+    /// journal has come to harm, it refuses to and is lost.
+    PowerCycle {
+        /// Which.
+        node: NodeId,
+        /// A number that names a bit of its journal, which flips in between.
+        flips: Option<u64>,
     },
     /// A whole local set stops.
     LocalSetLoss {

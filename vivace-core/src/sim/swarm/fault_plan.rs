@@ -18,7 +18,7 @@ type Plan = Vec<(Duration, Fault)>;
 const TAILS: [LogTail; 3] = [LogTail::Lost, LogTail::Torn, LogTail::Kept];
 
 /// A node is down this long: for a moment, for less than others are patient, for more.
-const DOWNTIMES_MS: [u64; 4] = [0, 50, 1_000, 8_000];
+pub(super) const DOWNTIMES_MS: [u64; 4] = [0, 50, 1_000, 8_000];
 
 impl Configuration {
     pub(super) fn draw_faults(&self, rng: &mut ChaCha8Rng) -> Vec<PlannedFault> {
@@ -325,7 +325,7 @@ impl Configuration {
     }
 
     /// As many nodes as all containers can bear to lose.
-    fn draw_minority(&self, rng: &mut ChaCha8Rng) -> Vec<NodeId> {
+    pub(super) fn draw_minority(&self, rng: &mut ChaCha8Rng) -> Vec<NodeId> {
         let sets: Vec<&Vec<NodeId>> = self
             .spec
             .containers

@@ -36,6 +36,7 @@ impl Run {
         // First, for a node that is about to crash must not.
         let gone = self.gone.clone();
         self.simulation.heal(&gone);
+        self.count_refused();
         self.simulation.set_links(healthy(self.configuration.links));
         if self.configuration.links.slowest() > SLOW {
             // What was sent over such a path, and what waits for its round trip, would

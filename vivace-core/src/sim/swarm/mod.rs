@@ -6,6 +6,7 @@
 
 mod client;
 mod configuration;
+mod disk_faults;
 mod draw;
 mod fault;
 mod fault_plan;

@@ -9,7 +9,7 @@ use super::client::{Client, Target};
 use super::configuration::{Clocks, Configuration};
 use super::fault::Fault;
 use super::{Outcome, Promise, Violation};
-use crate::sim::{LogTail, Occurrence, Simulation, Trace, history};
+use crate::sim::{DiskFault, LogTail, Occurrence, Simulation, Trace, history};
 use crate::{Class, Key, NodeId, RequestId, Timestamp};
 
 /// From here on, tokens of wake-ups number faults.
@@ -129,7 +129,12 @@ impl Run {
         self.find_lost_keys();
         self.judge_recovery()?;
         self.probe()?;
+        let is_whole = self.simulation.restore_journals();
         self.simulation.heal(&BTreeSet::new());
+        if !is_whole {
+            // What goes to a node that does not come back waits for ever.
+            return self.judge_history();
+        }
         self.drain()?;
         self.judge_history()?;
         self.judge_replicas()
@@ -197,6 +202,15 @@ impl Run {
         Ok(())
     }
 
+    /// A node that does not vouch for its journal is lost.
+    pub(super) fn count_refused(&mut self) {
+        for node in self.simulation.nodes() {
+            if self.simulation.refusal(node).is_some() && self.gone.insert(node) {
+                self.mark("refused: a damaged journal");
+            }
+        }
+    }
+
     fn strike(&mut self, fault: Fault) {
         match fault {
             Fault::Crash { node, tail } => {
@@ -246,7 +260,26 @@ impl Run {
             Fault::Restart(node) => {
                 if !self.gone.contains(&node) {
                     self.simulation.restart(node);
+                    self.count_refused();
                 }
+            }
+            Fault::DiskError { node, fault } => {
+                self.mark(match fault {
+                    DiskFault::FailWrite | DiskFault::FailSync => "fault: a disk's error",
+                    DiskFault::LoseWrite | DiskFault::MisdirectWrite { .. } => {
+                        "fault: a disk that lies"
+                    }
+                });
+                self.simulation.journal_disk(node).arm(Some(fault));
+            }
+            Fault::PowerCycle { node, flips } => {
+                self.simulation.crash_with(node, LogTail::Kept);
+                if let Some(place) = flips {
+                    self.mark("fault: a damaged journal");
+                    self.simulation.damage_journal(node, place);
+                }
+                self.simulation.restart(node);
+                self.count_refused();
             }
             Fault::Pause { node, length } => {
                 self.mark("fault: pause");
