@@ -11,7 +11,7 @@ use super::committer::Sealed;
 use super::disk::{Disk, DiskError, DiskFile};
 use super::folding::Folding;
 use super::header::{Header, Kind};
-use super::recovery::OpenError;
+use super::open_error::OpenError;
 use super::sector::{SECTOR_BYTES, Seal};
 use super::{Identity, Settings, names};
 

@@ -1,145 +1,18 @@
 //! Recovery: the checkpoint, then the segments behind it, judged before they are believed.
 
 use super::appender::{Appender, Segment};
-use super::checkpoint::{CheckpointError, Reader};
+use super::checkpoint::Reader;
 use super::committer::{Committer, Sealed};
 use super::disk::{Disk, DiskError, DiskFile};
 use super::header::{Header, HeaderError, Kind};
-use super::keeper::{Keeper, State, put_header};
+use super::keeper::{Keeper, State};
 use super::mark::Mark;
+use super::open_error::OpenError;
 use super::sector::{Place, SECTOR_BYTES, Seal};
 use super::segment::{Damage, End, Image, Link};
 use super::{Identity, RECORD_BYTES_MAX, Settings, names};
-use crate::codec::{self, CodecError};
+use crate::codec;
 use crate::record::Record;
-
-/// Why a journal was not opened. What it holds was not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The disk failed.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The directory holds no segment.
-    #[error(
-        "the directory holds no journal: a node that lost its state must not vote under its old \
-         id; restore the directory, or let the node join as a new one"
-    )]
-    Missing,
-    /// [`create`] was asked for where there is a journal.
-    #[error("{file}: a journal is here already; it stays as it is")]
-    Exists {
-        /// One of its files.
-        file: String,
-    },
-    /// A file is not this journal's, or its header is damaged.
-    #[error("{file}: {source}; restore it, or let the node join as a new one")]
-    Header {
-        /// The file.
-        file: String,
-        /// Why.
-        source: HeaderError,
-    },
-    /// A file has another length than its header says.
-    #[error(
-        "{file}: has {bytes} bytes, and its header says {expected}; restore it, or let the node \
-         join as a new one"
-    )]
-    WrongLength {
-        /// The file.
-        file: String,
-        /// What it has.
-        bytes: u64,
-        /// What it should have.
-        expected: u64,
-    },
-    /// A segment between others is gone.
-    #[error("{file}: is missing; restore it, or let the node join as a new one")]
-    MissingSegment {
-        /// The file.
-        file: String,
-    },
-    /// Something before the last batch is damaged.
-    #[error(
-        "{file}: damaged at byte {offset}, before what was written last: this node may have \
-         forgotten what it acknowledged and must not vote; restore the file, or let the node \
-         join as a new one"
-    )]
-    Damaged {
-        /// The file.
-        file: String,
-        /// Where.
-        offset: u64,
-    },
-    /// The last batch is damaged as no interrupted write damages it.
-    #[error(
-        "{file}: damaged at byte {offset}, in what was written last, and not by an interrupted \
-         write: this node may have forgotten what it acknowledged and must not vote; restore the \
-         file, or let the node join as a new one"
-    )]
-    LastDamaged {
-        /// The file.
-        file: String,
-        /// Where.
-        offset: u64,
-    },
-    /// The journal ends before what the mark says was acknowledged.
-    #[error(
-        "{file}: ends at byte {end}, and {marked_file} was acknowledged up to byte {marked}: this \
-         node has forgotten what it acknowledged and must not vote; restore the files, or let \
-         the node join as a new one"
-    )]
-    AcknowledgedLost {
-        /// The segment in which it ends.
-        file: String,
-        /// Where.
-        end: u64,
-        /// The segment in which it ended.
-        marked_file: String,
-        /// Where.
-        marked: u64,
-    },
-    /// Intact bytes that are no record of this program.
-    #[error("{file}: holds at byte {offset} what is no record: {source}")]
-    Malformed {
-        /// The file.
-        file: String,
-        /// Where.
-        offset: u64,
-        /// Why.
-        source: CodecError,
-    },
-    /// The checkpoint can't be read.
-    #[error(
-        "{file}: {source}: this node may have forgotten what it acknowledged and must not vote; \
-         restore the file, or let the node join as a new one"
-    )]
-    Checkpoint {
-        /// The file.
-        file: String,
-        /// Why.
-        source: CheckpointError,
-    },
-}
-
-impl OpenError {
-    fn damaged(generation: u64, damage: Damage) -> Self {
-        let file = names::segment(generation);
-        let offset = u64::from(damage.offset);
-        match damage.is_newest {
-            true => Self::LastDamaged { file, offset },
-            false => Self::Damaged { file, offset },
-        }
-    }
-
-    fn checkpoint(file: &str, source: CheckpointError) -> Self {
-        let file = file.to_owned();
-        match source {
-            CheckpointError::Disk(error) => Self::Disk(error),
-            CheckpointError::Header(source) => Self::Header { file, source },
-            source => Self::Checkpoint { file, source },
-        }
-    }
-}
 
 /// The end of a write that a crash interrupted, cut off. Nothing of it was acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,56 +66,11 @@ pub struct Recovery<D: Disk> {
     bytes_total: u64,
 }
 
-/// Makes a new journal in an empty directory. Until it returns, the directory holds
-/// none, or one without records, over which it may be called again.
-///
-/// # Errors
-/// [`OpenError::Exists`] where there are records already, [`OpenError::Disk`].
-pub fn create<D: Disk>(
-    disk: D,
-    identity: Identity,
-    settings: Settings,
-) -> Result<Opened<D>, OpenError> {
-    settings.check();
-    for file in disk.list()? {
-        let is_checkpoint = names::parse_checkpoint(&file).is_some();
-        if is_checkpoint || names::parse_segment(&file).is_some() && !is_blank(&disk, &file)? {
-            return Err(OpenError::Exists { file });
-        }
-        if names::parse_segment(&file).is_some() {
-            disk.remove(&file)?;
-        }
-    }
-    let mark = disk.create(names::MARK, SECTOR_BYTES as u64)?;
-    mark.sync()?;
-    let file = disk.create(names::SEGMENT_NEW, u64::from(settings.segment_bytes))?;
-    let segment = put_header(file, &identity, 1, settings.segment_bytes)?;
-    disk.rename(names::SEGMENT_NEW, &names::segment(1))?;
-    disk.sync_dir()?;
-    let state = State {
-        covered: 0,
-        checkpoint_bytes: 0,
-        sealed: Vec::new(),
-        free: Vec::new(),
-        next_generation: 2,
-        ahead: 0,
-    };
-    Ok(Opened {
-        appender: Appender::new(segment, Place::FIRST, Vec::new(), Link::NONE),
-        committer: Committer::new(identity.directory, mark),
-        keeper: Keeper::new(disk, identity, settings, state),
-        torn: None,
-    })
-}
-
-fn is_blank<D: Disk>(disk: &D, name: &str) -> Result<bool, DiskError> {
-    let file = disk.open(name)?;
-    let bytes = read_whole(&file, file.bytes()?, Vec::new())?;
-    let content = bytes.get(SECTOR_BYTES..).unwrap_or_default();
-    Ok(content.iter().all(|&byte| byte == 0))
-}
-
-fn read_whole<F: DiskFile>(file: &F, bytes: u64, buffer: Vec<u8>) -> Result<Vec<u8>, DiskError> {
+pub(super) fn read_whole<F: DiskFile>(
+    file: &F,
+    bytes: u64,
+    buffer: Vec<u8>,
+) -> Result<Vec<u8>, DiskError> {
     let mut buffer = buffer;
     buffer.resize(bytes as usize, 0);
     file.read_at(0, &mut buffer)?;

@@ -1,0 +1,136 @@
+//! Why a journal is not opened, by the kind and the place of what is wrong with it.
+
+use super::checkpoint::CheckpointError;
+use super::disk::DiskError;
+use super::header::HeaderError;
+use super::names;
+use super::segment::Damage;
+use crate::codec::CodecError;
+
+/// Why a journal was not opened. What it holds was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The directory holds no segment.
+    #[error(
+        "the directory holds no journal: a node that lost its state must not vote under its old \
+         id; restore the directory, or let the node join as a new one"
+    )]
+    Missing,
+    /// [`create`](super::create) was asked for where there is a journal.
+    #[error("{file}: a journal is here already; it stays as it is")]
+    Exists {
+        /// One of its files.
+        file: String,
+    },
+    /// A file is not this journal's, or its header is damaged.
+    #[error("{file}: {source}; restore it, or let the node join as a new one")]
+    Header {
+        /// The file.
+        file: String,
+        /// Why.
+        source: HeaderError,
+    },
+    /// A file has another length than its header says.
+    #[error(
+        "{file}: has {bytes} bytes, and its header says {expected}; restore it, or let the node \
+         join as a new one"
+    )]
+    WrongLength {
+        /// The file.
+        file: String,
+        /// What it has.
+        bytes: u64,
+        /// What it should have.
+        expected: u64,
+    },
+    /// A segment between others is gone.
+    #[error("{file}: is missing; restore it, or let the node join as a new one")]
+    MissingSegment {
+        /// The file.
+        file: String,
+    },
+    /// Something before the last batch is damaged.
+    #[error(
+        "{file}: damaged at byte {offset}, before what was written last: this node may have \
+         forgotten what it acknowledged and must not vote; restore the file, or let the node \
+         join as a new one"
+    )]
+    Damaged {
+        /// The file.
+        file: String,
+        /// Where.
+        offset: u64,
+    },
+    /// The last batch is damaged as no interrupted write damages it.
+    #[error(
+        "{file}: damaged at byte {offset}, in what was written last, and not by an interrupted \
+         write: this node may have forgotten what it acknowledged and must not vote; restore the \
+         file, or let the node join as a new one"
+    )]
+    LastDamaged {
+        /// The file.
+        file: String,
+        /// Where.
+        offset: u64,
+    },
+    /// The journal ends before what the mark says was acknowledged.
+    #[error(
+        "{file}: ends at byte {end}, and {marked_file} was acknowledged up to byte {marked}: this \
+         node has forgotten what it acknowledged and must not vote; restore the files, or let \
+         the node join as a new one"
+    )]
+    AcknowledgedLost {
+        /// The segment in which it ends.
+        file: String,
+        /// Where.
+        end: u64,
+        /// The segment in which it ended.
+        marked_file: String,
+        /// Where.
+        marked: u64,
+    },
+    /// Intact bytes that are no record of this program.
+    #[error("{file}: holds at byte {offset} what is no record: {source}")]
+    Malformed {
+        /// The file.
+        file: String,
+        /// Where.
+        offset: u64,
+        /// Why.
+        source: CodecError,
+    },
+    /// The checkpoint can't be read.
+    #[error(
+        "{file}: {source}: this node may have forgotten what it acknowledged and must not vote; \
+         restore the file, or let the node join as a new one"
+    )]
+    Checkpoint {
+        /// The file.
+        file: String,
+        /// Why.
+        source: CheckpointError,
+    },
+}
+
+impl OpenError {
+    pub(super) fn damaged(generation: u64, damage: Damage) -> Self {
+        let file = names::segment(generation);
+        let offset = u64::from(damage.offset);
+        match damage.is_newest {
+            true => Self::LastDamaged { file, offset },
+            false => Self::Damaged { file, offset },
+        }
+    }
+
+    pub(super) fn checkpoint(file: &str, source: CheckpointError) -> Self {
+        let file = file.to_owned();
+        match source {
+            CheckpointError::Disk(error) => Self::Disk(error),
+            CheckpointError::Header(source) => Self::Header { file, source },
+            source => Self::Checkpoint { file, source },
+        }
+    }
+}
