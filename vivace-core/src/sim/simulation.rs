@@ -274,6 +274,15 @@ impl Simulation {
         self.note(|| (node.to_string(), "is damaged", flipped));
     }
 
+    /// Nodes whose disks lied crash now, and not when their keepers find out.
+    pub fn expose_lies(&mut self) {
+        for node in self.nodes() {
+            if self.hosts[&node].journal.disk.has_lied() {
+                self.crash_with(node, LogTail::Kept);
+            }
+        }
+    }
+
     /// An operator restores damaged journals where there are copies; false where a node
     /// is left that can't start.
     pub fn restore_journals(&mut self) -> bool {

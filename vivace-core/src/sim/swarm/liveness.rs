@@ -34,6 +34,7 @@ impl Run {
         self.healed = true;
         self.simulation.delays.disk = Spread::ms(0, 2);
         // First, for a node that is about to crash must not.
+        self.simulation.expose_lies();
         let gone = self.gone.clone();
         self.simulation.heal(&gone);
         self.count_refused();
