@@ -219,6 +219,19 @@ impl Container {
         Rmw::new(self.object(key.into()))
     }
 
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How long each operation may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.deadline
+    }
+
     fn object(&self, key: Bytes) -> Object {
         Object {
             client: self.client.clone(),

@@ -45,6 +45,7 @@ mod connect;
 mod dispatch;
 mod error;
 mod exchange;
+mod loss;
 mod node;
 mod nodes;
 mod rmw;
@@ -57,11 +58,12 @@ pub use config::{ClientConfig, ConfigError, NODES_MAX, TIMEOUT_DEFAULT, TIMEOUT_
 pub use config_file::{ConfigFileError, FILE_BYTES_MAX};
 pub use connect::ConnectError;
 pub use error::OperationError;
+pub use loss::Losses;
 pub use node::NodeError;
 pub use rmw::{Prepared, Rmw};
 pub use rw::{Rw, Versioned};
 
 pub use vivace_core::{
-    Blob, Durability, KEY_NAME_BYTES_MAX, Timestamp, VALUE_BYTES_MAX, client_protocol, machine,
-    status,
+    Blob, Durability, KEY_NAME_BYTES_MAX, KeyName, Timestamp, VALUE_BYTES_MAX, client_protocol,
+    machine, status,
 };

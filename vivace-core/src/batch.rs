@@ -27,6 +27,13 @@ pub enum Wish {
         /// The state machine's name.
         machine: String,
     },
+    /// To build on the best version that is left, the newest being lost.
+    AcceptLoss {
+        /// The newest.
+        lost: Timestamp,
+        /// The best that is left; zero where there is none.
+        best: Timestamp,
+    },
 }
 
 /// One waiting client.
@@ -97,6 +104,7 @@ impl Pending {
     fn give_up(self, env: &mut Env, reason: &str) {
         let failure = match self.wish {
             Wish::Execute(_) if self.exposed => unknown(reason),
+            Wish::AcceptLoss { .. } => unknown(reason),
             Wish::Execute(_) | Wish::ReadState { .. } => unavailable(reason),
         };
         env.reply(self.request, Err(failure));
@@ -123,6 +131,27 @@ impl Batch {
         Ok(())
     }
 
+    /// The version that an operator gives up, and what is left.
+    pub fn given_up(&self) -> Option<(Timestamp, Timestamp)> {
+        self.waiting.iter().find_map(|pending| match pending.wish {
+            Wish::AcceptLoss { lost, best } => Some((lost, best)),
+            Wish::Execute(_) | Wish::ReadState { .. } => None,
+        })
+    }
+
+    /// There is a newer version than the one to be given up, or it is another.
+    pub fn refuse_loss(&mut self, env: &mut Env) {
+        let (losses, waiting): (Vec<_>, Vec<_>) = self
+            .waiting
+            .drain(..)
+            .partition(|pending| matches!(pending.wish, Wish::AcceptLoss { .. }));
+        self.waiting = waiting.into();
+        for pending in losses {
+            let reason = "another version is the newest by now".into();
+            env.reply(pending.request, Err(Failure::Conflict { reason }));
+        }
+    }
+
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.round.is_empty()
@@ -146,6 +175,7 @@ impl Batch {
                     Some(object) => object.state(machine).map(|state| Success::State { state }),
                     None => Ok(Success::State { state: None }),
                 },
+                Wish::AcceptLoss { .. } => Ok(Success::LossAccepted),
                 Wish::Execute(command) => {
                     let (next, reply) = Object::apply(current, &env.machines, command);
                     #[cfg(feature = "sim")]

@@ -108,6 +108,22 @@ pub enum Request {
     OpenSession,
     /// Describe the node.
     Status,
+    /// List objects whose newest value is nowhere to be had.
+    FindLost {
+        /// The container's name.
+        container: String,
+        /// Only names after this one.
+        after: Option<KeyName>,
+        /// At most so many; 1 to 256.
+        limit: u16,
+    },
+    /// Give up the newest value of such an object, so that it can be read again.
+    AcceptLoss {
+        /// The container's name.
+        container: String,
+        /// The object's name.
+        key: KeyName,
+    },
 }
 
 /// The answer to a request.
@@ -144,6 +160,30 @@ pub enum Success {
     Session(SessionId),
     /// The node's view of itself.
     Status(Box<NodeStatus>),
+    /// Objects whose newest value is nowhere to be had.
+    Lost {
+        /// In order of their names.
+        keys: Vec<LostKey>,
+        /// Nodes that did not say what they hold: with them values may come back.
+        silent: Vec<u16>,
+        /// Where the next page begins; none where this is the last.
+        more: Option<KeyName>,
+    },
+    /// The best version that was left is the object's newest now.
+    LossAccepted,
+}
+
+/// An object whose newest value is nowhere to be had.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LostKey {
+    /// Its name.
+    pub key: KeyName,
+    /// The lost version.
+    pub ts: Timestamp,
+    /// The site where that was written.
+    pub site: String,
+    /// The best version that is left, where there is one.
+    pub best: Option<Timestamp>,
 }
 
 /// Why a request has no result, and whether it may have taken effect.

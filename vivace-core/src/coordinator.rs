@@ -16,6 +16,7 @@ use crate::identity::{ContainerId, Epoch, NodeId};
 use crate::key::{Key, KeyName};
 use crate::lan_rmw;
 use crate::local_set::{LOCAL_SET_OPERATION, LocalSet};
+use crate::lost::{AcceptLoss, FindLost, LossStep};
 use crate::machine::object::Command;
 use crate::message::{RpcId, WriteId};
 use crate::operation::{Calls, Input, Step, Ticket};
@@ -36,6 +37,8 @@ enum Operation {
     Execute(vivace_rmw::Execute),
     LanExecute(lan_rmw::Execute),
     Settle(Settle),
+    FindLost(FindLost),
+    AcceptLoss(AcceptLoss),
 }
 
 #[derive(Clone, Debug)]
@@ -51,6 +54,8 @@ enum Outcome {
     Continue,
     Done,
     NeedsRound,
+    Becomes(Box<Operation>),
+    Enqueue(Key, Pending),
 }
 
 impl From<Step> for Outcome {
@@ -58,6 +63,39 @@ impl From<Step> for Outcome {
         match step {
             Step::Continue => Self::Continue,
             Step::Done => Self::Done,
+        }
+    }
+}
+
+impl From<LossStep> for Outcome {
+    fn from(step: LossStep) -> Self {
+        match step {
+            LossStep::Continue => Self::Continue,
+            LossStep::Done => Self::Done,
+            LossStep::Write {
+                ticket,
+                key,
+                value,
+                ts,
+            } => {
+                // Bound to its timestamp from the start: the write's own id names nothing.
+                let write = WriteId {
+                    node: ts.writer.node(),
+                    incarnation: ts.writer.incarnation(),
+                    number: 0,
+                };
+                let write = vivace_rw::Write::restore(ticket, key, value, write, ts);
+                Self::Becomes(Box::new(Operation::Write(write)))
+            }
+            LossStep::Round {
+                ticket,
+                key,
+                lost,
+                best,
+            } => {
+                let wish = Wish::AcceptLoss { lost, best };
+                Self::Enqueue(key, Pending::new(ticket.request, ticket.deadline, wish))
+            }
         }
     }
 }
@@ -71,6 +109,8 @@ impl Operation {
             Self::Execute(execute) => execute.step(env, container, input).into(),
             Self::LanExecute(execute) => execute.step(env, container, input).into(),
             Self::Settle(settle) => settle.step(env, container, input).into(),
+            Self::FindLost(find) => find.step(env, container, input).into(),
+            Self::AcceptLoss(accept) => accept.step(env, container, input).into(),
             Self::ReadState(read) => match read.step(env, container, input) {
                 ReadStep::Continue => Outcome::Continue,
                 ReadStep::Done => Outcome::Done,
@@ -88,6 +128,8 @@ impl Operation {
             Self::Execute(execute) => execute.next_wakeup(),
             Self::LanExecute(execute) => execute.next_wakeup(),
             Self::Settle(settle) => settle.next_wakeup(),
+            Self::FindLost(find) => find.next_wakeup(),
+            Self::AcceptLoss(accept) => accept.next_wakeup(),
         }
     }
 }
@@ -137,6 +179,25 @@ impl Coordinator {
             Request::OpenSession => {
                 let session = self.open_session(env);
                 env.reply(id, Ok(Success::Session(session)));
+                Ok(())
+            }
+            Request::FindLost {
+                container,
+                after,
+                limit,
+            } => {
+                let container = propagated(find(env, &container)?)?;
+                let operation = self.next_operation();
+                let ticket = Ticket::new(id, deadline, Calls::new(env.incarnation, operation));
+                let find = FindLost::new(ticket, after, limit);
+                self.start(env, &container, None, Operation::FindLost(find));
+                Ok(())
+            }
+            Request::AcceptLoss { container, key } => {
+                let container = propagated(find(env, &container)?)?;
+                let (ticket, key) = self.ticket(env, &container, id, deadline, key);
+                let accept = AcceptLoss::new(ticket, key);
+                self.start(env, &container, None, Operation::AcceptLoss(accept));
                 Ok(())
             }
             Request::Status => Err(invalid("request", "status is answered by the node's owner")),
@@ -319,7 +380,9 @@ impl Coordinator {
                 | Operation::Write(_)
                 | Operation::Abd(_)
                 | Operation::ReadState(_)
-                | Operation::Settle(_) => Err(pending),
+                | Operation::Settle(_)
+                | Operation::FindLost(_)
+                | Operation::AcceptLoss(_) => Err(pending),
             };
             let number = *number;
             self.rearm(number);
@@ -377,6 +440,17 @@ impl Coordinator {
             Outcome::Continue => self.rearm(number),
             Outcome::Done => {
                 self.remove(number);
+            }
+            Outcome::Becomes(operation) => {
+                running.operation = *operation;
+                self.step(env, number, Input::Start);
+            }
+            Outcome::Enqueue(key, pending) => {
+                self.remove(number);
+                let request = pending.request;
+                if let Err(failure) = self.enqueue(env, container, key, pending) {
+                    env.reply(request, Err(failure));
+                }
             }
             Outcome::NeedsRound => {
                 if let Some(Operation::ReadState(read)) = self.remove(number) {
@@ -483,6 +557,20 @@ fn find(env: &Env, name: &str) -> Result<Arc<Container>, Failure> {
             format!("{name:?} is not configured; there are {}", names.join(", ")),
         )
     })
+}
+
+/// Values of the baselines are at a majority before their writers hear of success: no
+/// site takes one along.
+fn propagated(container: Arc<Container>) -> Result<Arc<Container>, Failure> {
+    if container.kind.uses_local_sets() {
+        return Ok(container);
+    }
+    let reason = format!(
+        "{:?} is of kind {}, whose values are at a majority always: a lost site takes none along",
+        container.name,
+        container.kind.name()
+    );
+    Err(invalid("container", reason))
 }
 
 fn read_write(container: Arc<Container>) -> Result<Arc<Container>, Failure> {

@@ -35,6 +35,9 @@ pub enum KeyError {
 pub struct KeyName(Bytes);
 
 impl KeyName {
+    /// The least of all names.
+    pub(crate) const FIRST: Self = Self(Bytes::from_static(b"\0"));
+
     /// Checks the length.
     ///
     /// # Errors

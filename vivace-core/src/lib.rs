@@ -30,6 +30,7 @@ pub mod journal;
 mod key;
 mod lan_rmw;
 mod local_set;
+mod lost;
 pub mod machine;
 pub mod message;
 #[cfg(feature = "sim")]

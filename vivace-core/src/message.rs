@@ -6,8 +6,8 @@
 use bincode::{Decode, Encode};
 
 use crate::bounded::{Bounded, bounded_enum};
-use crate::identity::{Epoch, Incarnation, NodeId};
-use crate::key::Key;
+use crate::identity::{ContainerId, Epoch, Incarnation, NodeId};
+use crate::key::{Key, KeyName};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
@@ -310,6 +310,15 @@ pub enum CopyTag {
     Unbound(WriteId),
 }
 
+/// An object whose newest known value a replica does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LackingKey {
+    /// Its name in its container.
+    pub name: KeyName,
+    /// The newest timestamp that the replica knows.
+    pub known: Timestamp,
+}
+
 /// The body of a bulk message: whatever holds a value, and all of the baselines.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum BulkBody {
@@ -410,6 +419,34 @@ pub enum BulkBody {
     Refused {
         /// Why.
         why: Refusal,
+    },
+    /// Which objects' newest values are not here?
+    ListLacking {
+        /// Of which container.
+        container: ContainerId,
+        /// Only names after this one.
+        after: Option<KeyName>,
+        /// At most so many.
+        limit: u16,
+    },
+    /// Answers ListLacking.
+    Lacking {
+        /// In order of their names.
+        keys: Vec<LackingKey>,
+        /// Whether there are no more.
+        is_last: bool,
+    },
+    /// What are the best versions here?
+    WhichHeld {
+        /// Of which container.
+        container: ContainerId,
+        /// Of these objects, whose newest timestamps are these.
+        versions: Vec<(KeyName, Timestamp)>,
+    },
+    /// Answers WhichHeld.
+    BestHeld {
+        /// In the order asked; zero where there is none.
+        best: Vec<Timestamp>,
     },
 }
 

@@ -16,7 +16,9 @@
 mod execute;
 mod read;
 mod replica;
+mod versions;
 
 pub use execute::Execute;
 pub use read::{Read, ReadStep};
 pub use replica::Replica;
+pub use versions::Versions;

@@ -275,6 +275,8 @@ struct Core {
     clock: ClockSource,
     started: Instant,
     asked: BTreeMap<RequestId, oneshot::Sender<ClientReply>>,
+    /// Objects whose newest values operators are giving up.
+    losses: BTreeMap<RequestId, String>,
     last_request: u64,
     malformed: u64,
     values_dropped: u64,
@@ -327,6 +329,7 @@ impl Core {
             clock: options.clock,
             started,
             asked: BTreeMap::new(),
+            losses: BTreeMap::new(),
             last_request: 0,
             malformed: 0,
             values_dropped: 0,
@@ -489,6 +492,11 @@ impl Core {
         self.last_request += 1;
         let id = RequestId(self.last_request);
         self.asked.insert(id, asked.reply);
+        if let Request::AcceptLoss { container, key } = &asked.request {
+            let name = format!("{container}/{}", key.as_bytes().escape_ascii());
+            tracing::warn!("asked to give up the newest value of {name}");
+            self.losses.insert(id, name);
+        }
         let deadline = asked.deadline.saturating_duration_since(self.started);
         self.handle(
             transport,
@@ -543,6 +551,9 @@ impl Core {
                 Action::ForgetValue { id } => self.storage.forget(id),
                 Action::Persist { lsn, record } => self.storage.persist(lsn, record),
                 Action::Reply { request, reply } => {
+                    if let Some(name) = self.losses.remove(&request) {
+                        log_loss(&name, &reply);
+                    }
                     if let Some(waiting) = self.asked.remove(&request) {
                         // A client that is gone needs no answer.
                         let _ = waiting.send(reply);
@@ -666,6 +677,14 @@ impl Core {
             refusals,
             warnings,
         }
+    }
+}
+
+/// What an operator gave up stays in the log, whoever asks later.
+fn log_loss(name: &str, reply: &ClientReply) {
+    match reply {
+        Ok(_) => tracing::warn!("gave up the newest value of {name}: the best left is it now"),
+        Err(failure) => tracing::warn!("did not give up the newest value of {name}: {failure}"),
     }
 }
 

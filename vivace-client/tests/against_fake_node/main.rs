@@ -1,5 +1,6 @@
 //! The client library and the command against nodes that misbehave on request.
 
+mod admin;
 mod authority;
 mod bench;
 mod command;

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use vivace_client::client_protocol::{ClientReply, Failure, Request, SessionId, Success};
+use vivace_client::client_protocol::{ClientReply, Failure, LostKey, Request, SessionId, Success};
 use vivace_client::machine::{ApplyError, Machines};
 use vivace_client::status::{
     BacklogStatus, ClockStatus, ContainerStatus, LinkStatus, NodeStatus, OperationCounts,
     PeerStatus,
 };
-use vivace_client::{Blob, Timestamp};
+use vivace_client::{Blob, KeyName, Timestamp};
 use vivace_core::Value;
 
 use crate::authority::CLUSTER;
@@ -25,6 +25,7 @@ struct Contents {
     states: BTreeMap<Vec<u8>, Blob>,
     results: BTreeMap<(Vec<u8>, SessionId), (u64, ClientReply)>,
     executions: u64,
+    lost: Vec<KeyName>,
 }
 
 impl Contents {
@@ -33,6 +34,28 @@ impl Contents {
         Timestamp {
             time: self.time,
             ..Timestamp::ZERO
+        }
+    }
+
+    /// One key a page, as a cluster with many of them has it.
+    fn lost_after(&self, after: Option<&KeyName>) -> Success {
+        let mut left = self
+            .lost
+            .iter()
+            .filter(|name| after.is_none_or(|a| *name > a));
+        let page = left.next().map(|key| LostKey {
+            key: key.clone(),
+            ts: Timestamp {
+                time: 7,
+                ..Timestamp::ZERO
+            },
+            site: "there".into(),
+            best: None,
+        });
+        Success::Lost {
+            more: left.next().and(page.as_ref()).map(|lost| lost.key.clone()),
+            keys: page.into_iter().collect(),
+            silent: vec![3],
         }
     }
 
@@ -61,6 +84,14 @@ impl Contents {
 }
 
 impl Store {
+    /// A store whose newest values of these keys are lost.
+    pub fn losing(keys: &[&'static str]) -> Self {
+        let store = Self::default();
+        let names = keys.iter().map(|key| KeyName::new(*key).expect("a name"));
+        store.0.lock().expect("no test panics in it").lost = names.collect();
+        store
+    }
+
     /// How many commands took effect.
     pub fn executions(&self) -> u64 {
         self.0.lock().expect("no test panics in it").executions
@@ -106,6 +137,11 @@ impl Store {
             }),
             Request::OpenSession => Ok(Success::Session(SessionId(contents.tick()))),
             Request::Status => Ok(Success::Status(Box::new(status()))),
+            Request::FindLost { after, .. } => Ok(contents.lost_after(after.as_ref())),
+            Request::AcceptLoss { key, .. } => {
+                contents.lost.retain(|lost| lost != key);
+                Ok(Success::LossAccepted)
+            }
         }
     }
 }
@@ -116,10 +152,11 @@ fn object(request: &Request) -> Vec<u8> {
         Request::Read { container, key }
         | Request::Write { container, key, .. }
         | Request::Execute { container, key, .. }
-        | Request::ReadState { container, key, .. } => {
+        | Request::ReadState { container, key, .. }
+        | Request::AcceptLoss { container, key } => {
             [container.as_bytes(), b"/", key.as_bytes()].concat()
         }
-        Request::OpenSession | Request::Status => Vec::new(),
+        Request::OpenSession | Request::Status | Request::FindLost { .. } => Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Node;
 use crate::cluster::{Container, Kind};
-use crate::identity::NodeId;
+use crate::identity::{ContainerId, NodeId};
 use crate::key::Key;
 use crate::message::Refusal;
 use crate::timestamp::Timestamp;
@@ -16,7 +16,16 @@ impl Node {
         key: &Key,
         epoch: crate::identity::Epoch,
     ) -> Result<Arc<Container>, Refusal> {
-        let Some(container) = self.env.cluster.container(key.container) else {
+        self.container_of(key.container, epoch)
+    }
+
+    /// The container of this id, where this node serves `epoch` of it.
+    pub(super) fn container_of(
+        &mut self,
+        id: ContainerId,
+        epoch: crate::identity::Epoch,
+    ) -> Result<Arc<Container>, Refusal> {
+        let Some(container) = self.env.cluster.container(id) else {
             self.env.counters.count("refused: unknown container");
             return Err(Refusal::UnknownContainer {});
         };

@@ -1,10 +1,14 @@
 //! Requests of the bulk class, each to the part of the node that serves it.
 
+use std::ops::Bound;
+
 use super::Node;
 use crate::cluster::{Container, Kind};
-use crate::identity::NodeId;
-use crate::key::Key;
+use crate::identity::{Epoch, NodeId};
+use crate::key::{Key, KeyName};
 use crate::local_set::{LOCAL_SET_OPERATION, Sender};
+use crate::lost::PAGE_KEYS_MAX;
+use crate::message::LackingKey;
 use crate::message::{BulkBody, BulkMessage, CopyTag, PriorityBody, Refusal, RpcId};
 use crate::operation::Input;
 use crate::outbox::{Lsn, Message};
@@ -16,6 +20,18 @@ use crate::value::Value;
 impl Node {
     pub(super) fn on_bulk(&mut self, from: NodeId, message: BulkMessage) {
         let BulkMessage { rpc, epoch, body } = message;
+        if let BulkBody::ListLacking { container, .. } | BulkBody::WhichHeld { container, .. } =
+            &body
+        {
+            let container = *container;
+            let served = self
+                .container_of(container, epoch)
+                .and_then(|container| self.serve_listing(&container, from, rpc, body));
+            if let Err(why) = served {
+                self.refuse_bulk(from, rpc, epoch, why);
+            }
+            return;
+        }
         match bulk_key(&body) {
             None if rpc.operation == REPAIR_OPERATION => self.on_repaired(rpc, body),
             None => {
@@ -28,12 +44,87 @@ impl Node {
                     .container_for(&key, epoch)
                     .and_then(|container| self.serve_bulk(&container, from, rpc, body));
                 if let Err(why) = served {
-                    let body = BulkBody::Refused { why };
-                    self.env
-                        .answer_bulk_when_durable(Lsn::default(), from, rpc, epoch, body);
+                    self.refuse_bulk(from, rpc, epoch, why);
                 }
             }
         }
+    }
+
+    fn refuse_bulk(&mut self, from: NodeId, rpc: RpcId, epoch: Epoch, why: Refusal) {
+        let body = BulkBody::Refused { why };
+        self.env
+            .answer_bulk_when_durable(Lsn::default(), from, rpc, epoch, body);
+    }
+
+    /// What an operator asks who looks for lost values.
+    fn serve_listing(
+        &mut self,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        body: BulkBody,
+    ) -> Result<(), Refusal> {
+        let body = match body {
+            BulkBody::ListLacking { after, limit, .. } => {
+                self.as_replica(container, &[Kind::Rw, Kind::Rmw])?;
+                let limit = usize::from(limit).min(PAGE_KEYS_MAX);
+                let mut keys = self.lacking(container, after, limit + 1);
+                let is_last = keys.len() <= limit;
+                keys.truncate(limit);
+                BulkBody::Lacking { keys, is_last }
+            }
+            BulkBody::WhichHeld { versions, .. } => {
+                let asked = versions.into_iter().take(PAGE_KEYS_MAX);
+                let best = asked.map(|(name, ts)| self.best_held(container, name, ts));
+                BulkBody::BestHeld {
+                    best: best.collect(),
+                }
+            }
+            _ => return Ok(()),
+        };
+        let epoch = container.epoch;
+        self.env
+            .answer_bulk_when_durable(Lsn::default(), from, rpc, epoch, body);
+        Ok(())
+    }
+
+    fn lacking(
+        &self,
+        container: &Container,
+        after: Option<KeyName>,
+        limit: usize,
+    ) -> Vec<LackingKey> {
+        let key = |name| Key {
+            container: container.id,
+            name,
+        };
+        let first = key(KeyName::FIRST);
+        let after = after.map(key);
+        let after = match &after {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(&first),
+        };
+        match container.kind {
+            Kind::Rw | Kind::Abd => self.rw.lacking_after(after, container.id, limit),
+            Kind::Rmw | Kind::LanRmw => self.rmw.lacking_after(after, container.id, limit),
+        }
+    }
+
+    /// The best version that this node can serve, at a replica or in a local set, where
+    /// the newest known is `ts`.
+    fn best_held(&self, container: &Container, name: KeyName, ts: Timestamp) -> Timestamp {
+        let key = Key {
+            container: container.id,
+            name,
+        };
+        let (replica, copy) = match container.kind {
+            Kind::Rw | Kind::Abd => (self.rw.best(&key), self.local.find_rw(&key, ts)),
+            Kind::Rmw | Kind::LanRmw => (
+                self.rmw.best(&key),
+                self.local.find_rmw(&key, ts, Timestamp::MAX),
+            ),
+        };
+        replica.max(copy.map_or(Timestamp::ZERO, |found| found.ts))
     }
 
     fn serve_bulk(
@@ -127,7 +218,11 @@ impl Node {
             | BulkBody::AbdWriteAck { .. }
             | BulkBody::LanReadAck { .. }
             | BulkBody::LanWriteAck { .. }
-            | BulkBody::Refused { .. } => unreachable!("bulk_key names no key for an answer"),
+            | BulkBody::Refused { .. }
+            | BulkBody::ListLacking { .. }
+            | BulkBody::Lacking { .. }
+            | BulkBody::WhichHeld { .. }
+            | BulkBody::BestHeld { .. } => unreachable!("bulk_key names no key for an answer"),
         }
         Ok(())
     }
@@ -209,6 +304,10 @@ fn bulk_key(body: &BulkBody) -> Option<&Key> {
         | BulkBody::AbdWriteAck { .. }
         | BulkBody::LanReadAck { .. }
         | BulkBody::LanWriteAck { .. }
-        | BulkBody::Refused { .. } => None,
+        | BulkBody::Refused { .. }
+        | BulkBody::ListLacking { .. }
+        | BulkBody::Lacking { .. }
+        | BulkBody::WhichHeld { .. }
+        | BulkBody::BestHeld { .. } => None,
     }
 }

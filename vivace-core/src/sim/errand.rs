@@ -119,7 +119,11 @@ impl Errand {
                 | BulkBody::LanReadAck { .. }
                 | BulkBody::LanWrite { .. }
                 | BulkBody::LanWriteAck { .. }
-                | BulkBody::Refused { .. } => return None,
+                | BulkBody::Refused { .. }
+                | BulkBody::ListLacking { .. }
+                | BulkBody::Lacking { .. }
+                | BulkBody::WhichHeld { .. }
+                | BulkBody::BestHeld { .. } => return None,
             },
         })
     }

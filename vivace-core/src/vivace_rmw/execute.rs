@@ -316,8 +316,24 @@ impl Execute {
             || promises.iter().any(|(_, promise)| promise.chosen == mts)
             || mutant!(env, ReadUnsettled);
         if mts == Timestamp::ZERO {
+            self.batch.refuse_loss(env);
             return self.build(env, container, ots, None, held_by_majority);
         }
+        let mut accepts_loss = false;
+        let mut base = mts;
+        if let Some((lost, best)) = self.batch.given_up() {
+            if lost == mts {
+                (accepts_loss, base) = (true, best);
+            } else {
+                self.batch.refuse_loss(env);
+            }
+        }
+        if base == Timestamp::ZERO {
+            let changed = self.batch.apply(env, None);
+            let value = changed.map_or(Value::Tombstone, |o| Value::Bytes(o.encode()));
+            return self.store(env, container, ots, value);
+        }
+        let (mts, held_by_majority) = (base, held_by_majority && !accepts_loss);
         let holders: Vec<NodeId> = promises
             .iter()
             .filter(|(_, promise)| promise.accepted == mts && promise.has)
@@ -380,7 +396,8 @@ impl Execute {
         let (ots, current) = (*ots, *held_by_majority && ts == *mts);
         let object = match &value {
             Value::Bytes(bytes) => Object::decode(bytes),
-            Value::Tombstone => return self.corrupt(env, "a tombstone"),
+            // An operator gave up all there was.
+            Value::Tombstone => return self.build(env, container, ots, None, current),
         };
         match object {
             Ok(object) => self.build(env, container, ots, Some((ts, object)), current),
@@ -423,6 +440,16 @@ impl Execute {
                 return self.begin(env, container);
             }
         };
+        self.store(env, container, ots, Value::Bytes(object.encode()))
+    }
+
+    fn store(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        ots: Timestamp,
+        value: Value,
+    ) -> Step {
         self.batch.expose();
         let local_set = container.local_set(env.site);
         let rpc = self.calls.next_rpc();
@@ -430,7 +457,7 @@ impl Execute {
             key: self.key.clone(),
             tag: CopyTag::Bound(ots),
             propagator: env.propagator_of(local_set),
-            value: Value::Bytes(object.encode()),
+            value,
         };
         let message = Message::Bulk(BulkMessage {
             rpc,

@@ -7,40 +7,41 @@ mod holding;
 mod mutated;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::cluster::Container;
 use crate::env::Env;
-use crate::identity::NodeId;
+use crate::identity::{ContainerId, NodeId};
 use crate::key::Key;
-use crate::message::{PriorityBody, RpcId};
+use crate::message::{LackingKey, PriorityBody, RpcId};
 use crate::outbox::Lsn;
 use crate::record::Record;
 use crate::stored::{StoredValue, ValueId};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
+use crate::vivace_rmw::Versions;
 
 #[derive(Clone, Debug, Default)]
 struct Object {
     promised: Timestamp,
     accepted: Timestamp,
     chosen: Timestamp,
-    versions: BTreeMap<Timestamp, StoredValue>,
+    versions: Versions<StoredValue>,
     /// Everything above is durable once the log is durable up to here.
     lsn: Lsn,
 }
 
 impl Object {
     fn has_accepted(&self) -> bool {
-        self.versions.contains_key(&self.accepted)
+        self.versions.contains(self.accepted)
     }
 
-    /// Drops older versions; returns their timestamps.
-    fn choose(&mut self, ts: Timestamp) -> impl Iterator<Item = Timestamp> + use<> {
+    /// Drops needless versions; returns their timestamps.
+    fn choose(&mut self, ts: Timestamp) -> Vec<Timestamp> {
         self.chosen = self.chosen.max(ts);
         self.accepted = self.accepted.max(ts);
         self.promised = self.promised.max(ts);
-        let kept = self.versions.split_off(&self.chosen);
-        std::mem::replace(&mut self.versions, kept).into_keys()
+        self.versions.choose(self.chosen)
     }
 }
 
@@ -153,9 +154,11 @@ impl Replica {
         value: Value,
     ) -> Lsn {
         let object = self.objects.entry(key.clone()).or_default();
-        if ts >= object.chosen && !object.versions.contains_key(&ts) {
+        if object.versions.wants(object.chosen, ts) {
             let value = env.out.store(ValueId::version(key, ts), value);
-            object.versions.insert(ts, value);
+            for needless in object.versions.insert(object.chosen, ts, value) {
+                env.out.release(ValueId::version(key, needless));
+            }
             mutant!(env, RemoteAccepts => object.accepted = object.accepted.max(ts));
             object.lsn = env.out.persist(Record::Version {
                 key: key.clone(),
@@ -166,7 +169,7 @@ impl Replica {
         object.lsn
     }
 
-    /// COMMIT: older versions are history (mend 7: not before).
+    /// COMMIT: older versions are history (mend 7: not before), once a newer one is here.
     pub fn on_commit(&mut self, env: &mut Env, key: &Key, ts: Timestamp) {
         let object = self.objects.entry(key.clone()).or_default();
         if ts > object.chosen {
@@ -191,36 +194,64 @@ impl Replica {
             return None;
         }
         let object = self.objects.get(key)?;
-        let (&ts, value) = object.versions.range(at_least..below).next()?;
+        let (ts, value) = object.versions.oldest_in(at_least..below)?;
         Some((ts, *value, object.lsn))
+    }
+
+    /// The best version here; zero where there is none.
+    pub fn best(&self, key: &Key) -> Timestamp {
+        let object = self.objects.get(key);
+        let newest = object.and_then(|object| object.versions.newest());
+        newest.map_or(Timestamp::ZERO, |(ts, _)| ts)
+    }
+
+    /// Objects after `after` of whose accepted version, or a newer one, there is none
+    /// here, at most `limit`.
+    pub fn lacking_after(
+        &self,
+        after: Bound<&Key>,
+        container: ContainerId,
+        limit: usize,
+    ) -> Vec<LackingKey> {
+        let objects = self.objects.range((after, Bound::Unbounded));
+        objects
+            .take_while(|(key, _)| key.container == container)
+            .filter(|(_, object)| object.accepted > Timestamp::ZERO)
+            .filter(|(_, object)| object.versions.oldest_in(object.accepted..).is_none())
+            .take(limit)
+            .map(|(key, object)| LackingKey {
+                name: key.name.clone(),
+                known: object.accepted,
+            })
+            .collect()
     }
 
     /// Whether this version is here.
     pub fn holds(&self, key: &Key, ts: Timestamp) -> bool {
         let object = self.objects.get(key);
-        object.is_some_and(|object| object.versions.contains_key(&ts))
+        object.is_some_and(|object| object.versions.contains(ts))
     }
 
     /// Where this chosen version is here, or a later one, which was built on it: what
     /// must be durable before anyone hears so.
     pub fn held(&self, key: &Key, chosen: Timestamp) -> Option<Lsn> {
         let object = self.objects.get(key)?;
-        let mut as_new = object.versions.range(chosen..);
-        as_new.next().map(|_| object.lsn)
+        let as_new = object.versions.oldest_in(chosen..);
+        as_new.map(|_| object.lsn)
     }
 
     /// Where W-REMOTE of this version would be acknowledged without storing anything: it
     /// is here, or a later one is chosen.
     pub fn needs_not(&self, key: &Key, ts: Timestamp) -> Option<Lsn> {
         let object = self.objects.get(key)?;
-        let needless = object.versions.contains_key(&ts) || object.chosen > ts;
+        let needless = object.versions.contains(ts) || object.chosen > ts;
         needless.then_some(object.lsn)
     }
 
     /// The disk has lost a version.
     pub fn lose(&mut self, key: &Key, ts: Timestamp) {
         if let Some(object) = self.objects.get_mut(key) {
-            object.versions.remove(&ts);
+            object.versions.remove(ts);
         }
     }
 
@@ -245,14 +276,14 @@ impl Replica {
 
     /// Takes over a durable choice.
     pub fn recover_chosen(&mut self, key: Key, ts: Timestamp) {
-        drop(self.objects.entry(key).or_default().choose(ts));
+        self.objects.entry(key).or_default().choose(ts);
     }
 
     /// Takes over a durable version.
     pub fn recover_version(&mut self, key: Key, ts: Timestamp, value: StoredValue) {
         let object = self.objects.entry(key).or_default();
-        if ts >= object.chosen {
-            object.versions.insert(ts, value);
+        if object.versions.wants(object.chosen, ts) {
+            object.versions.insert(object.chosen, ts, value);
         }
     }
 }

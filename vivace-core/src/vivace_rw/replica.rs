@@ -10,12 +10,13 @@ mod holding;
 mod mutated;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::cluster::Container;
 use crate::env::Env;
-use crate::identity::NodeId;
+use crate::identity::{ContainerId, NodeId};
 use crate::key::Key;
-use crate::message::{PriorityBody, RpcId};
+use crate::message::{LackingKey, PriorityBody, RpcId};
 use crate::outbox::Lsn;
 use crate::record::Record;
 use crate::stored::{StoredValue, ValueId};
@@ -180,6 +181,32 @@ impl Replica {
         {
             object.complete = None;
         }
+    }
+
+    /// The best version here; zero where there is none.
+    pub fn best(&self, key: &Key) -> Timestamp {
+        self.objects
+            .get(key)
+            .map_or(Timestamp::ZERO, Object::complete_ts)
+    }
+
+    /// Objects after `after` whose newest known value is not here, at most `limit`.
+    pub fn lacking_after(
+        &self,
+        after: Bound<&Key>,
+        container: ContainerId,
+        limit: usize,
+    ) -> Vec<LackingKey> {
+        let objects = self.objects.range((after, Bound::Unbounded));
+        objects
+            .take_while(|(key, _)| key.container == container)
+            .filter(|(_, object)| object.known > object.complete_ts())
+            .take(limit)
+            .map(|(key, object)| LackingKey {
+                name: key.name.clone(),
+                known: object.known,
+            })
+            .collect()
     }
 
     /// The newest known timestamp, where the value that it names is not here.

@@ -34,6 +34,7 @@ pub struct Write {
     write: WriteId,
     remote_clock: TrustedTime,
     durability: Durability,
+    given: Option<Timestamp>,
     /// Asked together with W-TS: the value is on its way by then.
     holders: Option<Holders>,
     phase: Phase,
@@ -103,9 +104,17 @@ impl Write {
             write,
             remote_clock: TrustedTime::default(),
             durability,
+            given: None,
             holders: None,
             phase: Phase::AwaitPeers,
         }
+    }
+
+    /// A write under a timestamp that is given, not begun.
+    pub fn restore(ticket: Ticket, key: Key, value: Value, write: WriteId, ts: Timestamp) -> Self {
+        let mut restore = Self::new(ticket, key, value, write, Durability::Majority);
+        restore.given = Some(ts);
+        restore
     }
 
     /// Moves the write on.
@@ -130,6 +139,10 @@ impl Write {
         if !env.majority_up(&container.replicas, Class::Priority)
             || !env.majority_up(local_set, Class::Bulk)
         {
+            return Step::Continue;
+        }
+        if let Some(ts) = self.given {
+            self.store(env, container, ts, Lsn::default());
             return Step::Continue;
         }
         match env.clock.mode_for(container.timestamps) {

@@ -254,6 +254,9 @@ pub fn answer(success: Success) -> Answer {
         Success::Written { ts } => Answer::Written(ts),
         Success::Executed { output } => Answer::Executed(Ok(output)),
         Success::State { state } => Answer::State(state),
-        other @ (Success::Session(_) | Success::Status(_)) => panic!("nobody asked for {other:?}"),
+        other @ (Success::Session(_)
+        | Success::Status(_)
+        | Success::Lost { .. }
+        | Success::LossAccepted) => panic!("nobody asked for {other:?}"),
     }
 }

@@ -499,7 +499,8 @@ fn a_version_that_arrives_is_neither_accepted_nor_promised() {
     assert!(promised(&replica.flush()));
 }
 
-/// RMW 7: versions below the chosen one go, and who asks for one hears that.
+/// RMW 7: versions below the chosen one go, and who asks for one hears that; but the last
+/// of them stays until a newer one is here, or a lost site would take it along.
 #[test]
 fn who_asks_for_a_version_that_is_history_hears_so() {
     let mut replica = Alone::replica(Kind::Rmw);
@@ -519,12 +520,18 @@ fn who_asks_for_a_version_that_is_history_hears_so() {
     );
     let gone = Sent::Priority(C, PriorityBody::Gone { chosen: ts(7) });
     assert_eq!(sent, [gone]);
-    // 5 went, too.
     let asked = PriorityBody::OrderedReadData {
         key: key(),
         at_least: ts(5),
         below: ts(6),
     };
+    replica.flush();
+    let stays = replica.priority(C, asked.clone());
+    assert!(
+        matches!(stays[..], [Sent::Bulk(_, BulkBody::Data { ts: of, .. })] if of == ts(5)),
+        "{stays:?}"
+    );
+    replica.bulk(B, write_remote(7));
     let gone = Sent::Priority(C, PriorityBody::Gone { chosen: ts(7) });
     assert_eq!(replica.priority(C, asked), [gone]);
 }

@@ -14,6 +14,7 @@ mod clocks;
 mod durability;
 mod journals;
 mod limits;
+mod lost_site;
 mod lost_values;
 mod refusals;
 mod rmw;

@@ -53,6 +53,12 @@ Examples:
   vivace status --watch    # once a second, until Ctrl-C
   vivace --json status";
 
+const ADMIN_EXAMPLES: &str = "\
+Examples:
+  vivace admin lost orders                  # what went with a lost site
+  vivace admin accept-loss orders/17        # the version before is the newest again
+  vivace admin accept-loss --all --yes orders";
+
 /// Objects of a Vivace cluster: a key-value store that spans sites and keeps its
 /// latency when the links between them are full.
 #[derive(Debug, Parser)]
@@ -100,8 +106,45 @@ pub enum Action {
     /// Shows what this site's nodes say of themselves and their peers.
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArguments),
+    /// What an operator does when a site is gone for good.
+    #[command(subcommand, after_help = ADMIN_EXAMPLES)]
+    Admin(AdminAction),
     /// Measures latency: each client asks, waits for the answer, and asks again.
     Bench(BenchArguments),
+}
+
+/// The subcommands of `admin`.
+#[derive(Debug, Subcommand)]
+pub enum AdminAction {
+    /// Lists objects whose newest value is known and nowhere to be had: their site is
+    /// gone, and the value had not left it.
+    Lost(LostArguments),
+    /// Gives up the newest value of such objects, so that the best version that is left
+    /// can be read again. Asks first.
+    AcceptLoss(AcceptLossArguments),
+}
+
+/// Where to look.
+#[derive(Debug, Args)]
+pub struct LostArguments {
+    /// The container.
+    pub container: String,
+}
+
+/// What to give up.
+#[derive(Debug, Args)]
+pub struct AcceptLossArguments {
+    /// The object, or with --all the container.
+    #[arg(value_name = "CONTAINER/KEY")]
+    pub target: String,
+
+    /// Everything that is lost in the container.
+    #[arg(long)]
+    pub all: bool,
+
+    /// Does not ask.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// An object.

@@ -1,5 +1,6 @@
 //! `vivace`: objects of a Vivace cluster from the command line.
 
+mod admin;
 mod arguments;
 mod bench;
 mod deadline;
@@ -59,6 +60,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Fault> {
         }
         Action::Exec(exec) => exec::exec(&client, &exec, json).await,
         Action::Status(status) => status::status(&client, status.watch, json).await,
+        Action::Admin(action) => admin::admin(&client, &action, json).await,
         Action::Bench(bench) => bench::bench(&client, &bench, json).await,
     };
     client.close().await;

@@ -1,10 +1,9 @@
 //! What the records of one object amount to.
 
-use std::collections::BTreeMap;
-
 use super::local::LocalFold;
 use crate::record::Record;
 use crate::timestamp::Timestamp;
+use crate::vivace_rmw::Versions;
 
 /// The newest record of one kind.
 #[derive(Debug, Default)]
@@ -41,7 +40,7 @@ pub struct KeyFold {
     promised: Newest,
     accepted: Newest,
     chosen: Newest,
-    versions: BTreeMap<Timestamp, Record>,
+    versions: Versions<Record>,
     lan_accepted: Newest,
     local: LocalFold,
 }
@@ -55,12 +54,11 @@ impl KeyFold {
             Record::Accepted { ts, .. } => self.accepted.offer(ts, record),
             Record::Chosen { ts, .. } => {
                 self.chosen.offer(ts, record);
-                let live = self.versions.split_off(&self.chosen.ts());
-                self.versions = live;
+                self.versions.choose(self.chosen.ts());
             }
             Record::Version { ts, .. } => {
-                if ts >= self.chosen.ts() {
-                    self.versions.insert(ts, record);
+                if self.versions.wants(self.chosen.ts(), ts) {
+                    self.versions.insert(self.chosen.ts(), ts, record);
                 }
             }
             Record::LanAccepted { ts, .. } => self.lan_accepted.offer(ts, record),

@@ -11,7 +11,7 @@ impl Replica {
         Some(Holding {
             newest: object.accepted,
             chosen: object.chosen,
-            versions: object.versions.keys().copied().collect(),
+            versions: object.versions.timestamps().collect(),
         })
     }
 }

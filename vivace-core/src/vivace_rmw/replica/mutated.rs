@@ -10,8 +10,7 @@ use crate::timestamp::Timestamp;
 impl super::Object {
     /// Drops the versions below `ts`.
     pub fn drop_below(&mut self, env: &mut Env, key: &Key, ts: Timestamp) {
-        let kept = self.versions.split_off(&ts);
-        for older in std::mem::replace(&mut self.versions, kept).into_keys() {
+        for older in self.versions.drop_below(ts) {
             env.out.release(ValueId::version(key, older));
         }
     }
@@ -33,7 +32,7 @@ impl Replica {
     /// The newest version, whichever was asked for.
     pub fn find_newest(&self, key: &Key) -> Option<(Timestamp, StoredValue, Lsn)> {
         let object = self.objects.get(key)?;
-        let (&ts, value) = object.versions.last_key_value()?;
+        let (ts, value) = object.versions.newest()?;
         Some((ts, *value, object.lsn))
     }
 }

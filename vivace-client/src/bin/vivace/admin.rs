@@ -1,0 +1,130 @@
+//! `admin`: what an operator does when a site is gone.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use serde_json::{Value, json};
+use vivace_client::client_protocol::LostKey;
+use vivace_client::{Client, Container, KeyName};
+
+use crate::arguments::{AcceptLossArguments, AdminAction, LostArguments};
+use crate::exit::{Exit, Fault};
+use crate::output::{json_bytes, print_bytes, print_json};
+
+/// Does what the operator asks for.
+pub async fn admin(client: &Client, action: &AdminAction, json: bool) -> Result<Exit, Fault> {
+    match action {
+        AdminAction::Lost(asked) => lost(client, asked, json).await,
+        AdminAction::AcceptLoss(asked) => accept_loss(client, asked, json).await,
+    }
+}
+
+async fn lost(client: &Client, asked: &LostArguments, json: bool) -> Result<Exit, Fault> {
+    let losses = client.container(&asked.container).losses().await?;
+    if json {
+        let keys: Vec<Value> = losses.keys.iter().map(key_as_json).collect();
+        print_json(&json!({ "lost": keys, "silent_nodes": losses.silent }))?;
+        return Ok(Exit::Done);
+    }
+    let mut text = String::new();
+    for lost in &losses.keys {
+        text += &line(&asked.container, lost);
+    }
+    if losses.keys.is_empty() {
+        text += "nothing is lost: every newest value can be had\n";
+    }
+    print_bytes(text.as_bytes())?;
+    if !losses.silent.is_empty() {
+        eprintln!(
+            "vivace: nodes {:?} did not answer; with them values may come back",
+            losses.silent
+        );
+    }
+    Ok(Exit::Done)
+}
+
+fn line(container: &str, lost: &LostKey) -> String {
+    let left = match lost.best {
+        Some(best) => format!("left: version {best}"),
+        None => "left: nothing".into(),
+    };
+    format!(
+        "{container}/{}  lost: version {}, written in {}  {left}\n",
+        lost.key.as_bytes().escape_ascii(),
+        lost.ts,
+        lost.site,
+    )
+}
+
+fn key_as_json(lost: &LostKey) -> Value {
+    json!({
+        "key": json_bytes(lost.key.as_bytes()),
+        "lost": lost.ts.to_string(),
+        "site": lost.site,
+        "left": lost.best.map(|best| best.to_string()),
+    })
+}
+
+async fn accept_loss(
+    client: &Client,
+    asked: &AcceptLossArguments,
+    json: bool,
+) -> Result<Exit, Fault> {
+    let (name, only) = match asked.target.split_once('/') {
+        Some((name, key)) => (name, Some(key)),
+        None => (asked.target.as_str(), None),
+    };
+    if only.is_none() && !asked.all {
+        return Err(Fault::usage(
+            "give up one object as CONTAINER/KEY, or everything lost in a container with --all",
+        ));
+    }
+    let container = client.container(name);
+    let mut keys = container.losses().await?.keys;
+    if let Some(only) = only {
+        keys.retain(|lost| lost.key.as_bytes() == only.as_bytes());
+    }
+    if keys.is_empty() {
+        eprintln!("vivace: nothing of that is lost; nothing was changed");
+        return Ok(Exit::Done);
+    }
+    if !asked.yes && !confirmed(name, &keys)? {
+        eprintln!("vivace: nothing was changed");
+        return Ok(Exit::Done);
+    }
+    for lost in &keys {
+        give_up(&container, lost.key.clone()).await?;
+        if json {
+            print_json(&key_as_json(lost))?;
+        } else {
+            print_bytes(format!("gave up {}", line(name, lost)).as_bytes())?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn give_up(container: &Container, key: KeyName) -> Result<(), Fault> {
+    Ok(container.accept_loss(key).await?)
+}
+
+fn confirmed(container: &str, keys: &[LostKey]) -> Result<bool, Fault> {
+    let fault = |error: io::Error| Fault::setup(format!("standard input: {error}"));
+    if !io::stdin().is_terminal() {
+        return Err(Fault::usage(
+            "standard input is no terminal to ask at; say --yes if the values are to be given up",
+        ));
+    }
+    let mut asking = io::stderr().lock();
+    for lost in keys {
+        write!(asking, "{}", line(container, lost)).map_err(fault)?;
+    }
+    write!(
+        asking,
+        "Give up these {} newest values for good? Nothing brings them back. [y/N] ",
+        keys.len()
+    )
+    .map_err(fault)?;
+    asking.flush().map_err(fault)?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(fault)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,147 @@
+//! After a site is lost for good: which newest values went with it, and how an operator
+//! lets their objects be read again.
+
+use vivace_core::NodeId;
+use vivace_core::client_protocol::{Failure, LostKey, Request, Success};
+use vivace_core::cluster::Kind;
+
+use crate::cluster::requests::{
+    add, counted, failure, first_of, read, read_state, state, value, write, written,
+};
+use crate::cluster::{Simulation, layout};
+use crate::{A, B, C, drop_if, is_write_remote, ms, settle, three_sites};
+use vivace_core::machine::builtin::Counter;
+
+fn find_lost(simulation: &mut Simulation) -> (Vec<LostKey>, Vec<u16>) {
+    let (mut keys, mut after) = (Vec::new(), None);
+    loop {
+        let page = Request::FindLost {
+            container: layout::CONTAINER.into(),
+            after,
+            limit: 2,
+        };
+        match simulation.ask(B, page).0 {
+            Ok(Success::Lost {
+                keys: more_keys,
+                silent,
+                more,
+            }) => {
+                keys.extend(more_keys);
+                if more.is_none() {
+                    return (keys, silent);
+                }
+                after = more;
+            }
+            other => panic!("a listing is expected, not {other:?}"),
+        }
+    }
+}
+
+fn accept_loss(key: &str) -> Request {
+    Request::AcceptLoss {
+        container: layout::CONTAINER.into(),
+        key: layout::key(key),
+    }
+}
+
+fn names(keys: &[LostKey]) -> Vec<&[u8]> {
+    keys.iter().map(|lost| lost.key.as_bytes()).collect()
+}
+
+fn destroy_site_a(simulation: &mut Simulation) {
+    for node in [0, 1, 2] {
+        simulation.crash(NodeId(node));
+    }
+    simulation.script = None;
+}
+
+/// Of five objects, two had their newest value in the lost site only, and one of these
+/// had an older one elsewhere.
+#[test]
+fn an_operator_finds_and_gives_up_what_went_with_a_site() {
+    let mut simulation = three_sites(Kind::Rw);
+    for key in ["a", "b", "c", "d"] {
+        written(simulation.ask(A, write(key, "old")).0);
+    }
+    settle(&mut simulation);
+    assert_eq!(find_lost(&mut simulation).0, []);
+    drop_if(&mut simulation, |_, _, wire| is_write_remote(wire));
+    let lost = written(simulation.ask(A, write("b", "new")).0);
+    written(simulation.ask(A, write("e", "only")).0);
+    // On its way, and not lost: site A holds it still.
+    assert_eq!(find_lost(&mut simulation).0, []);
+    destroy_site_a(&mut simulation);
+
+    let (keys, silent) = find_lost(&mut simulation);
+    assert_eq!(names(&keys), [b"b", b"e"]);
+    assert_eq!(silent, [0, 1, 2]);
+    assert_eq!((keys[0].ts, keys[0].site.as_str()), (lost, "site0"));
+    assert!(keys[0].best.is_some() && keys[1].best.is_none(), "{keys:?}");
+    let asked = simulation.request(B, read("b"), ms(3000));
+    failure(simulation.await_reply(asked));
+
+    for key in ["b", "e"] {
+        let restored = simulation.ask(B, accept_loss(key)).0;
+        assert!(restored.is_ok(), "{restored:?}");
+    }
+    assert_eq!(value(simulation.ask(C, read("b")).0).unwrap(), b"old");
+    assert_eq!(value(simulation.ask(C, read("e")).0), None);
+    assert_eq!(find_lost(&mut simulation).0, []);
+
+    // The site comes back: what was given up stays given up.
+    for node in [0, 1, 2] {
+        simulation.restart(NodeId(node));
+    }
+    settle(&mut simulation);
+    for reader in [A, B] {
+        assert_eq!(value(simulation.ask(reader, read("b")).0).unwrap(), b"old");
+    }
+    written(simulation.ask(A, write("b", "newer")).0);
+    assert_eq!(value(simulation.ask(B, read("b")).0).unwrap(), b"newer");
+}
+
+#[test]
+fn a_command_that_went_with_a_site_is_given_up() {
+    let mut simulation = three_sites(Kind::Rmw);
+    assert_eq!(counted(simulation.ask(A, add("k", first_of(1), 5)).0), 5);
+    settle(&mut simulation);
+    drop_if(&mut simulation, |_, _, wire| is_write_remote(wire));
+    assert_eq!(counted(simulation.ask(A, add("k", first_of(2), 1)).0), 6);
+    assert_eq!(counted(simulation.ask(A, add("new", first_of(3), 1)).0), 1);
+    destroy_site_a(&mut simulation);
+
+    let (keys, _) = find_lost(&mut simulation);
+    assert_eq!(names(&keys), [&b"k"[..], b"new"]);
+    let asked = simulation.request(B, add("k", first_of(4), 1), ms(3000));
+    failure(simulation.await_reply(asked));
+    for key in ["k", "new"] {
+        let restored = simulation.ask(B, accept_loss(key)).0;
+        assert_eq!(restored, Ok(Success::LossAccepted));
+    }
+    assert_eq!(counted(simulation.ask(C, add("k", first_of(5), 1)).0), 6);
+    let nothing = state::<Counter>(simulation.ask(C, read_state::<Counter>("new")).0);
+    assert!(nothing.is_none());
+    assert_eq!(counted(simulation.ask(C, add("new", first_of(6), 1)).0), 1);
+    for node in [0, 1, 2] {
+        simulation.restart(NodeId(node));
+    }
+    settle(&mut simulation);
+    assert_eq!(counted(simulation.ask(A, add("k", first_of(7), 1)).0), 7);
+}
+
+#[test]
+fn what_can_be_had_is_not_given_up() {
+    for kind in [Kind::Rw, Kind::Rmw] {
+        let mut simulation = three_sites(kind);
+        if kind == Kind::Rw {
+            written(simulation.ask(A, write("k", "v")).0);
+        } else {
+            counted(simulation.ask(A, add("k", first_of(1), 1)).0);
+        }
+        let refused = failure(simulation.ask(B, accept_loss("k")).0);
+        assert!(matches!(refused, Failure::Conflict { .. }), "{refused}");
+    }
+    let mut simulation = three_sites(Kind::Abd);
+    let refused = failure(simulation.ask(B, accept_loss("k")).0);
+    assert!(matches!(refused, Failure::Invalid { .. }), "{refused}");
+}
