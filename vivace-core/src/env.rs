@@ -141,6 +141,31 @@ impl Env {
         }
     }
 
+    /// Writes what decides the future, without counters and the moment of the last event.
+    #[cfg(feature = "sim")]
+    pub fn write_state(&self, out: &mut impl std::fmt::Write) -> std::fmt::Result {
+        let Self {
+            out: outbox,
+            clock,
+            jitter,
+            session_floor,
+            settling,
+            peers,
+            me: _,
+            site: _,
+            incarnation: _,
+            cluster: _,
+            machines: _,
+            now: _,
+            counters: _,
+            mutants: _,
+        } = self;
+        write!(
+            out,
+            "{outbox:?}{clock:?}{jitter:?}{session_floor}{settling:?}{peers:?}"
+        )
+    }
+
     /// Records that a connection stands or broke.
     pub fn set_peer(&mut self, node: NodeId, class: Class, up: bool) {
         let peer = self.peers.entry(node).or_default();

@@ -24,6 +24,8 @@ mod durability;
 mod env;
 mod event;
 mod fetch;
+#[cfg(feature = "history")]
+mod history_line;
 mod holders;
 mod identity;
 pub mod journal;
@@ -56,6 +58,8 @@ pub use blob::Blob;
 pub use bounded::Bounded;
 pub use durability::{Durability, UnknownDurability};
 pub use event::{Action, Class, Event, RequestId};
+#[cfg(feature = "history")]
+pub use history_line::HistoryLine;
 pub use identity::{ContainerId, Epoch, Incarnation, NodeId, SiteId};
 pub use key::{KEY_NAME_BYTES_MAX, Key, KeyError, KeyName};
 #[cfg(feature = "sim")]

@@ -2,6 +2,8 @@
 
 mod data;
 #[cfg(feature = "sim")]
+mod explored;
+#[cfg(feature = "sim")]
 mod holding;
 #[cfg(feature = "sim")]
 mod mutated;

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::history::{Answer, Ask, Entry, History};
 use crate::machine::StateMachine;
 use crate::machine::builtin::{Counter, List, Register, counter, list, register};
-use crate::{Blob, Timestamp, codec};
+use crate::{Blob, HistoryLine, Timestamp, codec};
 
 /// A line that is no operation. Nothing was kept of the file.
 #[derive(Debug, thiserror::Error)]
@@ -32,17 +32,18 @@ pub struct JsonError {
 
 /// One line per operation, by key and then in the order in which they began.
 pub fn write_json_lines(history: &History) -> String {
-    let mut text = String::new();
+    let mut text = Vec::new();
     for (key, of_key) in &history.keys {
         for (entry, client) in of_key.entries.iter().zip(&of_key.clients) {
-            text.push_str(&line(key, *client, entry).to_string());
-            text.push('\n');
+            line(key, *client, entry)
+                .write(&mut text)
+                .expect("memory takes all");
         }
     }
-    text
+    String::from_utf8(text).expect("JSON is text")
 }
 
-fn line(key: &str, client: u32, entry: &Entry) -> Value {
+fn line<'a>(key: &'a str, client: u32, entry: &Entry) -> HistoryLine<'a> {
     let (kind, arg) = match &entry.ask {
         Ask::Read => ("read", Value::Null),
         Ask::Write(value) => ("write", json!(value)),
@@ -61,10 +62,16 @@ fn line(key: &str, client: u32, entry: &Entry) -> Value {
             "ok",
         ),
     };
-    json!({
-        "client": client, "kind": kind, "key": key, "arg": arg, "ret": ret,
-        "start_ns": entry.invoked, "end_ns": entry.returned, "outcome": outcome,
-    })
+    HistoryLine {
+        client,
+        kind,
+        key,
+        arg,
+        ret,
+        start_ns: entry.invoked,
+        end_ns: entry.returned,
+        outcome,
+    }
 }
 
 fn decoded<M: bincode::Decode<()>>(bytes: &Blob) -> M {
@@ -126,24 +133,42 @@ fn hex(bytes: &[u8]) -> String {
 /// # Errors
 /// The first line that is no operation.
 pub fn read_json_lines(text: &str) -> Result<History, JsonError> {
-    let mut reader = Reader::default();
-    for (i, text) in text.lines().enumerate() {
-        if text.trim().is_empty() {
-            continue;
-        }
-        reader.read(text).map_err(|reason| JsonError {
-            line: i + 1,
-            reason,
-        })?;
-    }
-    Ok(reader.history)
+    let mut reader = HistoryReader::default();
+    reader.read(text)?;
+    Ok(reader.finish())
 }
 
+/// Reads histories of several clients of the same objects into one. Their times must be
+/// of one clock.
 #[derive(Default)]
-struct Reader {
+pub struct HistoryReader {
     history: History,
     /// Numbers for values of any form.
     values: BTreeMap<String, u64>,
+}
+
+impl HistoryReader {
+    /// Adds all lines of `text`.
+    ///
+    /// # Errors
+    /// The first line that is no operation; those before it stay.
+    pub fn read(&mut self, text: &str) -> Result<(), JsonError> {
+        for (i, text) in text.lines().enumerate() {
+            if text.trim().is_empty() {
+                continue;
+            }
+            self.read_line(text).map_err(|reason| JsonError {
+                line: i + 1,
+                reason,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// All that was read.
+    pub fn finish(self) -> History {
+        self.history
+    }
 }
 
 type Fields = Map<String, Value>;
@@ -168,8 +193,8 @@ fn nanoseconds(fields: &Fields, name: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{name} must be a number of nanoseconds, not {value}"))
 }
 
-impl Reader {
-    fn read(&mut self, line: &str) -> Result<(), String> {
+impl HistoryReader {
+    fn read_line(&mut self, line: &str) -> Result<(), String> {
         let value: Value =
             serde_json::from_str(line).map_err(|error| format!("is no JSON: {error}"))?;
         let Value::Object(fields) = value else {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use vivace_core::cluster::TimestampSource;
 use vivace_core::sim::swarm::{Configuration, Limits};
 use vivace_core::{Mutant, Mutants};
 
@@ -17,6 +18,7 @@ Examples:
   vivace-sim explore --mutant no-commit-wait            # finds that the checkers find it
   vivace-sim mutants --seeds 20000                      # how soon, for each of them
   vivace-sim check run.jsonl                            # is it linearizable?
+  vivace-sim exhaust --model rw --crashes 0             # all orders in a small cluster
   vivace-sim delays                                     # Fig. 3 of the paper, counted
 
 Exit status: 0 all is well, 1 a promise is broken, 2 the request makes no sense.";
@@ -41,9 +43,12 @@ pub enum Command {
     Mutants(Hunt),
     /// Judge a history of JSON lines, from here or from `vivace bench --history`.
     Check {
-        /// The history.
-        file: PathBuf,
+        /// The history; several of one cluster, from one machine, are judged as one.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
+    /// Visit every state of a very small cluster: 3 nodes, 3 operations.
+    Exhaust(Exhaust),
     /// Count the message delays of every operation, beside the paper's Fig. 3.
     Delays,
 }
@@ -115,6 +120,62 @@ pub struct Shrink {
     /// The most runs to try.
     #[arg(long, default_value_t = 1_000)]
     pub runs: u32,
+}
+
+#[derive(Args)]
+pub struct Exhaust {
+    /// A writer and two readers of a register, or two commands and a read of a counter.
+    #[arg(long, value_enum, default_value_t = ModelName::Rw)]
+    pub model: ModelName,
+    /// Where timestamps come from.
+    #[arg(long, value_enum, default_value_t = TimestampsName::Query)]
+    pub timestamps: TimestampsName,
+    /// Only these operations of the model, by number, such as 1,3.
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub operations: Vec<u8>,
+    /// How many crashes there may be; nodes may come back with what was durable.
+    #[arg(long, default_value_t = 1)]
+    pub crashes: u8,
+    /// Only these nodes crash, such as 0,2; by default any.
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(0..=2))]
+    pub crash_at: Vec<u16>,
+    /// How many messages may get lost.
+    #[arg(long, default_value_t = 0)]
+    pub losses: u8,
+    /// How many timers may fire while messages are on their way.
+    #[arg(long, default_value_t = 0)]
+    pub early_timers: u8,
+    /// Disks finish at any later moment, not before a node's next event.
+    #[arg(long)]
+    pub slow_disk: bool,
+    /// Stop after this many states.
+    #[arg(long, default_value_t = 20_000_000)]
+    pub states: u64,
+    #[command(flatten)]
+    pub mutants: MutantArguments,
+}
+
+/// The clients of an exhaustive search.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ModelName {
+    Rw,
+    Rmw,
+}
+
+/// Sources of timestamps.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum TimestampsName {
+    Query,
+    Clock,
+}
+
+impl TimestampsName {
+    pub fn source(self) -> TimestampSource {
+        match self {
+            Self::Query => TimestampSource::Query,
+            Self::Clock => TimestampSource::Clock,
+        }
+    }
 }
 
 /// Broken protocols, which a checker must find.

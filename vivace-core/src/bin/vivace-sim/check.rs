@@ -1,17 +1,24 @@
-//! Judging a history from a file.
+//! Judging histories from files.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use vivace_core::sim::read_json_lines;
+use vivace_core::sim::HistoryReader;
 
 use crate::Fault;
 
-pub fn check(file: &Path) -> Result<(), Fault> {
-    let shown = file.display();
-    let text =
-        std::fs::read_to_string(file).map_err(|error| Fault::Asked(format!("{shown}: {error}")))?;
-    let history =
-        read_json_lines(&text).map_err(|error| Fault::Asked(format!("{shown}: {error}")))?;
+pub fn check(files: &[PathBuf]) -> Result<(), Fault> {
+    let mut reader = HistoryReader::default();
+    for file in files {
+        let wrong = |error: String| Fault::Asked(format!("{}: {error}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        reader
+            .read(&text)
+            .map_err(|error| wrong(error.to_string()))?;
+    }
+    let history = reader.finish();
+    if history.is_empty() {
+        return Err(Fault::Asked("there is no operation to judge".into()));
+    }
     match history.check() {
         Ok(()) => {
             println!(

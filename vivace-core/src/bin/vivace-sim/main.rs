@@ -11,6 +11,7 @@
 mod arguments;
 mod check;
 mod delays;
+mod exhaust;
 mod explore;
 mod mutants;
 mod replay;
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
         Command::Replay(asked) => replay::replay(&asked),
         Command::Shrink(asked) => replay::shrink(&asked),
         Command::Mutants(asked) => mutants::mutants(&asked),
-        Command::Check { file } => check::check(&file),
+        Command::Check { files } => check::check(&files),
+        Command::Exhaust(asked) => exhaust::exhaust(&asked),
         Command::Delays => delays::delays(),
     };
     match done {

@@ -1,0 +1,95 @@
+//! Every order of events in a very small cluster.
+
+use std::time::Instant;
+
+use vivace_core::NodeId;
+use vivace_core::sim::exhaustive::{Disk, Model, Report, Step, explore};
+
+use crate::Fault;
+use crate::arguments::{Exhaust, ModelName};
+
+pub fn exhaust(asked: &Exhaust) -> Result<(), Fault> {
+    let model = model(asked);
+    println!("{}", describe(&model));
+    let begun = Instant::now();
+    let report = explore(&model, asked.states, |report| {
+        let rate = report.states as f64 / begun.elapsed().as_secs_f64();
+        eprintln!("{} states, {rate:.0} a second", report.states);
+    });
+    tell(&report, asked.states, begun.elapsed().as_secs_f64());
+    match &report.violation {
+        None => Ok(()),
+        Some(violation) => {
+            for (number, line) in violation.schedule.iter().enumerate() {
+                println!("{:>4}  {line}", number + 1);
+            }
+            println!("{}", violation.what);
+            Err(Fault::Broken)
+        }
+    }
+}
+
+fn model(asked: &Exhaust) -> Model {
+    let mut model = match asked.model {
+        ModelName::Rw => Model::rw(),
+        ModelName::Rmw => Model::rmw(),
+    };
+    model.timestamps = asked.timestamps.source();
+    model.crashes = asked.crashes;
+    model.losses = asked.losses;
+    model.early_timers = asked.early_timers;
+    model.mutants = asked.mutants.set;
+    if !asked.operations.is_empty() {
+        let numbered = (1..).zip(model.steps);
+        let kept = numbered.filter(|(number, _)| asked.operations.contains(number));
+        model.steps = kept.map(|(_, step)| step).collect();
+    }
+    if !asked.crash_at.is_empty() {
+        model.may_crash = asked.crash_at.iter().copied().map(NodeId).collect();
+    }
+    if asked.slow_disk {
+        model.disk = Disk::Slow;
+    }
+    model
+}
+
+fn describe(model: &Model) -> String {
+    let step = |step: &Step| format!("{:?} at {}", step.wish, step.node);
+    let steps: Vec<String> = model.steps.iter().map(step).collect();
+    let nodes: Vec<String> = model.may_crash.iter().map(NodeId::to_string).collect();
+    format!(
+        "{:?}, timestamps by {:?}, n = {}, m = 1: {}; {} crashes among {}, {} losses, {} early timers, \
+         disk {:?}, mutants {}",
+        model.kind,
+        model.timestamps,
+        model.replicas.len(),
+        steps.join(", "),
+        model.crashes,
+        nodes.join(", "),
+        model.losses,
+        model.early_timers,
+        model.disk,
+        model.mutants
+    )
+}
+
+fn tell(report: &Report, states_max: u64, seconds: f64) {
+    let extent = match (report.is_exhausted, &report.violation) {
+        (_, Some(_)) => "stopped at a violation".to_owned(),
+        (true, None) => "exhausted".to_owned(),
+        (false, None) => format!("CUT at {states_max} states: there are more"),
+    };
+    let memory = memory_mib().map_or_else(String::new, |mib| format!(", {mib} MiB"));
+    println!(
+        "{extent}: {} states, {} transitions, depth {}, {} ends, {seconds:.1} s{memory}",
+        report.states, report.transitions, report.depth, report.ends
+    );
+}
+
+/// The most memory that this process has used so far, where the system tells.
+fn memory_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024)
+}

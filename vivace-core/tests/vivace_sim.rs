@@ -1,0 +1,140 @@
+//! The command `vivace-sim`: what it refuses, and that it judges what it is given.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types
+)]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn vivace_sim(words: &[&str]) -> Ended {
+    let output = Command::new(env!("CARGO_BIN_EXE_vivace-sim"))
+        .args(words)
+        .output()
+        .unwrap();
+    Ended {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[track_caller]
+fn assert_refused(words: &[&str], says: &[&str]) {
+    let ended = vivace_sim(words);
+    assert_eq!(ended.code, Some(2), "{words:?}: {}{}", ended.out, ended.err);
+    for part in says {
+        assert!(ended.err.contains(part), "{words:?}: {}", ended.err);
+    }
+}
+
+fn file(name: &str, lines: &[&str]) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    path
+}
+
+const WRITE: &str = r#"{"client":0,"kind":"write","key":"a","arg":"x","ret":null,"start_ns":10,"end_ns":20,"outcome":"ok"}"#;
+const READ: &str = r#"{"client":0,"kind":"read","key":"a","arg":null,"ret":"x","start_ns":30,"end_ns":40,"outcome":"ok"}"#;
+const STALE_READ: &str = r#"{"client":1,"kind":"read","key":"a","arg":null,"ret":null,"start_ns":30,"end_ns":40,"outcome":"ok"}"#;
+
+#[test]
+fn a_seed_that_is_none_is_refused() {
+    for seed in ["", "x", "-1", "1.5", "0x10", "18446744073709551616"] {
+        for command in ["replay", "shrink"] {
+            let ended = vivace_sim(&[command, "--", seed]);
+            assert_eq!(ended.code, Some(2), "{command} {seed}");
+            assert!(ended.err.contains("whole number"), "{}", ended.err);
+        }
+    }
+}
+
+#[test]
+fn a_mutant_or_model_that_is_none_is_refused() {
+    assert_refused(
+        &["replay", "1", "--mutant", "no-such"],
+        &["the mutants are"],
+    );
+    assert_refused(
+        &["exhaust", "--model", "abd"],
+        &["possible values: rw, rmw"],
+    );
+    assert_refused(&["exhaust", "--operations", "0"], &["--operations"]);
+    assert_refused(&["exhaust", "--crashes", "300"], &["--crashes"]);
+    assert_refused(
+        &["explore", "--verify-determinism", "101%"],
+        &["0% to 100%"],
+    );
+}
+
+#[test]
+fn a_broken_line_is_named_by_file_and_number() {
+    let whole = file("whole.jsonl", &[WRITE]);
+    let whole = whole.to_str().unwrap();
+    let cases: [(&str, &str); 5] = [
+        ("{\"client\":0", "is no JSON"),
+        ("[]", "must be a JSON object"),
+        (&READ.replace("\"key\":\"a\",", ""), "no field \"key\""),
+        (
+            &READ.replace("\"end_ns\":40", "\"end_ns\":4"),
+            "before start_ns",
+        ),
+        (&READ.replace("\"read\"", "\"peek\""), "kind must be"),
+    ];
+    for (broken, says) in cases {
+        let path = file("broken.jsonl", &[WRITE, "", broken]);
+        assert_refused(
+            &["check", whole, path.to_str().unwrap()],
+            &["broken.jsonl", "line 3", says],
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_or_empty_is_refused() {
+    assert_refused(&["check", "/no/such/file"], &["/no/such/file"]);
+    let empty = file("empty.jsonl", &[]);
+    assert_refused(
+        &["check", empty.to_str().unwrap()],
+        &["no operation to judge"],
+    );
+    assert_refused(&["check"], &["FILE"]);
+}
+
+/// Each file alone is in order; together they are not.
+#[test]
+fn histories_of_several_files_are_judged_as_one() {
+    let writer = file("writer.jsonl", &[WRITE, READ]);
+    let reader = file("reader.jsonl", &[STALE_READ]);
+    let (writer, reader) = (writer.to_str().unwrap(), reader.to_str().unwrap());
+    for alone in [writer, reader] {
+        let ended = vivace_sim(&["check", alone]);
+        assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    }
+    let ended = vivace_sim(&["check", writer, reader]);
+    assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains("NOT linearizable"), "{}", ended.out);
+}
+
+#[test]
+fn a_search_that_is_cut_says_so() {
+    let ended = vivace_sim(&["exhaust", "--states", "50"]);
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains("CUT at 50 states"), "{}", ended.out);
+}
+
+#[test]
+fn a_mutant_in_a_small_cluster_ends_with_its_schedule() {
+    let ended = vivace_sim(&["exhaust", "--crashes", "0", "--mutant", "minority-quorum"]);
+    assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains("not linearizable"), "{}", ended.out);
+    assert!(ended.out.contains("client -> node 0 asks"), "{}", ended.out);
+}
