@@ -172,7 +172,7 @@ impl<F: DiskFile> Known<F> {
 /// The link of a segment that has content behind it.
 fn link_of(image: &Image, generation: u64) -> Result<Link, OpenError> {
     let link = image.link();
-    link.filter(|link| link.generation + 1 == generation)
+    link.filter(|link| link.generation.checked_add(1) == Some(generation))
         .ok_or_else(|| OpenError::Damaged {
             file: names::segment(generation),
             offset: SECTOR_BYTES as u64,

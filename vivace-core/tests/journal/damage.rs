@@ -4,7 +4,7 @@
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use vivace_core::NodeId;
-use vivace_core::journal::{CommitError, Directory, HeaderError, OpenError, Recovery, fold};
+use vivace_core::journal::{self, CommitError, Directory, HeaderError, OpenError, Recovery, fold};
 use vivace_core::record::Record;
 use vivace_core::sim::{DiskFault, LogTail, SimDisk};
 
@@ -301,4 +301,31 @@ fn foreign_newer_missing_and_shortened_files_are_refused_by_name() {
 
     let made_again = Life::new(disk).err();
     assert!(matches!(made_again, Some(OpenError::Exists { .. })));
+}
+
+/// A fuzzer found that the link of the greatest generation overflowed as recovery counted
+/// on from it. Its sector is intact, so that nothing else refuses it.
+#[test]
+fn a_link_to_no_generation_is_damage() {
+    let disk = SimDisk::default();
+    drop(journal::create(disk.clone(), identity(), settings()).unwrap());
+    let name = "segment-000000000001";
+    let mut segment = disk.contents(name).unwrap();
+    let sector = &mut segment[512..1024];
+    sector[4..8].copy_from_slice(&520_u32.to_le_bytes());
+    sector[8..10].copy_from_slice(&[12, 0x80]);
+    sector[10..18].fill(0xff);
+    let places = [
+        &identity().directory.0[..],
+        &1_u64.to_le_bytes(),
+        &1_u32.to_le_bytes(),
+    ];
+    let checksum = crc32c::crc32c(&[&places.concat(), &sector[4..]].concat());
+    sector[..4].copy_from_slice(&checksum.to_le_bytes());
+    disk.put(name, segment);
+    let refused = recover(&disk).err().unwrap();
+    assert!(
+        matches!(&refused, OpenError::Damaged { file, offset: 512 } if file == name),
+        "{refused}"
+    );
 }
