@@ -53,6 +53,46 @@ async fn a_bench_reports_each_kind_and_a_history_of_every_operation() {
     }
 }
 
+/// What a key held before is in no history.
+#[tokio::test]
+async fn histories_are_of_keys_that_were_new_or_that_the_user_named() {
+    let shell = Shell::serving();
+    let mut runs = Vec::new();
+    for (file, prefix) in [
+        ("a", ""),
+        ("b", ""),
+        ("c", "--key-prefix new"),
+        ("d", "--key-prefix new"),
+    ] {
+        let words = format!(
+            "bench --clients 2 --keys 3 --duration 200ms --mix 50:50:0 --history {file} {prefix}"
+        );
+        let ended = shell
+            .run(&words.split_whitespace().collect::<Vec<_>>())
+            .await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let history = fs::read_to_string(shell.path(file)).expect("it was written");
+        let keys: BTreeSet<String> = history
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("each line is JSON"))
+            .map(|line| line["key"].as_str().expect("a name").to_owned())
+            .collect();
+        runs.push(keys);
+    }
+    assert!(runs[0].is_disjoint(&runs[1]), "{runs:?}");
+    assert!(runs[0].is_disjoint(&runs[2]), "{runs:?}");
+    for key in runs[2].iter().chain(&runs[3]) {
+        let name = key.split_once('/').expect("a container and a name").1;
+        assert!(["new0", "new1", "new2"].contains(&name), "{key}");
+    }
+    let long = "x".repeat(201);
+    for prefix in ["", &long] {
+        let ended = shell.run(&["bench", "--key-prefix", prefix]).await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains("--key-prefix"), "{ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn failures_are_counted_by_kind_and_lead_to_no_storm() {
     let authority = Authority::new();

@@ -18,6 +18,9 @@ const DURATION_MIN: Duration = Duration::from_millis(100);
 /// The most keys.
 const KEYS_MAX: u32 = 1_000_000;
 
+/// The longest beginning of a key's name, in bytes; its number follows.
+const KEY_PREFIX_BYTES_MAX: usize = 200;
+
 /// The bytes that make each written value unique in a history.
 pub const TAG_BYTES_MAX: usize = 32;
 
@@ -31,7 +34,8 @@ Examples:
   vivace --json bench > run.json
 
 A history has one operation per line: client, kind, key, arg, ret, start_ns, end_ns
-(null where the outcome is unknown: it may take effect at any later time), outcome.";
+(null where the outcome is unknown: it may take effect at any later time), outcome.
+`vivace-sim check FILE...` judges it.";
 
 /// One kind of operation, or several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -118,6 +122,12 @@ pub struct BenchArguments {
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub keys: u32,
 
+    /// Names the keys: this and a number. Otherwise bench-; with --history, one that no
+    /// run had before, since a checker must know all that was ever done to a key. Give
+    /// several benches one new name to judge their histories together.
+    #[arg(long, value_name = "PREFIX")]
+    pub key_prefix: Option<String>,
+
     /// The container of the RW objects; the first of kind rw or abd otherwise.
     #[arg(long, value_name = "NAME")]
     pub container: Option<String>,
@@ -143,6 +153,15 @@ impl BenchArguments {
         }
     }
 
+    /// How keys' names begin in the run of this number.
+    pub fn key_prefix(&self, run: u32) -> String {
+        match (&self.key_prefix, &self.history) {
+            (Some(prefix), _) => prefix.clone(),
+            (None, Some(_)) => format!("bench-{run:08x}-"),
+            (None, None) => "bench-".to_owned(),
+        }
+    }
+
     /// Refuses what can't be measured, naming the flag.
     pub fn check(&self) -> Result<(), Fault> {
         let clients_max = OPERATIONS_IN_FLIGHT_MAX as u32;
@@ -152,6 +171,13 @@ impl BenchArguments {
             format!("--duration {:?}: give 100ms to 24h", self.duration)
         } else if !(1..=KEYS_MAX).contains(&self.keys) {
             format!("--keys {}: give 1 to {KEYS_MAX}", self.keys)
+        } else if let Some(prefix) = &self.key_prefix
+            && !(1..=KEY_PREFIX_BYTES_MAX).contains(&prefix.len())
+        {
+            format!(
+                "--key-prefix: has {} bytes; give 1 to {KEY_PREFIX_BYTES_MAX}",
+                prefix.len()
+            )
         } else if self.value_bytes > VALUE_BYTES_MAX {
             format!(
                 "--value-bytes {}: the longest value has {VALUE_BYTES_MAX}",

@@ -5,27 +5,9 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use serde::Serialize;
-use serde_json::Value;
+use vivace_core::HistoryLine;
 
 use crate::exit::Fault;
-
-/// One line.
-#[derive(Serialize)]
-pub struct Entry<'a> {
-    pub client: u32,
-    pub kind: &'static str,
-    pub key: &'a str,
-    /// The value written, or the amount added.
-    pub arg: Value,
-    /// The value read (null: none), or the counter's new value.
-    pub ret: Value,
-    /// Since the run's start.
-    pub start_ns: u64,
-    /// None where it may take effect at any later time.
-    pub end_ns: Option<u64>,
-    pub outcome: &'static str,
-}
 
 /// The file that the lines go to.
 pub struct History {
@@ -53,15 +35,12 @@ impl History {
     }
 
     /// Adds a line. The first failure is kept for [`History::finish`].
-    pub fn add(&self, entry: &Entry<'_>) {
+    pub fn add(&self, line: &HistoryLine<'_>) {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if writer.error.is_some() {
             return;
         }
-        let written = serde_json::to_writer(&mut writer.file, entry)
-            .map_err(std::io::Error::from)
-            .and_then(|()| writer.file.write_all(b"\n"));
-        writer.error = written.err();
+        writer.error = line.write(&mut writer.file).err();
     }
 
     /// Makes sure that every line is in the file.

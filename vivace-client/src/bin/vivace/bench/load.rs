@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use vivace_client::machine::builtin::{Counter, counter};
 use vivace_client::{Client, Container, OperationError};
+use vivace_core::HistoryLine;
 
 use super::arguments::{BenchArguments, Operation};
-use super::history::{Entry, History};
+use super::history::History;
 use super::measured::{Measured, outcome_name};
 use crate::output::line_text;
 
@@ -38,10 +39,12 @@ pub struct Load {
     rmw_name: String,
     shares: [u32; 3],
     keys: u32,
+    key_prefix: String,
     value_bytes: usize,
     /// Tells the values of this run from those of another.
     run: u32,
     start: Instant,
+    start_unix_ns: u64,
     phase: watch::Sender<Phase>,
     done: AtomicU64,
     over_at: std::sync::OnceLock<Instant>,
@@ -58,6 +61,7 @@ impl Load {
         start: Instant,
         history: Option<History>,
     ) -> Self {
+        let run = rand::random();
         Self {
             rw: client.container(&rw),
             rmw: client.container(&rmw),
@@ -65,9 +69,11 @@ impl Load {
             rmw_name: rmw,
             shares: Operation::ALL.map(|operation| asked.share(operation)),
             keys: asked.keys,
+            key_prefix: asked.key_prefix(run),
             value_bytes: asked.value_bytes,
-            run: rand::random(),
+            run,
             start,
+            start_unix_ns: unix_ns_of(start),
             phase: watch::Sender::new(Phase::Running),
             done: AtomicU64::new(0),
             over_at: std::sync::OnceLock::new(),
@@ -126,8 +132,10 @@ impl Load {
         (operation, rand::random_range(0..self.keys))
     }
 
-    fn since_start(&self, at: Instant) -> u64 {
-        (at - self.start).as_nanos() as u64
+    /// A moment on a clock that all processes of this machine share, and that never runs
+    /// back in this one.
+    fn unix_ns(&self, at: Instant) -> u64 {
+        self.start_unix_ns + (at - self.start).as_nanos() as u64
     }
 
     fn record(
@@ -155,17 +163,24 @@ impl Load {
             }
             None => (Value::Null, operation == Operation::Read, "unknown"),
         };
-        history.add(&Entry {
+        history.add(&HistoryLine {
             client,
             kind: operation.name(),
             key: &format!("{container}/{key}"),
             arg,
             ret,
-            start_ns: self.since_start(start),
-            end_ns: is_settled.then(|| self.since_start(end)),
+            start_ns: self.unix_ns(start),
+            end_ns: is_settled.then(|| self.unix_ns(end)),
             outcome,
         });
     }
+}
+
+/// Nanoseconds since the Unix epoch at a moment that has passed.
+fn unix_ns_of(moment: Instant) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.expect("this machine's clock is past 1970");
+    now.saturating_sub(moment.elapsed()).as_nanos() as u64
 }
 
 /// Asks until the load is over.
@@ -176,7 +191,7 @@ pub async fn run_client(load: Arc<Load>, client: u32) -> Measured {
     while !load.is_over() {
         number += 1;
         let (operation, key) = load.draw();
-        let key = format!("bench-{key}");
+        let key = format!("{}{key}", load.key_prefix);
         let tag = format!("{:08x}-{client}-{number}", load.run);
         let start = Instant::now();
         let ended = tokio::select! {
