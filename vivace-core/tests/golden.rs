@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod corpus;
+
+use std::any::TypeId;
+
 use bincode::{Decode, Encode};
 use bytes::Bytes;
 use vivace_core::client_protocol::{
@@ -21,10 +25,23 @@ use vivace_core::{
 };
 
 /// The message is these bytes and these bytes are the message.
-fn golden<M: Encode + Decode<()> + PartialEq + std::fmt::Debug>(message: &M, bytes: &[&[u8]]) {
+fn golden<M>(message: &M, bytes: &[&[u8]])
+where
+    M: Encode + Decode<()> + PartialEq + std::fmt::Debug + 'static,
+{
     let bytes = bytes.concat();
     assert_eq!(codec::encode(message), bytes, "{message:?}");
     assert_eq!(&codec::decode::<M>(&bytes, bytes.len()).unwrap(), message);
+    let targets = [
+        (TypeId::of::<PriorityMessage>(), "priority_message"),
+        (TypeId::of::<BulkMessage>(), "bulk_message"),
+        (TypeId::of::<ClientRequest>(), "client_request"),
+        (TypeId::of::<ClientReply>(), "client_reply"),
+        (TypeId::of::<Record>(), "record"),
+    ];
+    for (_, target) in targets.iter().filter(|(of, _)| *of == TypeId::of::<M>()) {
+        corpus::seed(target, &bytes);
+    }
 }
 
 /// 300@2.1

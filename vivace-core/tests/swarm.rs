@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod corpus;
+
 use vivace_core::sim::swarm::{Configuration, Limits, Outcome, run, shrink};
 use vivace_core::sim::{Trace, read_json_lines, write_json_lines};
 use vivace_core::{Mutant, Mutants};
@@ -45,6 +47,15 @@ fn one_seed_is_one_run_to_the_byte() {
 fn an_exported_history_reads_back_and_is_judged_the_same() {
     let outcome = run_seed(3, Trace::Off);
     let text = write_json_lines(&outcome.history);
+    for lines in text
+        .lines()
+        .collect::<Vec<_>>()
+        .chunks(4)
+        .step_by(7)
+        .take(12)
+    {
+        corpus::seed("history_lines", lines.join("\n").as_bytes());
+    }
     let read = read_json_lines(&text).unwrap();
     assert_eq!(read.len(), outcome.history.len());
     assert_eq!(read.completed(), outcome.history.completed());
@@ -58,6 +69,7 @@ fn an_exported_history_reads_back_and_is_judged_the_same() {
 #[test]
 fn a_broken_line_is_refused_with_its_number() {
     let good = r#"{"client":1,"kind":"execute","key":"k","arg":1,"ret":1,"start_ns":1,"end_ns":2,"outcome":"ok"}"#;
+    corpus::seed("history_lines", good.as_bytes());
     for (bad, reason) in [
         ("{", "is no JSON"),
         ("[]", "must be a JSON object"),
@@ -101,9 +113,11 @@ fn a_history_of_a_real_cluster_is_judged() {
         line("read", "null", "\"a-0-1\"", 6, "7", "ok"),
     ];
     assert_eq!(read_json_lines(&lost.join("\n")).unwrap().check(), Ok(()));
+    corpus::seed("history_lines", lost.join("\n").as_bytes());
     let stale = line("read", "null", "null", 8, "9", "ok");
     let text = format!("{}\n{stale}", lost.join("\n"));
     assert!(read_json_lines(&text).unwrap().check().is_err());
+    corpus::seed("history_lines", text.as_bytes());
 }
 
 #[test]

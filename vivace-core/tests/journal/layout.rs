@@ -10,6 +10,7 @@ use vivace_core::record::Record;
 use vivace_core::sim::{SimDisk, SimFile};
 use vivace_core::stored::StoredValue;
 
+use crate::corpus;
 use crate::life::{RMW, RW, identity, key, recover, settings, ts};
 
 const SECTOR: usize = 512;
@@ -88,6 +89,7 @@ fn files_have_the_documented_bytes() {
         &file("segment-000000000001"),
         include_str!("golden/segment.hex"),
     );
+    seed_the_fuzzer(&disk.contents("segment-000000000001").unwrap());
     assert_golden("mark", &file("mark"), include_str!("golden/mark.hex"));
 
     checkpoint(&mut journal, &mut lsn);
@@ -95,6 +97,24 @@ fn files_have_the_documented_bytes() {
     assert_golden(name, &file(name), include_str!("golden/checkpoint.hex"));
     let (recovered, _) = recover(&disk).unwrap();
     assert_eq!(journal::fold(recovered), journal::fold(records()));
+}
+
+/// The contents of the segment's sectors in the fuzzer's form: a byte tells which batch
+/// wrote the sector last, the first one or that which began in it.
+fn seed_the_fuzzer(segment: &[u8]) {
+    let used = segment
+        .chunks(SECTOR)
+        .skip(1)
+        .filter(|sector| sector[..4] != [0; 4]);
+    let written: Vec<&[u8]> = used.collect();
+    for newest in [0, 1] {
+        let mut stream = Vec::new();
+        for sector in &written {
+            stream.push(newest);
+            stream.extend_from_slice(&sector[8..]);
+        }
+        corpus::seed("journal", &stream);
+    }
 }
 
 /// Repeats the last record until segments are full and folded.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../corpus/mod.rs"]
+mod corpus;
 mod crashes;
 mod damage;
 mod folding;

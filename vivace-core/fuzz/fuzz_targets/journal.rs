@@ -1,0 +1,131 @@
+//! A journal's files, in a form that gets past their checksums: what is in the sectors of
+//! a segment or in the blocks of a checkpoint is the input's, and the seals are as they
+//! should be, or not, as the input says (docs/formats.md).
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use vivace_core::journal::{self, Directory, Identity, OpenError, Opened, Recovery, Settings};
+use vivace_core::record::Record;
+use vivace_core::sim::SimDisk;
+use vivace_core::{Lsn, NodeId, codec};
+
+const SECTOR_BYTES: usize = 512;
+const CONTENT_BYTES: usize = SECTOR_BYTES - 8;
+const SEGMENT: &str = "segment-000000000001";
+const SEGMENT_GENERATION: u64 = 1;
+
+fn identity() -> Identity {
+    Identity {
+        cluster: "fuzz".into(),
+        node: NodeId(7),
+        directory: Directory([9; 16]),
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        segment_bytes: 8192,
+        segments_ahead: 1,
+        checkpoint_after_bytes: 1 << 20,
+        fold_bytes_max: 1 << 16,
+    }
+}
+
+/// A sector of the segment, as docs/formats.md describes it.
+fn sector(index: u32, start: u32, content: &[u8]) -> Vec<u8> {
+    let mut sector = vec![0; SECTOR_BYTES];
+    sector[4..8].copy_from_slice(&start.to_le_bytes());
+    sector[8..8 + content.len()].copy_from_slice(content);
+    let seal = crc32c::crc32c(&identity().directory.0);
+    let seal = crc32c::crc32c_append(seal, &SEGMENT_GENERATION.to_le_bytes());
+    let seal = crc32c::crc32c_append(seal, &index.to_le_bytes());
+    let checksum = crc32c::crc32c_append(seal, &sector[4..]);
+    sector[..4].copy_from_slice(&checksum.to_le_bytes());
+    sector
+}
+
+/// Puts sectors behind the segment's header: a byte says where the batch began that wrote
+/// it (or that it is damaged), then comes the content.
+fn fill(segment: &mut [u8], input: &[u8]) {
+    let places = segment.chunks_exact_mut(SECTOR_BYTES).enumerate().skip(1);
+    for ((index, place), part) in places.zip(input.chunks(1 + CONTENT_BYTES)) {
+        let (&how, content) = part.split_first().expect("chunks are not empty");
+        let start_of = |sector: usize| (sector * SECTOR_BYTES + 8) as u32;
+        let start = match how {
+            0 => start_of(1),
+            1 => start_of(index),
+            2 => continue,
+            3 => {
+                place[..content.len()].copy_from_slice(content);
+                continue;
+            }
+            _ => start_of(1) + u32::from(how) * 4,
+        };
+        place.copy_from_slice(&sector(index as u32, start, content));
+    }
+}
+
+fn recover(disk: &SimDisk) -> Result<(Vec<Record>, Opened<SimDisk>), OpenError> {
+    let mut recovery = Recovery::open(disk.clone(), identity(), settings())?;
+    let mut records = Vec::new();
+    while let Some(record) = recovery.next_record()? {
+        records.push(record);
+    }
+    Ok((records, recovery.finish()?))
+}
+
+fn append(opened: &mut Opened<SimDisk>, record: &Record) -> bool {
+    let Opened {
+        appender,
+        committer,
+        ..
+    } = opened;
+    if appender.append(Lsn(1), record).is_err() {
+        return false;
+    }
+    let batch = appender.take_batch().expect("there is a record");
+    let done = committer.commit(batch).expect("the disk takes it");
+    assert_eq!(done.through, Lsn(1));
+    true
+}
+
+fn blank() -> (SimDisk, Vec<u8>) {
+    let disk = SimDisk::default();
+    let made: Opened<SimDisk> =
+        journal::create(disk.clone(), identity(), settings()).expect("the disk is empty");
+    drop(made);
+    let segment = disk.contents(SEGMENT).expect("it was made");
+    (disk, segment)
+}
+
+fuzz_target!(|input: &[u8]| {
+    let (disk, mut segment) = blank();
+    fill(&mut segment, input);
+    disk.put(SEGMENT, segment.clone());
+    let (records, mut opened) = match recover(&disk) {
+        Ok(recovered) => recovered,
+        Err(error) => {
+            assert!(error.to_string().contains(SEGMENT), "{error}");
+            assert_eq!(
+                disk.contents(SEGMENT),
+                Some(segment),
+                "a refusal changes nothing"
+            );
+            return;
+        }
+    };
+    for record in &records {
+        assert!(codec::encode(record).len() <= journal::RECORD_BYTES_MAX);
+    }
+    // A second time there is nothing to cut off.
+    let (same, after) = recover(&disk.duplicate()).expect("what was opened opens again");
+    assert_eq!(same, records);
+    assert_eq!(after.torn, None, "it was cut off the first time");
+    // And it goes on from there.
+    let more = Record::ClockHighWater { time: 300 };
+    if append(&mut opened, &more) {
+        let (longer, _) = recover(&disk.duplicate()).expect("what was written can be read");
+        assert_eq!(longer.split_last(), Some((&more, &records[..])));
+    }
+});
