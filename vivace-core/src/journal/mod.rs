@@ -22,9 +22,9 @@
 //! An error of `commit` or `step` is final: the process must end with it.
 //!
 //! On disk (bytes in docs/formats.md): *segments* of fixed length, zeroed before their
-//! use and written sector by sector ([`sector`]); a *checkpoint*, the fold of all
-//! segments up to a generation ([`checkpoint`]); a *mark* of what was acknowledged last
-//! ([`mark`]). Each begins with an identity ([`header`]).
+//! use and written sector by sector (`sector`); a *checkpoint*, the fold of all
+//! segments up to a generation (`checkpoint`); a *mark* of what was acknowledged last
+//! (`mark`). Each begins with an identity (`header`).
 
 mod appender;
 mod checkpoint;
