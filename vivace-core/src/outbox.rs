@@ -40,6 +40,7 @@ impl Message {
             epoch,
             body,
             value: id,
+            again: false,
         };
         match value {
             StoredValue::Tombstone => Self::Bulk(message.with(Value::Tombstone)),

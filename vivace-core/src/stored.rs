@@ -71,6 +71,9 @@ pub struct StoredMessage {
     pub body: StoredBody,
     /// The value.
     pub value: ValueId,
+    /// Whether the value was not there when the message was first to leave. It may have
+    /// been stored anew between that look and the news of it.
+    pub again: bool,
 }
 
 /// The [`BulkBody`] of a [`StoredMessage`] without its value, whose object is the

@@ -172,8 +172,9 @@ impl Node {
                 value,
             } => {
                 self.as_replica(container, &[Kind::Rw, Kind::Rmw])?;
-                self.refuse_future(container, ts)?;
+                // A replica whose clock is behind refuses for itself alone.
                 self.relay(container, &key, ts, propagator, &relay, &value);
+                self.refuse_future(container, ts)?;
                 let lsn = match container.kind {
                     Kind::Rw | Kind::Abd => self.rw.on_write_remote(&mut self.env, &key, ts, value),
                     Kind::Rmw | Kind::LanRmw => {

@@ -5,6 +5,7 @@ use super::Node;
 use crate::cluster::Kind;
 use crate::identity::NodeId;
 use crate::message::{BulkBody, BulkMessage, CopyTag, RpcId};
+use crate::outbox::Message;
 use crate::stored::{StoredBody, StoredMessage, ValueId};
 
 impl Node {
@@ -31,11 +32,17 @@ impl Node {
     /// A question whose answer could not be loaded is asked once more: a newer version
     /// answers it, or it waits. A value that can't be carried is a sibling's to carry.
     pub(super) fn on_not_loaded(&mut self, to: NodeId, message: StoredMessage) {
+        if !message.again && self.refers_to(&message.value) {
+            let again = true;
+            let message = StoredMessage { again, ..message };
+            return self.env.out.send(to, Message::Stored(message));
+        }
         let StoredMessage {
             rpc,
             epoch,
             body,
             value: id,
+            ..
         } = message;
         self.on_value_lost(&id);
         let Ok(container) = self.container_for(&id.key, epoch) else {

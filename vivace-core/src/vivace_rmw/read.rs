@@ -18,6 +18,10 @@ use crate::timestamp::Timestamp;
 use crate::value::Value;
 
 /// Whether a read goes on.
+/// When the newest version was confirmed so often and its value still does not come, its
+/// holders may be gone; a round can go on from a later version that nobody accepted.
+const CONFIRMED_MAX: u32 = 2;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadStep {
     /// It waits for more input.
@@ -62,6 +66,8 @@ enum Phase {
         /// Is it still the newest? The versions that a newer one left behind are
         /// dropped everywhere, and whoever waits for one may have missed its COMMIT.
         recheck: Option<(Call, Votes<Report>)>,
+        /// How often it was.
+        confirmed: u32,
     },
 }
 
@@ -180,8 +186,9 @@ impl Read {
             Phase::FetchData {
                 ts,
                 recheck: Some((_, reports)),
+                confirmed,
                 ..
-            } => (Some(*ts), reports),
+            } => (Some((*ts, *confirmed)), reports),
             Phase::AwaitPeers | Phase::FetchData { .. } => return ReadStep::Continue,
         };
         if reports.tally() != Tally::Reached {
@@ -193,7 +200,19 @@ impl Read {
             .map(|(_, report)| report.accepted)
             .max()
             .unwrap_or_default();
-        if fetched == Some(ts) {
+        if let Some((fetched, confirmed)) = fetched
+            && fetched == ts
+        {
+            if confirmed + 1 >= CONFIRMED_MAX {
+                return ReadStep::NeedsRound;
+            }
+            if let Phase::FetchData {
+                recheck, confirmed, ..
+            } = &mut self.phase
+            {
+                *confirmed += 1;
+                *recheck = None;
+            }
             return ReadStep::Continue;
         }
         if ts == Timestamp::ZERO {
@@ -231,6 +250,7 @@ impl Read {
             ts,
             fetch,
             recheck: None,
+            confirmed: 0,
         };
         ReadStep::Continue
     }

@@ -9,8 +9,9 @@ use crate::cluster::requests::{
     add, counted, failure, first_of, read, read_state, state, value, write, written,
 };
 use crate::cluster::{Simulation, layout};
-use crate::{A, B, C, drop_if, is_write_remote, ms, settle, three_sites};
+use crate::{A, B, C, drop_if, is_write_remote, ms, priority, settle, three_sites};
 use vivace_core::machine::builtin::Counter;
+use vivace_core::message::PriorityBody;
 
 fn find_lost(simulation: &mut Simulation) -> (Vec<LostKey>, Vec<u16>) {
     let (mut keys, mut after) = (Vec::new(), None);
@@ -127,6 +128,28 @@ fn a_command_that_went_with_a_site_is_given_up() {
     }
     settle(&mut simulation);
     assert_eq!(counted(simulation.ask(A, add("k", first_of(7), 1)).0), 7);
+}
+
+/// The chosen version went with its site. A coordinator elsewhere had built on it and
+/// never got its own version accepted: that one has both commands, and a read goes on
+/// from there instead of waiting for the lost one for ever.
+#[test]
+fn a_read_goes_on_from_what_was_built_on_a_lost_version() {
+    let mut simulation = three_sites(Kind::Rmw);
+    let from_a = |from: NodeId| from.0 < 3;
+    drop_if(&mut simulation, move |from, _, wire| {
+        from_a(from) && is_write_remote(wire)
+            || matches!(priority(wire), Some(PriorityBody::OrderedWriteTs { .. })) && !from_a(from)
+    });
+    assert_eq!(counted(simulation.ask(A, add("k", first_of(1), 5)).0), 5);
+    let asked = simulation.request(NodeId(4), add("k", first_of(2), 1), ms(1000));
+    let unknown = failure(simulation.await_reply(asked));
+    assert!(matches!(unknown, Failure::Unknown { .. }), "{unknown}");
+    // The local set of site B carries what its coordinator left.
+    simulation.run_for(ms(10_000));
+    destroy_site_a(&mut simulation);
+    let read = simulation.ask(C, read_state::<Counter>("k")).0;
+    assert_eq!(state::<Counter>(read).map(Counter::value), Some(6));
 }
 
 #[test]
