@@ -271,7 +271,11 @@ impl Run {
         match ask {
             Ask::Read => Request::Read { container, key },
             Ask::Write(value) => {
-                let longest = self.configuration.value_bytes_max;
+                // Where there is little room, many long values at once would find none.
+                let longest = match self.healed {
+                    true => 8,
+                    false => self.configuration.value_bytes_max,
+                };
                 let length = self.simulation.rng.random_range(8..=longest);
                 let mut bytes = value.to_be_bytes().to_vec();
                 bytes.resize(length, 7);
@@ -367,12 +371,16 @@ impl Run {
             Some(Err(Failure::Unknown { .. })) | None => Answer::Unknown,
         };
         self.clients[c].exposed |= answer == Answer::Unknown;
+        // Where another try may take effect, or has, a first try's result does not count:
+        // it may have left no trace.
+        let counts = !commands || repeated == Some(true) || !self.clients[c].exposed;
+        let answer = match counts {
+            true => answer,
+            false => Answer::Unknown,
+        };
         let is_open = matches!(answer, Answer::Unknown | Answer::NotApplied);
-        // Another try may still tell. And where it may still take effect, a first try's
-        // result does not count: it may have left no trace.
-        let has_rivals = !self.clients[c].requests.is_empty();
-        let counts = !commands || repeated == Some(true);
-        if has_rivals && (is_open || !counts) {
+        if is_open && !self.clients[c].requests.is_empty() {
+            // Another try may still tell.
             return Ok(());
         }
         let is_undecided = is_open && self.clients[c].exposed;
