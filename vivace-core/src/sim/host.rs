@@ -118,7 +118,14 @@ impl Host {
         match entry {
             Entry::Record(record) => self.log.push(record),
             Entry::Value(id, value) => {
-                self.fresh.remove(&id);
+                // After a removal, the same value may be on its way once more.
+                let is_stored_again = self
+                    .unflushed
+                    .iter()
+                    .any(|(_, later)| matches!(later, Entry::Value(other, _) if *other == id));
+                if !is_stored_again {
+                    self.fresh.remove(&id);
+                }
                 self.values.insert(id, value);
             }
             Entry::Forget(id) => drop(self.values.remove(&id)),
