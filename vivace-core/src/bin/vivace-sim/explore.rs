@@ -55,7 +55,6 @@ const EXPECTED_MARKS: &[&str] = &[
     "rechecked: promises whose base does not come",
     "rechecked: reports whose version does not come",
     "refused: BIND of an aborted write",
-    "refused: a copy of an aborted write",
     "refused: a damaged journal",
     "refused: timestamp ahead of the clock",
     "repeated: a command with an unknown outcome",
@@ -64,6 +63,12 @@ const EXPECTED_MARKS: &[&str] = &[
     "superseded: a value by a newer one",
     "taken over: a value that nobody carried",
 ];
+
+/// What this many seeds never did, they can't do; fewer may miss it.
+const SEEDS_TO_COVER_ALL: u64 = 20_000;
+
+/// Paths that 2 of 13 runs of 2,000 seeds did not take.
+const RARE_MARKS: &[&str] = &["refused: a copy of an aborted write"];
 
 #[derive(Default)]
 struct Totals {
@@ -228,8 +233,13 @@ fn summarize(totals: &Totals, took: Duration, jobs: usize) {
 
 /// Tells what never happened; true where there is such a thing.
 fn tell_uncovered(totals: &Totals) -> bool {
+    let rare = match totals.seeds >= SEEDS_TO_COVER_ALL {
+        true => RARE_MARKS,
+        false => &[],
+    };
     let missing = EXPECTED_MARKS
         .iter()
+        .chain(rare)
         .filter(|mark| !totals.marks.contains_key(**mark));
     let mut is_uncovered = false;
     for mark in missing {
