@@ -354,6 +354,8 @@ impl Propagator {
         if versions.is_empty() {
             self.transfers.remove(key);
         }
+        // They kept newer versions of the key waiting.
+        self.pump_keys(env, vec![key.clone()]);
     }
 
     /// What waits for each site.

@@ -4,7 +4,9 @@ use vivace_core::cluster::{Kind, TimestampSource};
 use vivace_core::machine::builtin::{Counter, Register, register};
 use vivace_core::message::{BulkBody, PriorityBody, PriorityMessage, RpcId};
 use vivace_core::record::Record;
-use vivace_core::{Blob, ContainerId, Epoch, Event, Incarnation, Key, NodeId, Timestamp, WriterId};
+use vivace_core::{
+    Blob, ContainerId, Epoch, Event, Incarnation, Key, NodeId, SiteId, Timestamp, WriterId,
+};
 
 use crate::cluster::requests::{add, counted, execute, failure, first_of, read_state, set, state};
 use crate::cluster::{Fate, HostClock, Occurrence, Simulation, layout};
@@ -134,6 +136,35 @@ fn a_near_replica_that_refuses_every_round_does_not_outvote_a_far_one() {
     simulation.set_clock(near, HostClock { skew_ns, error_ns });
     assert_eq!(counted(simulation.ask(A, add("k", first_of(1), 5)).0), 5);
     assert_eq!(simulation.count(LOST), 0);
+}
+
+/// An older version that was never chosen is on its way, and the new one waits for it.
+/// COMMIT makes it history: the new one must set out then. (Found by a seed: it never did.)
+#[test]
+fn a_version_does_not_wait_for_one_that_became_history() {
+    let mut simulation = simulate(spec(Kind::Rmw, |container| {
+        for (site, node) in [(0, A), (1, B), (2, C)] {
+            container.local_sets.insert(SiteId(site), vec![node]);
+        }
+    }));
+    let (one, two) = (NodeId(1), NodeId(2));
+    drop_if(&mut simulation, move |from, _, wire| {
+        from == two && is_accept(wire) || is_write_remote(wire)
+    });
+    simulation.request(two, add("k", first_of(1), 1), ms(60_000));
+    simulation.run_for(ms(100));
+    simulation.crash(two);
+    // A looks after the version that it was left with.
+    simulation.run_for(ms(5000));
+    // GO overtakes COMMIT.
+    simulation.script = Some(Box::new(|_, to, wire| {
+        match matches!(priority(wire), Some(PriorityBody::Commit { .. })) && to == A {
+            true => Fate::Late(ms(5)),
+            false => Fate::Deliver,
+        }
+    }));
+    assert_eq!(counted(simulation.ask(one, add("k", first_of(2), 5)).0), 5);
+    settle(&mut simulation);
 }
 
 /// 4: C alone has accepted a newer version than the quorum's. In the published rule
