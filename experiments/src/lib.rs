@@ -9,9 +9,11 @@
 //!   └──────────────────────── table, plot, verdict ◀──────────────┘
 //! ```
 //!
+//! [`crash`] kills real node processes under load, and judges what clients saw.
 //! [`results`] is the format that all experiments share.
 
 pub mod catalog;
+pub mod crash;
 pub mod demo;
 pub mod interrupt;
 pub mod link_usage;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use experiments::crash::{self, CrashArguments, NODE_PROCESS, NodeProcessArguments, Verdict};
 use experiments::demo::{self, DemoArguments, Ended};
 use experiments::interrupt::INTERRUPTED_EXIT_CODE;
 use experiments::{catalog, results};
@@ -16,7 +17,8 @@ use experiments::{catalog, results};
     after_help = "Examples:\n  \
         experiments list                 what there is\n  \
         experiments demo                 the main result in 2.5 minutes, in results/demo-TIME\n  \
-        experiments demo --seconds 3     the same in a hurry\n\n\
+        experiments demo --seconds 3     the same in a hurry\n  \
+        experiments crash --kills 20     nodes killed under load, histories judged\n\n\
         Build with --release before believing a number. RUST_LOG=warn shows what the nodes say.\n\
         Exit codes: 0 measured, 1 failed, 2 usage, 130 interrupted (what was measured is kept)."
 )]
@@ -29,6 +31,11 @@ struct Arguments {
 enum Command {
     /// Show how four algorithms fare on one link, idle and full.
     Demo(DemoArguments),
+    /// Kill node processes under load, and judge what clients saw.
+    Crash(CrashArguments),
+    /// Be one node, for `crash`.
+    #[command(name = NODE_PROCESS, hide = true)]
+    NodeProcess(NodeProcessArguments),
     /// List the experiments.
     List,
 }
@@ -48,13 +55,22 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => match demo::command(&arguments) {
             Ok(Ended::Complete) => ExitCode::SUCCESS,
             Ok(Ended::Interrupted | Ended::Unbegun) => ExitCode::from(INTERRUPTED_EXIT_CODE),
-            Err(error) => {
-                eprintln!("error: {}", in_full(&error));
-                let usage = error.is::<results::DirectoryError>();
-                ExitCode::from(if usage { 2 } else { 1 })
-            }
+            Err(error) => failed(&error),
         },
+        Command::Crash(arguments) => match crash::command(&arguments) {
+            Ok(Verdict::Clean) => ExitCode::SUCCESS,
+            Ok(Verdict::Violated) => ExitCode::FAILURE,
+            Ok(Verdict::Interrupted) => ExitCode::from(INTERRUPTED_EXIT_CODE),
+            Err(error) => failed(&error),
+        },
+        Command::NodeProcess(arguments) => crash::run_node(&arguments),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {}", in_full(error));
+    let usage = error.is::<results::DirectoryError>();
+    ExitCode::from(if usage { 2 } else { 1 })
 }
 
 /// The error and its causes; most say theirs themselves, and need no echo.

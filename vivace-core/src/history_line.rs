@@ -1,6 +1,6 @@
 //! Histories as JSON lines, one operation each, for whoever writes them (feature
 //! `history`). What the fields mean is told where they
-//! are read, in `sim::json`.
+//! are read, in `linearizability::json`.
 
 use std::io;
 

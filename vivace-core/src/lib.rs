@@ -31,6 +31,8 @@ mod identity;
 pub mod journal;
 mod key;
 mod lan_rmw;
+#[cfg(feature = "linearizability")]
+pub mod linearizability;
 mod local_set;
 mod lost;
 pub mod machine;
