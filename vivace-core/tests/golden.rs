@@ -10,12 +10,12 @@ use std::any::TypeId;
 use bincode::{Decode, Encode};
 use bytes::Bytes;
 use vivace_core::client_protocol::{
-    ClientReply, ClientRequest, Failure, Request, SessionId, Success,
+    ClientReply, ClientRequest, Failure, LostKey, Request, SessionId, Success,
 };
 use vivace_core::codec;
 use vivace_core::message::{
-    BulkBody, BulkMessage, CopyTag, PriorityBody, PriorityMessage, Refusal, RpcId, TrustedTime,
-    WriteId,
+    BulkBody, BulkMessage, CopyTag, LackingKey, PriorityBody, PriorityMessage, Refusal, RpcId,
+    TrustedTime, WriteId,
 };
 use vivace_core::record::Record;
 use vivace_core::stored::StoredValue;
@@ -396,6 +396,39 @@ fn the_bulk_messages_of_the_baselines() {
 }
 
 #[test]
+fn the_messages_of_an_operator_who_looks_for_lost_values() {
+    let name = || KeyName::new("user").unwrap();
+    let container = ContainerId(7);
+    bulk(
+        BulkBody::ListLacking {
+            container,
+            after: Some(name()),
+            limit: 256,
+        },
+        &[&[12, 7, 1], b"\x04user", &[251, 0, 1]],
+    );
+    let keys = vec![LackingKey {
+        name: name(),
+        known: ts(),
+    }];
+    bulk(
+        BulkBody::Lacking {
+            keys,
+            is_last: true,
+        },
+        &[&[13, 1], b"\x04user", TS, &[1]],
+    );
+    bulk(
+        BulkBody::WhichHeld {
+            container,
+            versions: vec![(name(), ts())],
+        },
+        &[&[14, 7, 1], b"\x04user", TS],
+    );
+    bulk(BulkBody::BestHeld { best: vec![ts()] }, &[&[15, 1], TS]);
+}
+
+#[test]
 fn the_client_protocol() {
     let container = || "users".to_owned();
     let name = || KeyName::new("user").unwrap();
@@ -451,6 +484,21 @@ fn the_client_protocol() {
     );
     request(Request::OpenSession, &[&[4]]);
     request(Request::Status, &[&[5]]);
+    request(
+        Request::FindLost {
+            container: container(),
+            after: None,
+            limit: 9,
+        },
+        &[b"\x06\x05users", &[0, 9]],
+    );
+    request(
+        Request::AcceptLoss {
+            container: container(),
+            key: name(),
+        },
+        &[b"\x07\x05users\x04user"],
+    );
 
     let ok = |success, bytes: &[&[u8]]| {
         golden::<ClientReply>(&Ok(success), &[&[&[0][..]], bytes].concat());
@@ -463,6 +511,28 @@ fn the_client_protocol() {
         &[&[0], TS, &[1, 1]],
     );
     ok(Success::NotFound, &[&[1]]);
+    let lost = LostKey {
+        key: name(),
+        ts: ts(),
+        site: "tokyo".into(),
+        best: None,
+    };
+    ok(
+        Success::Lost {
+            keys: vec![lost],
+            silent: vec![4],
+            more: Some(name()),
+        },
+        &[
+            &[7, 1],
+            b"\x04user",
+            TS,
+            b"\x05tokyo",
+            &[0, 1, 4, 1],
+            b"\x04user",
+        ],
+    );
+    ok(Success::LossAccepted, &[&[8]]);
     ok(Success::Written { ts: ts() }, &[&[2], TS]);
     ok(
         Success::Executed {

@@ -8,11 +8,11 @@ use proptest::option;
 use proptest::prelude::*;
 use vivace_core::Durability;
 use vivace_core::client_protocol::{
-    ClientReply, ClientRequest, Failure, Request, SessionId, Success,
+    ClientReply, ClientRequest, Failure, LostKey, Request, SessionId, Success,
 };
 use vivace_core::message::{
-    BulkBody, BulkMessage, CopyTag, PriorityBody, PriorityMessage, Propagation, Refusal, RpcId,
-    TrustedTime, WriteId,
+    BulkBody, BulkMessage, CopyTag, LackingKey, PriorityBody, PriorityMessage, Propagation,
+    Refusal, RpcId, TrustedTime, WriteId,
 };
 use vivace_core::record::Record;
 use vivace_core::status::{
@@ -249,6 +249,25 @@ pub fn longest_priority_message() -> PriorityMessage {
     }
 }
 
+fn container() -> impl Strategy<Value = ContainerId> {
+    any::<u32>().prop_map(ContainerId)
+}
+
+fn lacking() -> impl Strategy<Value = LackingKey> {
+    (key_name(), timestamp()).prop_map(|(name, known)| LackingKey { name, known })
+}
+
+fn lost() -> impl Strategy<Value = LostKey> {
+    (key_name(), timestamp(), text(), option::of(timestamp())).prop_map(|(key, ts, site, best)| {
+        LostKey {
+            key,
+            ts,
+            site,
+            best,
+        }
+    })
+}
+
 fn bulk_body() -> BoxedStrategy<BulkBody> {
     prop_oneof![
         (key(), tag(), node(), value()).prop_map(|(key, tag, propagator, value)| {
@@ -295,6 +314,22 @@ fn bulk_body() -> BoxedStrategy<BulkBody> {
         (any::<bool>(), timestamp())
             .prop_map(|(accepted, promised)| BulkBody::LanWriteAck { accepted, promised }),
         refusal().prop_map(|why| BulkBody::Refused { why }),
+        (container(), option::of(key_name()), any::<u16>()).prop_map(
+            |(container, after, limit)| BulkBody::ListLacking {
+                container,
+                after,
+                limit,
+            }
+        ),
+        (vec(lacking(), 0..5), any::<bool>())
+            .prop_map(|(keys, is_last)| BulkBody::Lacking { keys, is_last }),
+        (container(), vec((key_name(), timestamp()), 0..5)).prop_map(|(container, versions)| {
+            BulkBody::WhichHeld {
+                container,
+                versions,
+            }
+        }),
+        vec(timestamp(), 0..5).prop_map(|best| BulkBody::BestHeld { best }),
     ]
     .boxed()
 }
@@ -355,6 +390,14 @@ pub fn client_request() -> impl Strategy<Value = ClientRequest> {
         }),
         Just(Request::OpenSession),
         Just(Request::Status),
+        (text(), option::of(key_name()), any::<u16>()).prop_map(|(container, after, limit)| {
+            Request::FindLost {
+                container,
+                after,
+                limit,
+            }
+        }),
+        (text(), key_name()).prop_map(|(container, key)| Request::AcceptLoss { container, key }),
     ];
     (any::<u32>(), request).prop_map(|(deadline_ms, request)| ClientRequest {
         deadline_ms,
@@ -371,6 +414,13 @@ pub fn client_reply() -> impl Strategy<Value = ClientReply> {
         option::of(blob()).prop_map(|state| Success::State { state }),
         session().prop_map(Success::Session),
         status().prop_map(|status| Success::Status(Box::new(status))),
+        (
+            vec(lost(), 0..4),
+            vec(any::<u16>(), 0..4),
+            option::of(key_name())
+        )
+            .prop_map(|(keys, silent, more)| Success::Lost { keys, silent, more }),
+        Just(Success::LossAccepted),
     ];
     let failure = prop_oneof![
         text().prop_map(|reason| Failure::Conflict { reason }),
