@@ -11,13 +11,14 @@ use crate::stored::{StoredBody, StoredMessage, ValueId};
 impl Node {
     /// Whether any part of this node needs the value of `id`.
     pub fn refers_to(&self, id: &ValueId) -> bool {
-        let at_a_replica = |ts| {
-            self.rw.holds(&id.key, ts) || self.rmw.holds(&id.key, ts) || self.lan.holds(&id.key, ts)
+        self.is_at_a_replica(id) || self.local.refers_to(id)
+    }
+
+    fn is_at_a_replica(&self, id: &ValueId) -> bool {
+        let (key, CopyTag::Bound(ts)) = (&id.key, id.tag) else {
+            return false;
         };
-        match id.tag {
-            CopyTag::Bound(ts) => at_a_replica(ts) || self.local.refers_to(id),
-            CopyTag::Unbound(_) => self.local.refers_to(id),
-        }
+        self.rw.holds(key, ts) || self.rmw.holds(key, ts) || self.lan.holds(key, ts)
     }
 
     /// Asks for the removal of what was released, where nothing else here needs it.
@@ -67,6 +68,7 @@ impl Node {
             return;
         }
         self.env.counters.count("lost: a value, by the disk");
+        let at_a_replica = self.is_at_a_replica(id);
         self.local.lose(&mut self.env, id);
         let cluster = self.env.cluster.clone();
         let (CopyTag::Bound(ts), Some(container)) = (id.tag, cluster.container(id.key.container))
@@ -78,7 +80,9 @@ impl Node {
             Kind::Rmw => self.rmw.lose(&id.key, ts),
             Kind::LanRmw => self.lan.lose(&id.key, ts),
         }
-        if container.replicas.contains(&self.env.me) {
+        // A replica's version was safe in its writer's site before it came. A local copy may
+        // never have been: a question for it would announce what nobody holds.
+        if at_a_replica {
             self.repairs.start(&mut self.env, container, &id.key, ts);
         }
     }

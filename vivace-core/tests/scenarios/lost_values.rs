@@ -8,7 +8,9 @@ use vivace_core::{Class, NodeId};
 
 use crate::cluster::Simulation;
 use crate::cluster::requests::{add, counted, failure, first_of, read, value, write, written};
-use crate::{A, B, C, ms, settle, three_sites};
+use crate::{
+    A, B, C, drop_if, is_write_remote, is_write_ts, ms, settle, simulate, spec, three_sites,
+};
 
 const LOST: &str = "lost: a value, by the disk";
 
@@ -94,6 +96,28 @@ fn a_lost_version_of_a_counter_is_fetched() {
     assert_eq!(counted(simulation.ask(B, add("k", first_of(2), 1)).0), 6);
     settle(&mut simulation);
     assert!(has_newest(&simulation, B));
+}
+
+/// A crash left the record of a local copy and not its value; nobody had heard of the
+/// write. Fetching the value announced its timestamp, and nobody could name its value.
+#[test]
+fn a_local_copy_without_its_value_is_not_announced() {
+    const ONE: NodeId = NodeId(1);
+    let spec = spec(Kind::Rw, |container| {
+        container.local_sets.insert(vivace_core::SiteId(0), vec![ONE]);
+    });
+    let mut simulation = simulate(spec);
+    drop_if(&mut simulation, |from, _, wire| {
+        from == ONE && (is_write_ts(wire) || is_write_remote(wire))
+    });
+    let asked = simulation.request(ONE, write("k", "v"), ms(500));
+    failure(simulation.await_reply(asked));
+    simulation.crash(ONE);
+    simulation.lose_values(ONE, 1.0);
+    simulation.script = None;
+    simulation.restart(ONE);
+    simulation.run_for(ms(20_000));
+    assert_eq!(value(simulation.ask(B, read("k")).0), None);
 }
 
 /// A baseline's replicas that lost their values refuse to answer, for "never written"
