@@ -104,7 +104,9 @@ fn a_lost_version_of_a_counter_is_fetched() {
 fn a_local_copy_without_its_value_is_not_announced() {
     const ONE: NodeId = NodeId(1);
     let spec = spec(Kind::Rw, |container| {
-        container.local_sets.insert(vivace_core::SiteId(0), vec![ONE]);
+        container
+            .local_sets
+            .insert(vivace_core::SiteId(0), vec![ONE]);
     });
     let mut simulation = simulate(spec);
     drop_if(&mut simulation, |from, _, wire| {
