@@ -17,6 +17,7 @@ use vivace_core::codec::{self, MESSAGE_BYTES_MAX};
 use crate::config::ClusterConfig;
 use crate::runtime::Asked;
 use crate::transport::identity::{ClusterName, Identity, IdentityError, Role};
+use crate::transport::reset::endpoint_config;
 
 /// Connections of clients at one time; a further one is refused.
 const CONNECTIONS_MAX: usize = 1024;
@@ -95,6 +96,7 @@ impl ClientPort {
             .datagram_receive_buffer_size(None)
             .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s fit a varint")));
         config.transport_config(Arc::new(transport));
+        let endpoint = endpoint_config(identity, "client");
         let bind = |source| ClientPortError::Bind { address, source };
         let socket = std::net::UdpSocket::bind(address).map_err(bind)?;
         let bound = socket.local_addr().map_err(bind)?;
@@ -113,7 +115,7 @@ impl ClientPort {
                 };
                 runtime.block_on(async {
                     let endpoint = Endpoint::new(
-                        quinn::EndpointConfig::default(),
+                        endpoint,
                         Some(config),
                         socket,
                         Arc::new(quinn::TokioRuntime),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quinn::{Endpoint, TokioRuntime};
 use tokio::runtime::{Builder, Handle};
 
 use super::event::TrafficClass;
@@ -17,6 +17,7 @@ use super::identity::{Identity, IdentityError};
 use super::link::Marking;
 use super::lock::lock;
 use super::refusal::OrderlyEnd;
+use super::reset::endpoint_config;
 use super::socket::ClassSocket;
 use super::state::{Peer, Shared};
 use super::{accept, bulk, dial, priority};
@@ -201,8 +202,12 @@ fn open(
             observed: observed.clone(),
         });
     }
+    let port = match class {
+        TrafficClass::Priority => "priority",
+        TrafficClass::Bulk => "bulk",
+    };
     let mut endpoint = Endpoint::new_with_abstract_socket(
-        EndpointConfig::default(),
+        endpoint_config(identity, port),
         Some(server),
         socket,
         Arc::new(TokioRuntime),

@@ -32,6 +32,7 @@ mod lock;
 mod pipe_window;
 mod priority;
 mod refusal;
+pub(crate) mod reset;
 mod session;
 mod socket;
 mod state;

@@ -128,6 +128,11 @@ impl Identity {
         self.server_config(PEER_ALPN)
     }
 
+    /// The private key's bytes, for keys that are derived from it.
+    pub(crate) fn private_key(&self) -> &[u8] {
+        self.key.secret_der()
+    }
+
     /// For the sockets between nodes, dialing side.
     ///
     /// # Errors
