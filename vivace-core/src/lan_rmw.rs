@@ -417,6 +417,16 @@ impl Replica {
         object.is_some_and(|object| object.accepted == ts && object.value.is_some())
     }
 
+    /// The values that must be stored.
+    pub fn value_ids(&self) -> Vec<ValueId> {
+        let objects = self.objects.iter();
+        let stored = objects.filter_map(|(key, object)| match object.value? {
+            StoredValue::Bytes(_) => Some(ValueId::version(key, object.accepted)),
+            StoredValue::Tombstone => None,
+        });
+        stored.collect()
+    }
+
     /// The disk has lost the value of `ts`: until the next is accepted, this replica
     /// can tell nobody what to build on.
     pub fn lose(&mut self, key: &Key, ts: Timestamp) {

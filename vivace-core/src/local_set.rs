@@ -770,6 +770,26 @@ impl LocalSet {
             }
     }
 
+    /// The values that must be stored.
+    pub fn value_ids(&self) -> Vec<ValueId> {
+        let copies = self.copies.iter().flat_map(|(key, versions)| {
+            versions
+                .iter()
+                .map(move |(&ts, copy)| (key, copy.tag(ts), copy.value))
+        });
+        let unbound = self.unbound.iter();
+        let unbound =
+            unbound.map(|((key, write), copy)| (key, CopyTag::Unbound(*write), copy.value));
+        let stored = copies
+            .chain(unbound)
+            .filter(|(_, _, value)| matches!(value, StoredValue::Bytes(_)));
+        let ids = stored.map(|(key, tag, _)| ValueId {
+            key: key.clone(),
+            tag,
+        });
+        ids.collect()
+    }
+
     /// The disk has lost a value: its copy is none any more, and a sibling's takes
     /// its place.
     pub fn lose(&mut self, env: &mut Env, id: &ValueId) {

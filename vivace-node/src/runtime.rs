@@ -316,6 +316,7 @@ impl Core {
             Some(claimed) => claimed.open(&mut |record| node.recover(record))?,
             None => open_memory()?,
         };
+        node.drop_unstored(&|id| engine.contains(id));
         engine.list().map_err(OpenError::from)?;
         let core = Self {
             node,

@@ -21,6 +21,28 @@ impl Node {
         self.rw.holds(key, ts) || self.rmw.holds(key, ts) || self.lan.holds(key, ts)
     }
 
+    /// After the last [`Node::recover`]: a crash may have left a record without its value,
+    /// which nobody was told of. Were it taken for stored, the next message that brings
+    /// the value would be acknowledged and not kept. Costs one question per value.
+    pub fn drop_unstored(&mut self, is_stored: &dyn Fn(&ValueId) -> bool) {
+        let mut missing = self.local.value_ids();
+        missing.extend(self.rw.value_ids());
+        missing.extend(self.rmw.value_ids());
+        missing.extend(self.lan.value_ids());
+        missing.retain(|id| !is_stored(id));
+        for id in missing {
+            self.env
+                .counters
+                .count("lost: a value whose record outlived it");
+            self.local.lose(&mut self.env, &id);
+            if let CopyTag::Bound(ts) = id.tag {
+                self.rw.lose(&id.key, ts);
+                self.rmw.lose(&id.key, ts);
+                self.lan.lose(&id.key, ts);
+            }
+        }
+    }
+
     /// Asks for the removal of what was released, where nothing else here needs it.
     pub(super) fn forget_released(&mut self) {
         for id in self.env.out.take_released() {

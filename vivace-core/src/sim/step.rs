@@ -123,6 +123,8 @@ impl Simulation {
             fresh.recover(record.clone());
         }
         host.log = records;
+        let values = &host.values;
+        fresh.drop_unstored(&|id| values.contains_key(id));
         // What a crash left without its record, as a real node's look through its store finds.
         host.values.retain(|id, _| fresh.refers_to(id));
         host.node = Some(fresh);

@@ -248,6 +248,19 @@ impl Replica {
         needless.then_some(object.lsn)
     }
 
+    /// The values that must be stored.
+    pub fn value_ids(&self) -> Vec<ValueId> {
+        let objects = self.objects.iter();
+        let stored = objects.flat_map(|(key, object)| {
+            let versions = object.versions.iter();
+            versions.filter_map(|(ts, value)| match value {
+                StoredValue::Bytes(_) => Some(ValueId::version(key, ts)),
+                StoredValue::Tombstone => None,
+            })
+        });
+        stored.collect()
+    }
+
     /// The disk has lost a version.
     pub fn lose(&mut self, key: &Key, ts: Timestamp) {
         if let Some(object) = self.objects.get_mut(key) {

@@ -70,6 +70,11 @@ impl<T> Versions<T> {
         self.0.last_key_value().map(|(&ts, version)| (ts, version))
     }
 
+    /// All versions, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (Timestamp, &T)> {
+        self.0.iter().map(|(&ts, version)| (ts, version))
+    }
+
     /// Forgets one version.
     pub fn remove(&mut self, ts: Timestamp) {
         self.0.remove(&ts);

@@ -173,6 +173,16 @@ impl Replica {
         object.complete.is_some_and(|(has, _)| has == ts)
     }
 
+    /// The values that must be stored.
+    pub fn value_ids(&self) -> Vec<ValueId> {
+        let objects = self.objects.iter();
+        let stored = objects.filter_map(|(key, object)| match object.complete? {
+            (ts, StoredValue::Bytes(_)) => Some(ValueId::version(key, ts)),
+            (_, StoredValue::Tombstone) => None,
+        });
+        stored.collect()
+    }
+
     /// The disk has lost the value of `ts`: the timestamp stays known, so that the
     /// value is fetched and never taken for older than it is.
     pub fn lose(&mut self, key: &Key, ts: Timestamp) {
