@@ -199,6 +199,18 @@ impl Operation {
                     );
                 }
             }
+            (Phase::Query { query, pairs }, BulkBody::AbdReadAck { ts, value, .. })
+                if query.rpc == answered
+                    && self.new_value.is_none()
+                    && value.is_none()
+                    && ts > Timestamp::ZERO =>
+            {
+                query.answered(from);
+                pairs.no(from);
+                if pairs.tally() == Tally::Unreachable {
+                    return self.fail(env, "the disks of a majority lost the value");
+                }
+            }
             (Phase::Query { query, pairs }, BulkBody::AbdReadAck { ts, value, clock })
                 if query.rpc == answered =>
             {

@@ -417,14 +417,14 @@ impl Replica {
         object.is_some_and(|object| object.accepted == ts && object.value.is_some())
     }
 
-    /// The values that must be stored.
-    pub fn value_ids(&self) -> Vec<ValueId> {
+    /// The values that are needed and that `is_stored` does not know.
+    pub fn unstored(&self, is_stored: &dyn Fn(&ValueId) -> bool) -> Vec<ValueId> {
         let objects = self.objects.iter();
         let stored = objects.filter_map(|(key, object)| match object.value? {
             StoredValue::Bytes(_) => Some(ValueId::version(key, object.accepted)),
             StoredValue::Tombstone => None,
         });
-        stored.collect()
+        stored.filter(|id| !is_stored(id)).collect()
     }
 
     /// The disk has lost the value of `ts`: until the next is accepted, this replica

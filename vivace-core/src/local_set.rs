@@ -770,8 +770,8 @@ impl LocalSet {
             }
     }
 
-    /// The values that must be stored.
-    pub fn value_ids(&self) -> Vec<ValueId> {
+    /// The values that are needed and that `is_stored` does not know.
+    pub fn unstored(&self, is_stored: &dyn Fn(&ValueId) -> bool) -> Vec<ValueId> {
         let copies = self.copies.iter().flat_map(|(key, versions)| {
             versions
                 .iter()
@@ -787,7 +787,7 @@ impl LocalSet {
             key: key.clone(),
             tag,
         });
-        ids.collect()
+        ids.filter(|id| !is_stored(id)).collect()
     }
 
     /// The disk has lost a value: its copy is none any more, and a sibling's takes

@@ -362,7 +362,8 @@ pub enum BulkBody {
     AbdReadAck {
         /// The stored timestamp.
         ts: Timestamp,
-        /// The stored value; none where nothing was written.
+        /// The stored value; none where nothing was written, or where the disk has
+        /// lost it, which does for a write alone.
         value: Option<Value>,
         /// The replica's clock.
         clock: TrustedTime,

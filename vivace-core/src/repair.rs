@@ -1,6 +1,6 @@
 //! Values that this node's disk has lost, fetched from other replicas.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::cluster::{Container, Kind};
@@ -18,6 +18,10 @@ const REPAIRS_MAX: usize = 64;
 /// value again.
 const REPAIR_LIFE: Duration = Duration::from_secs(60);
 
+/// What a start found missing is looked through again this often, so that fetching it
+/// takes a small part of a link and never begins all at once.
+const RESUME_PAUSE: Duration = Duration::from_millis(500);
+
 /// Answers to fetches carry this operation number; no coordinator counts so far.
 pub const REPAIR_OPERATION: u64 = u64::MAX;
 
@@ -33,13 +37,21 @@ struct Repair {
 #[derive(Clone, Debug, Default)]
 pub struct Repairs {
     by_call: BTreeMap<u32, Repair>,
+    /// What a start found missing, to be fetched as others are done.
+    waiting: VecDeque<(Key, Timestamp)>,
+    resume_at: Duration,
     calls_made: u32,
 }
 
 impl Repairs {
-    /// How many values are being fetched.
+    /// How many values are being fetched, or wait for that.
     pub fn count(&self) -> usize {
-        self.by_call.len()
+        self.by_call.len() + self.waiting.len()
+    }
+
+    /// Has a version fetched when there is room, and peers.
+    pub fn wait(&mut self, key: &Key, ts: Timestamp) {
+        self.waiting.push_back((key.clone(), ts));
     }
 
     /// Fetches the version `ts` of `key`, or a newer one.
@@ -108,6 +120,21 @@ impl Repairs {
         for repair in self.by_call.values_mut() {
             repair.fetch.on_tick(env);
         }
+        if !self.waiting.is_empty() && self.resume_at <= env.now.monotonic {
+            self.resume_at = env.now.monotonic + RESUME_PAUSE;
+            self.resume(env);
+        }
+    }
+
+    fn resume(&mut self, env: &mut Env) {
+        let cluster = env.cluster.clone();
+        while self.by_call.len() < REPAIRS_MAX
+            && let Some((key, ts)) = self.waiting.pop_front()
+        {
+            if let Some(container) = cluster.container(key.container) {
+                self.start(env, container, &key, ts);
+            }
+        }
     }
 
     /// Asks a node that has come back.
@@ -119,9 +146,11 @@ impl Repairs {
 
     /// When [`Repairs::on_tick`] is next due.
     pub fn next_wakeup(&self) -> Option<Duration> {
-        self.by_call
-            .values()
+        let resume = (!self.waiting.is_empty()).then_some(self.resume_at);
+        let fetches = self.by_call.values();
+        fetches
             .map(|repair| repair.fetch.next_wakeup().min(repair.until))
+            .chain(resume)
             .min()
     }
 }

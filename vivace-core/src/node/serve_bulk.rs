@@ -191,7 +191,7 @@ impl Node {
             }
             BulkBody::AbdRead { key } => {
                 self.as_replica(container, &[Kind::Abd])?;
-                self.answer_abd_read(container, from, rpc, &key)?;
+                self.answer_abd_read(container, from, rpc, &key);
             }
             BulkBody::AbdWrite { key, ts, value } => {
                 self.as_replica(container, &[Kind::Abd])?;
@@ -228,31 +228,23 @@ impl Node {
         Ok(())
     }
 
-    fn answer_abd_read(
-        &mut self,
-        container: &Container,
-        from: NodeId,
-        rpc: RpcId,
-        key: &Key,
-    ) -> Result<(), Refusal> {
+    fn answer_abd_read(&mut self, container: &Container, from: NodeId, rpc: RpcId, key: &Key) {
         let (epoch, clock) = (container.epoch, self.env.trusted_time());
         let Some((ts, value, lsn)) = self.rw.find(key, Timestamp::ZERO) else {
-            if self.rw.lacking(key).is_some() {
-                return Err(Refusal::ValueMissing {});
-            }
+            let ts = self.rw.lacking(key).unwrap_or_default();
             let body = BulkBody::AbdReadAck {
-                ts: Timestamp::ZERO,
+                ts,
                 value: None,
                 clock,
             };
-            self.env
+            // What was lost was durable before.
+            return self
+                .env
                 .answer_bulk_when_durable(Lsn::default(), from, rpc, epoch, body);
-            return Ok(());
         };
         let body = StoredBody::AbdReadAck { ts, clock };
         let message = Message::stored(rpc, epoch, body, ValueId::version(key, ts), value);
         self.env.out.send_when_durable(lsn, from, message);
-        Ok(())
     }
 
     /// Hands a value on inside this site, so that it crosses the link between sites once.

@@ -23,14 +23,15 @@ impl Node {
 
     /// After the last [`Node::recover`]: a crash may have left a record without its value,
     /// which nobody was told of. Were it taken for stored, the next message that brings
-    /// the value would be acknowledged and not kept. Costs one question per value.
+    /// the value would be acknowledged and not kept. What a replica lacks so is fetched,
+    /// some at a time. Costs one question per value.
     pub fn drop_unstored(&mut self, is_stored: &dyn Fn(&ValueId) -> bool) {
-        let mut missing = self.local.value_ids();
-        missing.extend(self.rw.value_ids());
-        missing.extend(self.rmw.value_ids());
-        missing.extend(self.lan.value_ids());
-        missing.retain(|id| !is_stored(id));
+        let mut missing = self.local.unstored(is_stored);
+        missing.extend(self.rw.unstored(is_stored));
+        missing.extend(self.rmw.unstored(is_stored));
+        missing.extend(self.lan.unstored(is_stored));
         for id in missing {
+            let at_a_replica = self.is_at_a_replica(&id);
             self.env
                 .counters
                 .count("lost: a value whose record outlived it");
@@ -39,6 +40,9 @@ impl Node {
                 self.rw.lose(&id.key, ts);
                 self.rmw.lose(&id.key, ts);
                 self.lan.lose(&id.key, ts);
+                if at_a_replica {
+                    self.repairs.wait(&id.key, ts);
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use super::errand::Errand;
 use super::host_journal::HostJournal;
 use crate::record::Record;
 use crate::stored::ValueId;
-use crate::{Lsn, Node, NodeId, Value};
+use crate::{Event, Lsn, Node, NodeId, Value};
 
 /// A clock: true time, shifted; and the error bound that it claims.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub(super) struct Host {
     pub clock: HostClock,
     /// It does nothing before this moment.
     pub paused_until: Duration,
+    /// What happened to it meanwhile, in order.
+    pub deferred: VecDeque<Event>,
     /// It dies after some further sends.
     pub fuse: Option<Fuse>,
     /// It has done its last and crashes within this instant.
@@ -87,6 +89,7 @@ impl Host {
             tick_at: None,
             clock,
             paused_until: Duration::ZERO,
+            deferred: VecDeque::new(),
             fuse: None,
             is_dying: false,
         }
@@ -159,6 +162,7 @@ impl Host {
         self.fuse = None;
         self.is_dying = false;
         self.paused_until = Duration::ZERO;
+        self.deferred.clear();
     }
 
     /// A value, durable or not.

@@ -36,11 +36,15 @@ pub(super) enum Happening {
     Poll(Route),
     /// A bulk message is sent again.
     Again(Box<Passage>),
-    /// To a node that was paused when it happened.
     Event {
         node: NodeId,
         life: u16,
         event: Event,
+    },
+    /// A pause is over, unless a second one has begun meanwhile.
+    Resume {
+        node: NodeId,
+        life: u16,
     },
     /// Of a node whose fuse burnt down.
     Death {
@@ -185,13 +189,43 @@ impl Simulation {
     }
 
     pub(super) fn handle(&mut self, node: NodeId, event: Event) {
+        let now = self.now;
+        let host = self.host(node);
+        if host.node.is_none() {
+            return;
+        }
+        if host.paused_until > now || !host.deferred.is_empty() {
+            host.deferred.push_back(event);
+            if host.deferred.len() == 1 {
+                let (at, life) = (host.paused_until, host.life);
+                self.schedule(at, Happening::Resume { node, life });
+            }
+            return;
+        }
+        self.handle_now(node, event);
+    }
+
+    /// Does what a pause has put off, in the order in which it happened.
+    fn resume(&mut self, node: NodeId, life: u16) {
+        let now = self.now;
+        while let host = self.host(node)
+            && host.life == life
+        {
+            if host.paused_until > now {
+                let at = host.paused_until;
+                return self.schedule(at, Happening::Resume { node, life });
+            }
+            let Some(event) = host.deferred.pop_front() else {
+                return;
+            };
+            self.handle_now(node, event);
+        }
+    }
+
+    fn handle_now(&mut self, node: NodeId, event: Event) {
         let host = &self.hosts[&node];
         if host.is_dying {
             return;
-        }
-        if host.paused_until > self.now && host.node.is_some() {
-            let (at, life) = (host.paused_until, host.life);
-            return self.schedule(at, Happening::Event { node, life, event });
         }
         let now = self.reading(host.clock);
         let host = self.host(node);
@@ -516,6 +550,7 @@ impl Simulation {
                     self.handle(node, event);
                 }
             }
+            Happening::Resume { node, life } => self.resume(node, life),
             Happening::Load {
                 node,
                 life,

@@ -248,8 +248,8 @@ impl Replica {
         needless.then_some(object.lsn)
     }
 
-    /// The values that must be stored.
-    pub fn value_ids(&self) -> Vec<ValueId> {
+    /// The values that are needed and that `is_stored` does not know.
+    pub fn unstored(&self, is_stored: &dyn Fn(&ValueId) -> bool) -> Vec<ValueId> {
         let objects = self.objects.iter();
         let stored = objects.flat_map(|(key, object)| {
             let versions = object.versions.iter();
@@ -258,7 +258,7 @@ impl Replica {
                 StoredValue::Tombstone => None,
             })
         });
-        stored.collect()
+        stored.filter(|id| !is_stored(id)).collect()
     }
 
     /// The disk has lost a version.

@@ -173,14 +173,14 @@ impl Replica {
         object.complete.is_some_and(|(has, _)| has == ts)
     }
 
-    /// The values that must be stored.
-    pub fn value_ids(&self) -> Vec<ValueId> {
+    /// The values that are needed and that `is_stored` does not know.
+    pub fn unstored(&self, is_stored: &dyn Fn(&ValueId) -> bool) -> Vec<ValueId> {
         let objects = self.objects.iter();
         let stored = objects.filter_map(|(key, object)| match object.complete? {
             (ts, StoredValue::Bytes(_)) => Some(ValueId::version(key, ts)),
             (_, StoredValue::Tombstone) => None,
         });
-        stored.collect()
+        stored.filter(|id| !is_stored(id)).collect()
     }
 
     /// The disk has lost the value of `ts`: the timestamp stays known, so that the

@@ -2,6 +2,7 @@
 //! taken for it (DESIGN §6: a value is the protocol's to restore, a timestamp is not).
 
 use vivace_core::cluster::Kind;
+use vivace_core::message::PriorityBody;
 use vivace_core::record::Record;
 use vivace_core::stored::ValueId;
 use vivace_core::{Class, NodeId};
@@ -9,7 +10,8 @@ use vivace_core::{Class, NodeId};
 use crate::cluster::Simulation;
 use crate::cluster::requests::{add, counted, failure, first_of, read, value, write, written};
 use crate::{
-    A, B, C, drop_if, is_write_remote, is_write_ts, ms, settle, simulate, spec, three_sites,
+    A, B, C, drop_if, is_write_remote, is_write_ts, ms, priority, settle, simulate, spec,
+    three_sites,
 };
 
 const LOST: &str = "lost: a value, by the disk";
@@ -122,8 +124,60 @@ fn a_local_copy_without_its_value_is_not_announced() {
     assert_eq!(value(simulation.ask(B, read("k")).0), None);
 }
 
+/// A crash left the record of a copy and not its value. The coordinator sends the value
+/// once more, and that one is kept: it was acknowledged for its record's sake, and lost.
+#[test]
+fn a_value_that_comes_again_after_a_torn_crash_is_kept() {
+    const ONE: NodeId = NodeId(1);
+    let spec = spec(Kind::Rw, |container| {
+        container
+            .local_sets
+            .insert(vivace_core::SiteId(0), vec![ONE]);
+    });
+    let mut simulation = simulate(spec);
+    drop_if(&mut simulation, |from, _, wire| {
+        from == ONE && matches!(priority(wire), Some(PriorityBody::WriteLocalAck {}))
+    });
+    let asked = simulation.request(A, write("k", "v"), ms(9000));
+    simulation.run_for(ms(5));
+    simulation.crash(ONE);
+    simulation.lose_values(ONE, 1.0);
+    simulation.script = None;
+    simulation.restart(ONE);
+    written(simulation.await_reply(asked));
+    assert_eq!(value(simulation.ask(B, read("k")).0).unwrap(), b"v");
+    settle(&mut simulation);
+}
+
+/// A replica that comes back without its values fetches them all, unasked.
+#[test]
+fn a_replica_without_its_values_fills_up_again() {
+    for kind in [Kind::Rw, Kind::Rmw] {
+        let mut simulation = three_sites(kind);
+        let keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();
+        for (n, key) in (1..).zip(&keys) {
+            if kind == Kind::Rw {
+                written(simulation.ask(A, write(key, "v")).0);
+            } else {
+                counted(simulation.ask(A, add(key, first_of(n), 1)).0);
+            }
+        }
+        settle(&mut simulation);
+        simulation.crash(B);
+        simulation.lose_values(B, 1.0);
+        simulation.restart(B);
+        simulation.run_for(ms(10_000));
+        settle(&mut simulation);
+        let lost = simulation.count("lost: a value whose record outlived it");
+        assert_eq!(lost, 100);
+        let repaired = simulation.count("repaired: a value that the disk lost is fetched");
+        assert_eq!(repaired, 100);
+        assert!(has_newest(&simulation, B), "{kind:?}");
+    }
+}
+
 /// A baseline's replicas that lost their values refuse to answer, for "never written"
-/// would be a lie; one of three does no harm.
+/// would be a lie; one of three does no harm, and a register can be written again.
 #[test]
 fn a_baselines_replica_that_lost_its_value_does_not_vote() {
     for kind in [Kind::Abd, Kind::LanRmw] {
@@ -151,7 +205,11 @@ fn a_baselines_replica_that_lost_its_value_does_not_vote() {
         simulation.crash(A);
         let asked = simulation.request(B, request, ms(3000));
         let why = failure(simulation.await_reply(asked)).to_string();
-        assert!(why.contains("disks lost the value"), "{why}");
+        assert!(why.contains("lost the value"), "{why}");
+        if is_register {
+            written(simulation.ask(B, write("k", "w")).0);
+            assert_eq!(value(simulation.ask(C, read("k")).0).unwrap(), b"w");
+        }
     }
 }
 

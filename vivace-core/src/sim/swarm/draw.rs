@@ -20,6 +20,9 @@ const DURABILITY_STREAM: u64 = 0x6475_7261_626c_6521;
 /// Operations on one machine before its key makes room for a fresh one, at most.
 const MACHINE_USES_MAX: u32 = 60;
 
+/// Room that no run fills.
+const BACKLOG_BYTES_MAX: u64 = 64 << 20;
+
 /// How far a clock may be wrong that does not know it: within what replicas accept, or
 /// so far that nobody may believe it.
 const LIES: [i64; 2] = [3_000_000_000, 3_600_000_000_000];
@@ -58,6 +61,10 @@ impl Configuration {
         );
         let shape = pick(rng, &[Shape::Wide, Shape::Narrow, Shape::Narrow]);
         let mut spec = draw_cluster(rng, shape);
+        if clocks == Clocks::Beyond {
+            // What a broken clock refuses for good would fill a small backlog for good.
+            spec.backlog_bytes_max = BACKLOG_BYTES_MAX;
+        }
         let links = draw_links(rng, &spec, shape);
         if shape == Shape::Wide {
             draw_durabilities(seed, &mut spec, &links);
@@ -202,8 +209,8 @@ fn draw_cluster(rng: &mut ChaCha8Rng, shape: Shape) -> ClusterSpec {
         value_bytes_max: 1 << 16,
         backlog_bytes_max: match shape {
             // A few values of the longest kind fill it.
-            Shape::Wide => pick(rng, &[1 << 16, 64 << 20, 64 << 20]),
-            Shape::Narrow => 64 << 20,
+            Shape::Wide => pick(rng, &[1 << 16, BACKLOG_BYTES_MAX, BACKLOG_BYTES_MAX]),
+            Shape::Narrow => BACKLOG_BYTES_MAX,
         },
     };
     for number in 1..=containers {

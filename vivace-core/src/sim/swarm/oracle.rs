@@ -11,6 +11,7 @@ use crate::message::CopyTag;
 use crate::node::Holding;
 use crate::quorum::majority;
 use crate::record::Record;
+use crate::stored::{StoredValue, ValueId};
 use crate::{Key, KeyName, NodeId, Timestamp};
 
 impl Run {
@@ -92,9 +93,61 @@ impl Run {
         held
     }
 
-    /// The keys whose newest timestamp is known to somebody, and its value to nobody,
-    /// because a site is lost.
+    /// The keys that can't be read without a further write: they need no more than an
+    /// answer in time.
     pub fn find_lost_keys(&mut self) {
+        self.find_keys_lost_with_a_site();
+        self.find_torn_keys();
+    }
+
+    /// A baseline replaces its version at once: where crashes left the record of a value
+    /// that had not come to the disk yet, at a majority, nobody can tell what was before.
+    fn find_torn_keys(&mut self) {
+        if self
+            .simulation
+            .count("lost: a value whose record outlived it")
+            == 0
+        {
+            return;
+        }
+        for target in self.targets.clone() {
+            let container = self.container_of(&target);
+            if container.kind.uses_local_sets() {
+                continue;
+            }
+            let key = self.key_of(&target);
+            let mut able = container.replicas.clone();
+            able.retain(|&node| self.can_read_at(node, &key));
+            if able.len() < majority(container.replicas.len()) {
+                self.mark("lost: a baseline's value, by crashes at a majority");
+                self.lost_keys.insert(target);
+            }
+        }
+    }
+
+    /// Whether the newest version of a baseline's replica is there with its value.
+    fn can_read_at(&self, node: NodeId, key: &Key) -> bool {
+        let versions = self
+            .simulation
+            .log(node)
+            .iter()
+            .filter_map(|record| match record {
+                Record::Complete { key: of, ts, value }
+                | Record::LanAccepted { key: of, ts, value } => {
+                    (of == key).then_some((*ts, *value))
+                }
+                _ => None,
+            });
+        match versions.max_by_key(|(ts, _)| *ts) {
+            Some((ts, StoredValue::Bytes(_))) => {
+                self.simulation.has_stored(node, &ValueId::version(key, ts))
+            }
+            Some((_, StoredValue::Tombstone)) | None => true,
+        }
+    }
+
+    /// The keys whose newest timestamp is known to somebody, and its value to nobody.
+    fn find_keys_lost_with_a_site(&mut self) {
         if self.site_lost.is_none() {
             return;
         }
