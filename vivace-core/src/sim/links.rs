@@ -157,9 +157,10 @@ impl Links {
         Some(next)
     }
 
-    /// What has arrived, and when to poll the route again.
+    /// What has arrived, and when to poll the route again: once for each of its links
+    /// that has not said so before.
     #[expect(clippy::vec_box, reason = "moved from and to where they are boxed")]
-    pub fn poll(&mut self, now: Duration, route: Route) -> (Vec<Box<Passage>>, Option<Duration>) {
+    pub fn poll(&mut self, now: Duration, route: Route) -> (Vec<Box<Passage>>, Vec<Duration>) {
         let mut arrived = Vec::new();
         let mut take = |lane: &mut Lane| {
             while let Some(delivery) = lane.link.poll(now) {
@@ -174,15 +175,15 @@ impl Links {
         }
         self.old
             .retain(|(_, lane)| lane.link.next_delivery().is_some());
-        let mut next = None;
+        let mut again = Vec::new();
         if let Some(lane) = self.links.get_mut(&route) {
             take(lane);
-            next = Self::rearm(lane);
+            again.extend(Self::rearm(lane));
         }
         for (_, lane) in self.old.iter_mut().filter(|(of, _)| *of == route) {
-            next = next.into_iter().chain(Self::rearm(lane)).min();
+            again.extend(Self::rearm(lane));
         }
-        (arrived, next)
+        (arrived, again)
     }
 
     /// From now on the network is another one. What waits for a link leaves at its new

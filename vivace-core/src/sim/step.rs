@@ -493,8 +493,8 @@ impl Simulation {
 
     fn on_poll(&mut self, route: Route) {
         let links = self.links.as_mut().expect("the network is made of links");
-        let (arrived, next) = links.poll(self.now, route);
-        if let Some(at) = next {
+        let (arrived, again) = links.poll(self.now, route);
+        for at in again {
             self.schedule(at, Happening::Poll(route));
         }
         for passage in arrived {

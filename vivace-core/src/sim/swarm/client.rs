@@ -40,7 +40,7 @@ pub struct Client {
     pub site: SiteId,
     pub left: u32,
     /// Its tries that are without an answer, and whether each said that it repeats.
-    requests: BTreeMap<RequestId, bool>,
+    pub requests: BTreeMap<RequestId, bool>,
     /// When it asks another node, too.
     hastes_at: Option<Duration>,
     /// What it is at: the key, and the place in its history.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::client::{Target, answer};
+use super::client::{Client, Target, answer};
 use super::configuration::Clocks;
 use super::run::{Run, violation};
 use super::{Promise, RECOVERY_MAX, Violation};
@@ -86,12 +86,12 @@ impl Run {
             None => self.recovery_max(),
         };
         let end = self.simulation.now + patience;
-        while self.clients.iter().any(|c| c.at.is_some()) || !self.by_request.is_empty() {
+        while self.clients.iter().any(|client| self.must_end(client)) {
             match self.simulation.next(end) {
                 Some(occurrence) => self.on_occurrence(occurrence)?,
                 None => {
-                    let left = self.clients.iter().filter(|c| c.at.is_some());
-                    let left: Vec<String> = left.map(|c| format!("{c:?}")).collect();
+                    let left = self.clients.iter().filter(|client| self.must_end(client));
+                    let left: Vec<String> = left.map(|client| format!("{client:?}")).collect();
                     return Err(violation(
                         Promise::Live,
                         format!(
@@ -104,6 +104,15 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Whether something of a client's is under way that can succeed.
+    fn must_end(&self, client: &Client) -> bool {
+        let is_lost = |(target, _): &(Target, usize)| self.lost_keys.contains(target);
+        match &client.at {
+            Some(at) => !is_lost(at),
+            None => !client.requests.is_empty(),
+        }
     }
 
     /// Reads every key, then writes it, then reads it at another node.

@@ -96,13 +96,14 @@ impl Run {
     /// The keys that can't be read without a further write: they need no more than an
     /// answer in time.
     pub fn find_lost_keys(&mut self) {
+        self.lost_keys.clear();
         self.find_keys_lost_with_a_site();
         self.find_torn_keys();
     }
 
     /// A baseline replaces its version at once: where crashes left the record of a value
     /// that had not come to the disk yet, at a majority, nobody can tell what was before.
-    fn find_torn_keys(&mut self) {
+    pub fn find_torn_keys(&mut self) {
         if self
             .simulation
             .count("lost: a value whose record outlived it")

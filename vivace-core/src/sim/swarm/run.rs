@@ -125,6 +125,7 @@ impl Run {
             self.judge_history()?;
             return self.probe_truthful();
         }
+        self.find_torn_keys();
         self.await_end()?;
         self.find_lost_keys();
         self.judge_recovery()?;
