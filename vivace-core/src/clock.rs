@@ -177,6 +177,28 @@ impl Clock {
         }
     }
 
+    /// The timestamp after `ts` that came with its acceptance; none where `ts` is not of
+    /// this life, or the last of all.
+    pub fn next_round(
+        &mut self,
+        source: TimestampSource,
+        ts: Timestamp,
+        out: &mut Outbox,
+    ) -> Option<(Timestamp, Lsn)> {
+        let next = ts.next_round();
+        if ts.writer != self.writer || next == ts {
+            return None;
+        }
+        Some(match source {
+            TimestampSource::Clock if next.time > self.last => self.issue(next.time, out),
+            TimestampSource::Clock => (next, self.high_water_lsn),
+            TimestampSource::Query => {
+                self.last_counter = self.last_counter.max(next.time);
+                (next, Lsn::default())
+            }
+        })
+    }
+
     fn issue(&mut self, time: u64, out: &mut Outbox) -> (Timestamp, Lsn) {
         self.last = time;
         if time > self.high_water {

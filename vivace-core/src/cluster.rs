@@ -80,6 +80,9 @@ pub struct Container {
     pub timestamps: TimestampSource,
     /// Whether reads leave out or overlap the write-back where they may (§3.4.1).
     pub write_back_skip: bool,
+    /// Whether a coordinator whose round wrote an RMW object's newest version leaves out
+    /// the first round trip of the next: replicas promised it as they accepted.
+    pub promise_skip: bool,
     /// Where a new value is durable before its writer hears of success, unless the
     /// writer asks for another level. Of no meaning for the baselines, whose values
     /// are at a majority always.

@@ -18,6 +18,7 @@ use crate::outbox::{Lsn, Message, Outbox};
 use crate::quorum::majority;
 use crate::status::OperationCounts;
 use crate::timestamp::Timestamp;
+use crate::vivace_rmw::RecentVersions;
 
 /// A peer's connections as the transport reports them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,6 +105,8 @@ pub struct Env {
     pub session_floor: u64,
     /// Commands that took effect, to be waited for; see [`Settling`].
     pub settling: Vec<Settling>,
+    /// What this node's own RMW rounds wrote last.
+    pub recent: RecentVersions,
     /// How this node breaks the protocol.
     #[cfg(feature = "sim")]
     pub mutants: crate::Mutants,
@@ -134,6 +137,7 @@ impl Env {
             jitter: Jitter(seed),
             session_floor: 0,
             settling: Vec::new(),
+            recent: RecentVersions::default(),
             #[cfg(feature = "sim")]
             mutants: crate::Mutants::none(),
             peers: BTreeMap::new(),
@@ -150,6 +154,7 @@ impl Env {
             jitter,
             session_floor,
             settling,
+            recent,
             peers,
             me: _,
             site: _,
@@ -162,7 +167,7 @@ impl Env {
         } = self;
         write!(
             out,
-            "{outbox:?}{clock:?}{jitter:?}{session_floor}{settling:?}{peers:?}"
+            "{outbox:?}{clock:?}{jitter:?}{session_floor}{settling:?}{recent:?}{peers:?}"
         )
     }
 

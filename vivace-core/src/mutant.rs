@@ -118,6 +118,9 @@ mutants! {
     /// A round that changes nothing also answers clients who asked after it began,
     /// from promises older than their question: stale reads.
     AnswerLatecomers = "answer-latecomers",
+    /// RMW 8: acceptance promises nothing more. Another coordinator comes between two
+    /// rounds of one that does not ask, and its command is overwritten.
+    ForgetNext = "forget-next",
 
     /// Replicas acknowledge before the disk has finished. A power cut forgets an
     /// acknowledged write.

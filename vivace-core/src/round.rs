@@ -133,10 +133,15 @@ impl Contention {
         }
     }
 
-    /// A new timestamp for a round, above all that was seen. Rounds are ballots:
-    /// their order needs no clock, only their speed does.
-    pub fn next_ots(&mut self, env: &mut Env, container: &Container) -> (Timestamp, Lsn) {
+    /// A round begins.
+    pub fn begin(&mut self, env: &Env) {
         self.began = env.now.monotonic;
+    }
+
+    /// A new timestamp for a round that begins, above all that was seen. Rounds are
+    /// ballots: their order needs no clock, only their speed does.
+    pub fn next_ots(&mut self, env: &mut Env, container: &Container) -> (Timestamp, Lsn) {
+        self.begin(env);
         let mut above = self.seen;
         let by_clock = container.timestamps == TimestampSource::Clock;
         if by_clock && env.clock.mode() == Mode::Clock {

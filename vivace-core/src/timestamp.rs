@@ -75,6 +75,17 @@ impl Timestamp {
         }
     }
 
+    /// What accepting this one promises besides: the same writer's timestamp a nanosecond
+    /// on, for a round that builds on this one without asking (RMW 8 of ARCHITECTURE.md).
+    /// The largest has none and yields itself.
+    #[must_use]
+    pub fn next_round(self) -> Self {
+        Self {
+            time: self.time.saturating_add(1),
+            writer: self.writer,
+        }
+    }
+
     /// The wire form; see the type's layout.
     pub fn to_bytes(self) -> [u8; 12] {
         let mut bytes = [0; 12];

@@ -152,6 +152,8 @@ struct ContainerFields {
     timestamps: TimestampsField,
     #[serde(default = "yes")]
     write_back_skip: bool,
+    #[serde(default = "yes")]
+    promise_skip: bool,
     #[serde(default)]
     durability: DurabilityField,
 }
@@ -362,6 +364,7 @@ fn check_container(
             TimestampsField::Query => TimestampSource::Query,
         },
         write_back_skip: container.write_back_skip,
+        promise_skip: container.promise_skip,
         durability: match container.durability {
             DurabilityField::Local => Durability::Local,
             DurabilityField::Remote => Durability::Remote,

@@ -173,6 +173,7 @@ impl Setting {
                 .collect(),
             timestamps: TimestampSource::Clock,
             write_back_skip: true,
+            promise_skip: true,
             durability: Durability::Local,
         };
         Self {
@@ -199,7 +200,14 @@ impl Setting {
             Kind::Rmw => Mutants::PUBLISHED_ALG_3,
             Kind::Abd | Kind::LanRmw => Mutants::none(),
         };
+        self.container.promise_skip = false;
         self.without_skip()
+    }
+
+    /// Every round asks for promises, as after another coordinator's.
+    fn asking(mut self) -> Self {
+        self.container.promise_skip = false;
+        self
     }
 
     fn without_skip(mut self) -> Self {
@@ -533,6 +541,13 @@ fn of_machines() -> Vec<Count> {
             operation: "execute",
             paper: Some(Sum::of(4, 4, 0)),
             counted: ours.count_last(&twice),
+            why: "the acceptance of the round before promised this one",
+        },
+        Count {
+            algorithm: "RMW here",
+            operation: "execute, another site's was the last",
+            paper: Some(Sum::of(4, 4, 0)),
+            counted: ours.clone().asking().count_last(&twice),
             why: "",
         },
         Count {

@@ -14,7 +14,7 @@ use crate::key::Key;
 use crate::machine::object::Object;
 use crate::message::{BulkBody, BulkMessage, CopyTag, PriorityBody, PriorityMessage, RpcId};
 use crate::operation::{Calls, Input, Step, refusal_text};
-use crate::outbox::Message;
+use crate::outbox::{Lsn, Message};
 use crate::round::{Ballot, Contention, Verdict};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
@@ -27,6 +27,12 @@ pub struct Execute {
     batch: Batch,
     contention: Contention,
     refusal: Option<String>,
+    /// The last version of this node's own rounds, as long as it may be the newest.
+    base: Option<(Timestamp, Object)>,
+    /// The version under way, and its bytes.
+    built: Option<(Object, usize)>,
+    /// Whether the round under way asked nobody before it built.
+    is_direct: bool,
     phase: Phase,
 }
 
@@ -95,6 +101,9 @@ impl Execute {
             batch: Batch::default(),
             contention: Contention::default(),
             refusal: None,
+            base: None,
+            built: None,
+            is_direct: false,
             phase: Phase::AwaitPeers,
         }
     }
@@ -139,7 +148,13 @@ impl Execute {
             return Step::Continue;
         }
         self.batch.begin_round();
+        let recent = || env.recent.take(&self.key);
+        self.base = container.promise_skip.then(recent).flatten();
+        if self.build_directly(env, container) {
+            return Step::Continue;
+        }
         let (ots, lsn) = self.contention.next_ots(env, container);
+        self.is_direct = false;
         let rpc = self.calls.next_rpc();
         let body = PriorityBody::OrderedReadTs {
             key: self.key.clone(),
@@ -157,6 +172,33 @@ impl Execute {
             ballot: Ballot::new(env, container.replicas.len()),
         };
         Step::Continue
+    }
+
+    /// Where this node wrote the last version, and a majority promised with it to let
+    /// nobody come between, the round begins with W-LOCAL. A batch that changes nothing
+    /// has no round that would tell whether the version is still the newest: it asks.
+    fn build_directly(&mut self, env: &mut Env, container: &Container) -> bool {
+        if self.batch.given_up().is_some() {
+            return false;
+        }
+        let Some((ts, object)) = self.base.take() else {
+            return false;
+        };
+        let changed = self.batch.apply(env, Some(&object));
+        let next = changed.and_then(|changed| {
+            let next = env.clock.next_round(container.timestamps, ts, &mut env.out);
+            next.map(|next| (changed, next))
+        });
+        let Some((changed, (ots, lsn))) = next else {
+            self.batch.retry();
+            self.base = Some((ts, object));
+            return false;
+        };
+        env.counters.count("direct: an RMW round without promises");
+        self.contention.begin(env);
+        self.is_direct = true;
+        self.store(env, container, ots, lsn, Some(changed));
+        true
     }
 
     fn on_answer(
@@ -330,10 +372,12 @@ impl Execute {
         }
         if base == Timestamp::ZERO {
             let changed = self.batch.apply(env, None);
-            let value = changed.map_or(Value::Tombstone, |o| Value::Bytes(o.encode()));
-            return self.store(env, container, ots, value);
+            return self.store(env, container, ots, Lsn::default(), changed);
         }
         let (mts, held_by_majority) = (base, held_by_majority && !accepts_loss);
+        if let Some(base) = self.base.take_if(|(ts, _)| *ts == mts) {
+            return self.build(env, container, ots, Some(base), held_by_majority);
+        }
         let holders: Vec<NodeId> = promises
             .iter()
             .filter(|(_, promise)| promise.accepted == mts && promise.has)
@@ -440,17 +484,24 @@ impl Execute {
                 return self.begin(env, container);
             }
         };
-        self.store(env, container, ots, Value::Bytes(object.encode()))
+        self.store(env, container, ots, Lsn::default(), Some(object))
     }
 
+    /// No object: an operator gave up all there was.
     fn store(
         &mut self,
         env: &mut Env,
         container: &Container,
         ots: Timestamp,
-        value: Value,
+        lsn: Lsn,
+        object: Option<Object>,
     ) -> Step {
         self.batch.expose();
+        let value = match &object {
+            Some(object) => Value::Bytes(object.encode()),
+            None => Value::Tombstone,
+        };
+        self.built = object.map(|object| (object, value.len()));
         let local_set = container.local_set(env.site);
         let rpc = self.calls.next_rpc();
         let body = BulkBody::WriteLocal {
@@ -464,7 +515,7 @@ impl Execute {
             epoch: container.epoch,
             body,
         });
-        let store = Call::start(env, rpc, local_set, message, Default::default());
+        let store = Call::start(env, rpc, local_set, message, lsn);
         self.phase = Phase::StoreLocal {
             ots,
             store,
@@ -511,12 +562,19 @@ impl Execute {
         env.send_priority(to, RpcId::NONE, container.epoch, go);
         self.batch.succeed(env, &self.key, ots);
         self.contention.won();
+        if let Some((object, bytes)) = self.built.take() {
+            env.recent.keep(&self.key, ots, object, bytes);
+        }
         self.begin(env, container)
     }
 
     fn lose(&mut self, env: &mut Env, container: &Container) -> Step {
         self.batch.retry();
-        let refused = matches!(self.phase, Phase::Promise { .. });
+        if self.is_direct {
+            env.counters
+                .count("disturbed: a direct round that another coordinator came before");
+        }
+        let refused = self.is_direct || matches!(self.phase, Phase::Promise { .. });
         let until = self.contention.back_off(env, &container.replicas, refused);
         self.phase = Phase::BackOff { until };
         Step::Continue

@@ -39,9 +39,14 @@ impl Object {
     /// Drops needless versions; returns their timestamps.
     fn choose(&mut self, ts: Timestamp) -> Vec<Timestamp> {
         self.chosen = self.chosen.max(ts);
-        self.accepted = self.accepted.max(ts);
-        self.promised = self.promised.max(ts);
+        self.accept(ts);
         self.versions.choose(self.chosen)
+    }
+
+    /// Whoever wrote `ts` may build on it without asking: nobody comes between.
+    fn accept(&mut self, ts: Timestamp) {
+        self.accepted = self.accepted.max(ts);
+        self.promised = self.promised.max(ts.next_round());
     }
 }
 
@@ -100,6 +105,7 @@ impl Replica {
     ) {
         let object = self.objects.entry(key.clone()).or_default();
         if ots > object.promised {
+            env.recent.forget_older(key, ots);
             object.promised = ots;
             object.lsn = env.out.persist(Record::Promised {
                 key: key.clone(),
@@ -116,7 +122,8 @@ impl Replica {
         env.answer_when_durable(object.lsn, from, rpc, container.epoch, body);
     }
 
-    /// OW-TS: acceptance, and with it the promise, durable before it is given.
+    /// OW-TS: acceptance, and with it the promise of the next round, durable before it
+    /// is given.
     pub fn on_ordered_write_ts(
         &mut self,
         env: &mut Env,
@@ -129,8 +136,8 @@ impl Replica {
         let object = self.objects.entry(key.clone()).or_default();
         let again = object.accepted == ots;
         if ots >= object.promised && !again {
-            object.accepted = ots;
-            object.promised = ots;
+            object.accept(ots);
+            mutant!(env, ForgetNext => object.promised = ots);
             mutant!(env, DropOnAcceptance => object.drop_below(env, key, ots));
             object.lsn = env.out.persist(Record::Accepted {
                 key: key.clone(),
@@ -173,9 +180,13 @@ impl Replica {
     pub fn on_commit(&mut self, env: &mut Env, key: &Key, ts: Timestamp) {
         let object = self.objects.entry(key.clone()).or_default();
         if ts > object.chosen {
+            env.recent.forget_older(key, ts);
+            #[cfg(feature = "sim")]
+            let promised = object.promised.max(ts);
             for older in object.choose(ts) {
                 env.out.release(ValueId::version(key, older));
             }
+            mutant!(env, ForgetNext => object.promised = promised);
             object.lsn = env.out.persist(Record::Chosen {
                 key: key.clone(),
                 ts,
@@ -282,9 +293,7 @@ impl Replica {
 
     /// Takes over a durable acceptance.
     pub fn recover_accepted(&mut self, key: Key, ts: Timestamp) {
-        let object = self.objects.entry(key).or_default();
-        object.accepted = object.accepted.max(ts);
-        object.promised = object.promised.max(ts);
+        self.objects.entry(key).or_default().accept(ts);
     }
 
     /// Takes over a durable choice.

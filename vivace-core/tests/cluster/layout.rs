@@ -48,6 +48,7 @@ pub fn container(kind: Kind, replicas: &[u16], local_sets: &[&[u16]]) -> Contain
             .collect(),
         timestamps: TimestampSource::Clock,
         write_back_skip: true,
+        promise_skip: true,
         durability: Durability::Local,
     }
 }

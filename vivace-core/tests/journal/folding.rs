@@ -26,6 +26,7 @@ fn cluster() -> Arc<Cluster> {
         local_sets: [(SiteId(0), vec![NodeId(0)])].into(),
         timestamps: TimestampSource::Clock,
         write_back_skip: true,
+        promise_skip: true,
         durability: vivace_core::Durability::Local,
     };
     let spec = ClusterSpec {

@@ -1,7 +1,7 @@
 //! Schedules of RMW objects, all of them counters. Nodes 0, 3 and 6 are the replicas A,
 //! B and C; 1 and 2, 4 and 5, 7 and 8 complete their sites' local sets.
 
-use vivace_core::cluster::Kind;
+use vivace_core::cluster::{Kind, TimestampSource};
 use vivace_core::machine::builtin::counter;
 use vivace_core::message::PriorityBody;
 use vivace_core::{Mutants, NodeId};
@@ -249,6 +249,30 @@ pub fn a_command_joins_a_round_with_old_promises(mutants: Mutants) -> Verdict {
     trial.finish(early);
     trial.simulation.script = None;
     trial.finish(late);
+    trial.verdict()
+}
+
+/// Node 0 adds 1 and may add again without asking. Node 3 counts rounds as it does, from
+/// one, and its first comes between the two: it must be refused, or +10 is built on +1,
+/// chosen, and overwritten by what node 0 builds on +1 too.
+pub fn another_coordinator_comes_between_two_rounds(mutants: Mutants) -> Verdict {
+    let mut trial = Trial::of(Kind::Rmw, mutants, |container| {
+        container.timestamps = TimestampSource::Query;
+    });
+    trial.ask(0, add(1));
+    let is_late = switch(true);
+    let late = is_late.clone();
+    drop_if(&mut trial.simulation, move |from, to, wire| {
+        to == A && from == B && (is_promise(wire) || is_accept(wire))
+            || late.get() && from == A && to != A && is_accept(wire)
+            || from == B && to == A && is_commit(wire)
+    });
+    let again = trial.begin(0, add(2));
+    trial.run_for(5);
+    trial.ask(3, add(10));
+    is_late.set(false);
+    trial.finish(again);
+    trial.ask(6, COUNT);
     trial.verdict()
 }
 

@@ -42,6 +42,7 @@ pub fn cluster_for(rng: &mut impl Rng, kind: Kind, clocks: Clocks) -> (ClusterSp
             Clocks::Trusted | Clocks::Mixed => TimestampSource::Clock,
         },
         write_back_skip: rng.random_bool(0.7),
+        promise_skip: rng.random_bool(0.8),
         durability: vivace_core::Durability::Local,
         ..layout::container(kind, &[], &[])
     };

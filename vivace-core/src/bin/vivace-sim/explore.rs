@@ -48,6 +48,8 @@ const EXPECTED_MARKS: &[&str] = &[
     "late: a client waits for the next round",
     "lost: a value at its relay",
     "lost: an RMW round to another coordinator",
+    "direct: an RMW round without promises",
+    "disturbed: a direct round that another coordinator came before",
     "lost: the newest version with a site",
     "overlooked: a replica's timestamp ahead of the clock",
     "read-only command completed by a round",

@@ -160,6 +160,7 @@ impl Model {
             local_sets: sites().map(|(node, site)| (site, vec![node])).collect(),
             timestamps: self.timestamps,
             write_back_skip: true,
+            promise_skip: true,
             durability: Durability::Local,
         };
         ClusterSpec {

@@ -118,7 +118,7 @@ impl Run {
             }
             let key = self.key_of(&target);
             let mut able = container.replicas.clone();
-            able.retain(|&node| self.can_read_at(node, &key));
+            able.retain(|&node| self.simulation.is_alive(node) && self.can_read_at(node, &key));
             if able.len() < majority(container.replicas.len()) {
                 self.mark("lost: a baseline's value, by crashes at a majority");
                 self.lost_keys.insert(target);
