@@ -83,7 +83,7 @@ async fn operations_take_one_round_trip_and_a_crash_adds_at_most_a_hedge_and_ano
     for (name, times, rounds) in [
         ("write", writes, 1),
         ("read", reads, 1),
-        ("execute", executes, 2),
+        ("execute", executes, 1),
     ] {
         let median = median(times);
         assert!(
