@@ -38,6 +38,7 @@
 //! as that is safe: reads always, commands under their session's exactly-once
 //! promise, writes only where no node can have begun them.
 
+pub mod backup;
 mod client;
 mod config;
 mod config_file;

@@ -13,6 +13,7 @@ use crate::key::Key;
 use crate::machine::object::{Command, Object};
 use crate::operation::{unavailable, unknown};
 use crate::timestamp::Timestamp;
+use crate::vivace_rmw::Extent;
 
 /// Commands that may wait for one object at one coordinator.
 pub const WAITING_MAX: usize = 4096;
@@ -22,11 +23,10 @@ pub const WAITING_MAX: usize = 4096;
 pub enum Wish {
     /// A command's result.
     Execute(Command),
-    /// The state, as this machine's.
-    ReadState {
-        /// The state machine's name.
-        machine: String,
-    },
+    /// What it is.
+    Read(Extent),
+    /// To be what a backup holds, where it does not exist.
+    Restore(Box<Object>),
     /// To build on the best version that is left, the newest being lost.
     AcceptLoss {
         /// The newest.
@@ -103,9 +103,9 @@ impl Pending {
 
     fn give_up(self, env: &mut Env, reason: &str) {
         let failure = match self.wish {
-            Wish::Execute(_) if self.exposed => unknown(reason),
+            Wish::Execute(_) | Wish::Restore(_) if self.exposed => unknown(reason),
             Wish::AcceptLoss { .. } => unknown(reason),
-            Wish::Execute(_) | Wish::ReadState { .. } => unavailable(reason),
+            Wish::Execute(_) | Wish::Restore(_) | Wish::Read(_) => unavailable(reason),
         };
         env.reply(self.request, Err(failure));
     }
@@ -135,7 +135,7 @@ impl Batch {
     pub fn given_up(&self) -> Option<(Timestamp, Timestamp)> {
         self.waiting.iter().find_map(|pending| match pending.wish {
             Wish::AcceptLoss { lost, best } => Some((lost, best)),
-            Wish::Execute(_) | Wish::ReadState { .. } => None,
+            Wish::Execute(_) | Wish::Restore(_) | Wish::Read(_) => None,
         })
     }
 
@@ -171,9 +171,17 @@ impl Batch {
         for pending in self.waiting.drain(..) {
             let current = changed.as_ref().or(base);
             let reply = match &pending.wish {
-                Wish::ReadState { machine } => match current {
-                    Some(object) => object.state(machine).map(|state| Success::State { state }),
-                    None => Ok(Success::State { state: None }),
+                Wish::Read(extent) => extent.of(current),
+                Wish::Restore(object) => match current {
+                    // A try of this very wish, or of one before, took effect.
+                    Some(current) if *current == **object => Ok(Success::Restored),
+                    Some(_) => Err(Failure::Conflict {
+                        reason: "the object exists".into(),
+                    }),
+                    None => {
+                        changed = Some(Object::clone(object));
+                        Ok(Success::Restored)
+                    }
                 },
                 Wish::AcceptLoss { .. } => Ok(Success::LossAccepted),
                 Wish::Execute(command) => {

@@ -124,6 +124,35 @@ pub enum Request {
         /// The object's name.
         key: KeyName,
     },
+    /// List all objects, for a backup.
+    ListObjects {
+        /// The container's name.
+        container: String,
+        /// Only names after this one.
+        after: Option<KeyName>,
+        /// At most so many; 1 to 256.
+        limit: u16,
+    },
+    /// Read an object of either kind as a whole, for a backup.
+    CopyObject {
+        /// The container's name.
+        container: String,
+        /// The object's name.
+        key: KeyName,
+        /// A version at least this new, as a listing named it.
+        at_least: Timestamp,
+    },
+    /// Make an RMW object what a backup holds, where it does not exist.
+    RestoreObject {
+        /// The container's name.
+        container: String,
+        /// The object's name.
+        key: KeyName,
+        /// What [`Success::Copied`] brought: state, machine and sessions.
+        object: Blob,
+        /// Where it must be durable before the answer; the container's level where none.
+        durability: Option<Durability>,
+    },
 }
 
 /// The answer to a request.
@@ -171,6 +200,30 @@ pub enum Success {
     },
     /// The best version that was left is the object's newest now.
     LossAccepted,
+    /// Objects that exist, or did: the deleted are among them.
+    Objects {
+        /// In order of their names.
+        keys: Vec<ListedKey>,
+        /// Where the next page begins; none where this is the last.
+        more: Option<KeyName>,
+    },
+    /// An object as a whole: an RW object's value, or an RMW object's state with its
+    /// machine and sessions; a tombstone where there is nothing.
+    Copied {
+        /// What it is.
+        value: Value,
+    },
+    /// The RMW object is as it was handed over.
+    Restored,
+}
+
+/// An object that a majority of replicas was asked about.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ListedKey {
+    /// Its name.
+    pub key: KeyName,
+    /// No version that was acknowledged before the listing is newer.
+    pub ts: Timestamp,
 }
 
 /// An object whose newest value is nowhere to be had.

@@ -8,6 +8,7 @@ use crate::abd;
 use crate::batch::{Pending, Wish};
 use crate::client_protocol::{DEADLINE_MS_MAX, Failure, Request, SessionId, Success};
 use crate::cluster::{Container, Kind};
+use crate::copy::CopyObject;
 use crate::durability::Durability;
 use crate::env::Env;
 use crate::event::{Class, RequestId};
@@ -15,14 +16,15 @@ use crate::holders::Settle;
 use crate::identity::{ContainerId, Epoch, NodeId};
 use crate::key::{Key, KeyName};
 use crate::lan_rmw;
+use crate::listing::ListObjects;
 use crate::local_set::{LOCAL_SET_OPERATION, LocalSet};
 use crate::lost::{AcceptLoss, FindLost, LossStep};
-use crate::machine::object::Command;
+use crate::machine::object::{Command, Object};
 use crate::message::{RpcId, WriteId};
 use crate::operation::{Calls, Input, Step, Ticket};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
-use crate::vivace_rmw::{self, ReadStep};
+use crate::vivace_rmw::{self, Extent, ReadStep};
 use crate::vivace_rw;
 
 /// Operations that one node coordinates at once; more hear `Busy`.
@@ -39,6 +41,8 @@ enum Operation {
     Settle(Settle),
     FindLost(FindLost),
     AcceptLoss(AcceptLoss),
+    ListObjects(ListObjects),
+    CopyObject(CopyObject),
 }
 
 #[derive(Clone, Debug)]
@@ -111,6 +115,8 @@ impl Operation {
             Self::Settle(settle) => settle.step(env, container, input).into(),
             Self::FindLost(find) => find.step(env, container, input).into(),
             Self::AcceptLoss(accept) => accept.step(env, container, input).into(),
+            Self::ListObjects(list) => list.step(env, container, input).into(),
+            Self::CopyObject(copy) => copy.step(env, container, input).into(),
             Self::ReadState(read) => match read.step(env, container, input) {
                 ReadStep::Continue => Outcome::Continue,
                 ReadStep::Done => Outcome::Done,
@@ -130,6 +136,8 @@ impl Operation {
             Self::Settle(settle) => settle.next_wakeup(),
             Self::FindLost(find) => find.next_wakeup(),
             Self::AcceptLoss(accept) => accept.next_wakeup(),
+            Self::ListObjects(list) => list.next_wakeup(),
+            Self::CopyObject(copy) => copy.next_wakeup(),
         }
     }
 }
@@ -270,18 +278,70 @@ impl Coordinator {
             } => {
                 let container = read_modify_write(find(env, &container)?)?;
                 check_machine(env, &machine)?;
+                let extent = Extent::State { machine };
                 if container.kind == Kind::LanRmw {
                     let key = Key {
                         container: container.id,
                         name: key,
                     };
-                    let pending = Pending::new(id, deadline, Wish::ReadState { machine });
+                    let pending = Pending::new(id, deadline, Wish::Read(extent));
                     return self.enqueue(env, &container, key, pending);
                 }
                 let (ticket, key) = self.ticket(env, &container, id, deadline, key);
-                let read = vivace_rmw::Read::new(ticket, key, machine);
+                let read = vivace_rmw::Read::new(ticket, key, extent);
                 self.start(env, &container, None, Operation::ReadState(read));
                 Ok(())
+            }
+            Request::ListObjects {
+                container,
+                after,
+                limit,
+            } => {
+                let container = backed_up(find(env, &container)?)?;
+                let operation = self.next_operation();
+                let ticket = Ticket::new(id, deadline, Calls::new(env.incarnation, operation));
+                let list = ListObjects::new(ticket, after, limit);
+                self.start(env, &container, None, Operation::ListObjects(list));
+                Ok(())
+            }
+            Request::CopyObject {
+                container,
+                key,
+                at_least,
+            } => {
+                let container = backed_up(find(env, &container)?)?;
+                let (ticket, key) = self.ticket(env, &container, id, deadline, key);
+                let operation = match container.kind {
+                    Kind::Rmw => {
+                        Operation::ReadState(vivace_rmw::Read::new(ticket, key, Extent::Whole))
+                    }
+                    Kind::Rw | Kind::Abd | Kind::LanRmw => {
+                        Operation::CopyObject(CopyObject::new(ticket, key, at_least))
+                    }
+                };
+                self.start(env, &container, None, operation);
+                Ok(())
+            }
+            Request::RestoreObject {
+                container,
+                key,
+                object,
+                durability,
+            } => {
+                let container = backed_up(read_modify_write(find(env, &container)?)?)?;
+                let durability = durability_of(env, &container, durability)?;
+                check_value(env, object.0.len())?;
+                let object = Object::decode(&object)
+                    .map_err(|error| invalid("object", format!("is no RMW object: {error}")))?;
+                check_machine(env, object.machine())?;
+                check_room(env, local, &container)?;
+                let key = Key {
+                    container: container.id,
+                    name: key,
+                };
+                let wish = Wish::Restore(Box::new(object));
+                let pending = Pending::new(id, deadline, wish).durable(durability);
+                self.enqueue(env, &container, key, pending)
             }
         }
     }
@@ -382,7 +442,9 @@ impl Coordinator {
                 | Operation::ReadState(_)
                 | Operation::Settle(_)
                 | Operation::FindLost(_)
-                | Operation::AcceptLoss(_) => Err(pending),
+                | Operation::AcceptLoss(_)
+                | Operation::ListObjects(_)
+                | Operation::CopyObject(_) => Err(pending),
             };
             let number = *number;
             self.rearm(number);
@@ -455,8 +517,8 @@ impl Coordinator {
             Outcome::NeedsRound => {
                 if let Some(Operation::ReadState(read)) = self.remove(number) {
                     env.counters.count("read-only command completed by a round");
-                    let (ticket, key, machine) = read.into_parts();
-                    let wish = Wish::ReadState { machine };
+                    let (ticket, key, extent) = read.into_parts();
+                    let wish = Wish::Read(extent);
                     let pending = Pending::new(ticket.request, ticket.deadline, wish);
                     if let Err(failure) = self.enqueue(env, container, key, pending) {
                         env.reply(ticket.request, Err(failure));
@@ -567,6 +629,19 @@ fn propagated(container: Arc<Container>) -> Result<Arc<Container>, Failure> {
     }
     let reason = format!(
         "{:?} is of kind {}, whose values are at a majority always: a lost site takes none along",
+        container.name,
+        container.kind.name()
+    );
+    Err(invalid("container", reason))
+}
+
+/// The baselines are for measurements, and keep what nobody would miss.
+fn backed_up(container: Arc<Container>) -> Result<Arc<Container>, Failure> {
+    if container.kind.uses_local_sets() {
+        return Ok(container);
+    }
+    let reason = format!(
+        "{:?} is of kind {}; backups are of kinds rw and rmw",
         container.name,
         container.kind.name()
     );

@@ -19,6 +19,7 @@ pub mod cluster;
 pub mod codec;
 mod commit_wait;
 mod coordinator;
+mod copy;
 mod data_waiters;
 mod durability;
 mod env;
@@ -33,6 +34,7 @@ mod key;
 mod lan_rmw;
 #[cfg(feature = "linearizability")]
 pub mod linearizability;
+mod listing;
 mod local_set;
 mod lost;
 pub mod machine;

@@ -15,14 +15,12 @@ use crate::event::Class;
 use crate::fetch::Fetch;
 use crate::identity::NodeId;
 use crate::key::{Key, KeyName};
-use crate::message::{BulkBody, LackingKey, PriorityBody};
+use crate::listing::{PAGE_KEYS_MAX, Page, merge};
+use crate::message::{BulkBody, KnownKey, PriorityBody};
 use crate::operation::{Input, Step, Ticket, unavailable};
 use crate::quorum::{Tally, Votes, majority};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
-
-/// Keys in one page of a listing.
-pub const PAGE_KEYS_MAX: usize = 256;
 
 /// How long nodes are waited for that may hold what others lack. Who is silent for
 /// longer is named as such: its values may come back with it.
@@ -96,13 +94,10 @@ pub struct FindLost {
 #[derive(Clone, Debug)]
 enum FindPhase {
     /// Replicas tell what they lack.
-    List {
-        call: Call,
-        pages: Votes<(Vec<LackingKey>, bool)>,
-    },
+    List { call: Call, pages: Votes<Page> },
     /// All nodes tell what they hold of that.
     Holders {
-        keys: Vec<LackingKey>,
+        keys: Vec<KnownKey>,
         more: Option<KeyName>,
         ask: AskHolders,
     },
@@ -187,26 +182,7 @@ impl FindLost {
         let FindPhase::List { pages, .. } = &self.phase else {
             return Step::Continue;
         };
-        // Beyond the last key of a page that goes on, its replica may lack others.
-        let unfinished = pages.answers().iter().filter(|(_, (_, is_last))| !is_last);
-        let horizon = unfinished
-            .filter_map(|(_, (keys, _))| keys.last().map(|last| last.name.clone()))
-            .min();
-        let mut merged: BTreeMap<KeyName, Timestamp> = BTreeMap::new();
-        let all = pages.answers().iter().flat_map(|(_, (keys, _))| keys);
-        for lacking in all.filter(|k| horizon.as_ref().is_none_or(|h| k.name <= *h)) {
-            let newest = merged.entry(lacking.name.clone()).or_default();
-            *newest = (*newest).max(lacking.known);
-        }
-        let mut keys: Vec<LackingKey> = merged
-            .into_iter()
-            .map(|(name, known)| LackingKey { name, known })
-            .collect();
-        let mut more = horizon;
-        if keys.len() > self.limit {
-            keys.truncate(self.limit);
-            more = keys.last().map(|last| last.name.clone());
-        }
+        let (keys, more) = merge(pages, self.limit);
         let versions = keys.iter().map(|k| (k.name.clone(), k.known)).collect();
         let ask = AskHolders::start(env, container, &mut self.ticket, versions);
         self.phase = FindPhase::Holders { keys, more, ask };

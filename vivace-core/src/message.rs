@@ -310,9 +310,9 @@ pub enum CopyTag {
     Unbound(WriteId),
 }
 
-/// An object whose newest known value a replica does not hold.
+/// An object, and how new a replica knows it to be.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct LackingKey {
+pub struct KnownKey {
     /// Its name in its container.
     pub name: KeyName,
     /// The newest timestamp that the replica knows.
@@ -433,7 +433,7 @@ pub enum BulkBody {
     /// Answers ListLacking.
     Lacking {
         /// In order of their names.
-        keys: Vec<LackingKey>,
+        keys: Vec<KnownKey>,
         /// Whether there are no more.
         is_last: bool,
     },
@@ -448,6 +448,22 @@ pub enum BulkBody {
     BestHeld {
         /// In the order asked; zero where there is none.
         best: Vec<Timestamp>,
+    },
+    /// Which objects are known here?
+    ListKnown {
+        /// Of which container.
+        container: ContainerId,
+        /// Only names after this one.
+        after: Option<KeyName>,
+        /// At most so many.
+        limit: u16,
+    },
+    /// Answers ListKnown.
+    KnownKeys {
+        /// In order of their names.
+        keys: Vec<KnownKey>,
+        /// Whether there are no more.
+        is_last: bool,
     },
 }
 

@@ -22,7 +22,7 @@ mod replica;
 mod versions;
 
 pub use execute::Execute;
-pub use read::{Read, ReadStep};
+pub use read::{Extent, Read, ReadStep};
 pub use recent::RecentVersions;
 pub use replica::Replica;
 pub use versions::Versions;

@@ -10,11 +10,11 @@ use std::any::TypeId;
 use bincode::{Decode, Encode};
 use bytes::Bytes;
 use vivace_core::client_protocol::{
-    ClientReply, ClientRequest, Failure, LostKey, Request, SessionId, Success,
+    ClientReply, ClientRequest, Failure, ListedKey, LostKey, Request, SessionId, Success,
 };
 use vivace_core::codec;
 use vivace_core::message::{
-    BulkBody, BulkMessage, CopyTag, LackingKey, PriorityBody, PriorityMessage, Refusal, RpcId,
+    BulkBody, BulkMessage, CopyTag, KnownKey, PriorityBody, PriorityMessage, Refusal, RpcId,
     TrustedTime, WriteId,
 };
 use vivace_core::record::Record;
@@ -407,7 +407,7 @@ fn the_messages_of_an_operator_who_looks_for_lost_values() {
         },
         &[&[12, 7, 1], b"\x04user", &[251, 0, 1]],
     );
-    let keys = vec![LackingKey {
+    let keys = vec![KnownKey {
         name: name(),
         known: ts(),
     }];
@@ -426,6 +426,30 @@ fn the_messages_of_an_operator_who_looks_for_lost_values() {
         &[&[14, 7, 1], b"\x04user", TS],
     );
     bulk(BulkBody::BestHeld { best: vec![ts()] }, &[&[15, 1], TS]);
+}
+
+#[test]
+fn the_messages_of_a_backup() {
+    let name = || KeyName::new("user").unwrap();
+    bulk(
+        BulkBody::ListKnown {
+            container: ContainerId(7),
+            after: None,
+            limit: 9,
+        },
+        &[&[16, 7, 0, 9]],
+    );
+    let keys = vec![KnownKey {
+        name: name(),
+        known: ts(),
+    }];
+    bulk(
+        BulkBody::KnownKeys {
+            keys,
+            is_last: false,
+        },
+        &[&[17, 1], b"\x04user", TS, &[0]],
+    );
 }
 
 #[test]
@@ -499,6 +523,31 @@ fn the_client_protocol() {
         },
         &[b"\x07\x05users\x04user"],
     );
+    request(
+        Request::ListObjects {
+            container: container(),
+            after: Some(name()),
+            limit: 9,
+        },
+        &[b"\x08\x05users\x01\x04user\x09"],
+    );
+    request(
+        Request::CopyObject {
+            container: container(),
+            key: name(),
+            at_least: ts(),
+        },
+        &[b"\x09\x05users\x04user", TS],
+    );
+    request(
+        Request::RestoreObject {
+            container: container(),
+            key: name(),
+            object: Blob::from(vec![1]),
+            durability: None,
+        },
+        &[b"\x0a\x05users\x04user", &[1, 1, 0]],
+    );
 
     let ok = |success, bytes: &[&[u8]]| {
         golden::<ClientReply>(&Ok(success), &[&[&[0][..]], bytes].concat());
@@ -533,6 +582,24 @@ fn the_client_protocol() {
         ],
     );
     ok(Success::LossAccepted, &[&[8]]);
+    let listed = ListedKey {
+        key: name(),
+        ts: ts(),
+    };
+    ok(
+        Success::Objects {
+            keys: vec![listed],
+            more: None,
+        },
+        &[&[9, 1], b"\x04user", TS, &[0]],
+    );
+    ok(
+        Success::Copied {
+            value: Value::Tombstone,
+        },
+        &[&[10, 0]],
+    );
+    ok(Success::Restored, &[&[11]]);
     ok(Success::Written { ts: ts() }, &[&[2], TS]);
     ok(
         Success::Executed {

@@ -283,7 +283,10 @@ async fn carry_out(request: ClientRequest, asked: &mpsc::Sender<Asked>) -> Clien
     } = request;
     let patience = Duration::from_millis(u64::from(deadline_ms));
     let deadline = Instant::now() + patience;
-    let changes = matches!(request, Request::Write { .. } | Request::Execute { .. });
+    let changes = matches!(
+        request,
+        Request::Write { .. } | Request::Execute { .. } | Request::RestoreObject { .. }
+    );
     let (reply, answer) = oneshot::channel();
     asked
         .try_send(Asked {

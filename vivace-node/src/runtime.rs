@@ -483,7 +483,7 @@ impl Core {
         }
         let takes_space = matches!(
             asked.request,
-            Request::Write { .. } | Request::Execute { .. }
+            Request::Write { .. } | Request::Execute { .. } | Request::RestoreObject { .. }
         );
         let why_full = || takes_space.then(|| self.storage.why_full()).flatten();
         if let Some(reason) = self.storage.why_behind().or_else(why_full) {

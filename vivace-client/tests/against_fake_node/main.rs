@@ -2,6 +2,7 @@
 
 mod admin;
 mod authority;
+mod backup;
 mod bench;
 mod command;
 mod config_file;

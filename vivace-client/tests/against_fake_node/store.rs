@@ -1,9 +1,11 @@
 //! What a whole fake cluster knows and answers, and a node's status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use vivace_client::client_protocol::{ClientReply, Failure, LostKey, Request, SessionId, Success};
+use vivace_client::client_protocol::{
+    ClientReply, Failure, ListedKey, LostKey, Request, SessionId, Success,
+};
 use vivace_client::machine::{ApplyError, Machines};
 use vivace_client::status::{
     BacklogStatus, ClockStatus, ContainerStatus, LinkStatus, NodeStatus, OperationCounts,
@@ -56,6 +58,30 @@ impl Contents {
             more: left.next().and(page.as_ref()).map(|lost| lost.key.clone()),
             keys: page.into_iter().collect(),
             silent: vec![3],
+        }
+    }
+
+    /// Two keys a page, as a cluster with many of them has it.
+    fn listed_after(&self, container: &str, after: Option<&KeyName>) -> Success {
+        let prefix = format!("{container}/");
+        let names = self.values.keys().chain(self.states.keys());
+        let names = names.filter_map(|name| name.strip_prefix(prefix.as_bytes()));
+        let names = names.map(|name| KeyName::new(name.to_vec()).expect("a name"));
+        let names: BTreeSet<KeyName> = names.filter(|n| after.is_none_or(|a| n > a)).collect();
+        let page: Vec<ListedKey> = names
+            .iter()
+            .take(2)
+            .map(|key| ListedKey {
+                key: key.clone(),
+                ts: Timestamp::ZERO,
+            })
+            .collect();
+        Success::Objects {
+            more: page
+                .last()
+                .filter(|_| names.len() > 2)
+                .map(|last| last.key.clone()),
+            keys: page,
         }
     }
 
@@ -142,6 +168,19 @@ impl Store {
                 contents.lost.retain(|lost| lost != key);
                 Ok(Success::LossAccepted)
             }
+            Request::ListObjects {
+                container, after, ..
+            } => Ok(contents.listed_after(container, after.as_ref())),
+            Request::CopyObject { .. } => {
+                let value = contents.values.get(&object).map(|(_, value)| value.clone());
+                let state = || contents.states.get(&object).cloned().map(Value::Bytes);
+                let value = value.or_else(state).unwrap_or(Value::Tombstone);
+                Ok(Success::Copied { value })
+            }
+            Request::RestoreObject { object: state, .. } => {
+                contents.states.insert(object, state.clone());
+                Ok(Success::Restored)
+            }
         }
     }
 }
@@ -153,10 +192,15 @@ fn object(request: &Request) -> Vec<u8> {
         | Request::Write { container, key, .. }
         | Request::Execute { container, key, .. }
         | Request::ReadState { container, key, .. }
-        | Request::AcceptLoss { container, key } => {
+        | Request::AcceptLoss { container, key }
+        | Request::CopyObject { container, key, .. }
+        | Request::RestoreObject { container, key, .. } => {
             [container.as_bytes(), b"/", key.as_bytes()].concat()
         }
-        Request::OpenSession | Request::Status | Request::FindLost { .. } => Vec::new(),
+        Request::OpenSession
+        | Request::Status
+        | Request::FindLost { .. }
+        | Request::ListObjects { .. } => Vec::new(),
     }
 }
 

@@ -74,6 +74,11 @@ impl Object {
         Ok(self.state.clone())
     }
 
+    /// The name of the state machine that it is.
+    pub fn machine(&self) -> &str {
+        &self.machine
+    }
+
     /// The youngest session that was ever forgotten.
     pub fn horizon(&self) -> Option<SessionId> {
         self.horizon

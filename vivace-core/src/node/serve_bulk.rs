@@ -6,9 +6,9 @@ use super::Node;
 use crate::cluster::{Container, Kind};
 use crate::identity::{Epoch, NodeId};
 use crate::key::{Key, KeyName};
+use crate::listing::{Listed, PAGE_KEYS_MAX};
 use crate::local_set::{LOCAL_SET_OPERATION, Sender};
-use crate::lost::PAGE_KEYS_MAX;
-use crate::message::LackingKey;
+use crate::message::KnownKey;
 use crate::message::{BulkBody, BulkMessage, CopyTag, PriorityBody, Refusal, RpcId};
 use crate::operation::Input;
 use crate::outbox::{Lsn, Message};
@@ -20,8 +20,9 @@ use crate::value::Value;
 impl Node {
     pub(super) fn on_bulk(&mut self, from: NodeId, message: BulkMessage) {
         let BulkMessage { rpc, epoch, body } = message;
-        if let BulkBody::ListLacking { container, .. } | BulkBody::WhichHeld { container, .. } =
-            &body
+        if let BulkBody::ListLacking { container, .. }
+        | BulkBody::WhichHeld { container, .. }
+        | BulkBody::ListKnown { container, .. } = &body
         {
             let container = *container;
             let served = self
@@ -56,7 +57,7 @@ impl Node {
             .answer_bulk_when_durable(Lsn::default(), from, rpc, epoch, body);
     }
 
-    /// What an operator asks who looks for lost values.
+    /// What an operator asks who looks for lost values, or makes a backup.
     fn serve_listing(
         &mut self,
         container: &Container,
@@ -68,10 +69,18 @@ impl Node {
             BulkBody::ListLacking { after, limit, .. } => {
                 self.as_replica(container, &[Kind::Rw, Kind::Rmw])?;
                 let limit = usize::from(limit).min(PAGE_KEYS_MAX);
-                let mut keys = self.lacking(container, after, limit + 1);
+                let mut keys = self.list(container, after, limit + 1, Listed::Lacking);
                 let is_last = keys.len() <= limit;
                 keys.truncate(limit);
                 BulkBody::Lacking { keys, is_last }
+            }
+            BulkBody::ListKnown { after, limit, .. } => {
+                self.as_replica(container, &[Kind::Rw, Kind::Rmw])?;
+                let limit = usize::from(limit).min(PAGE_KEYS_MAX);
+                let mut keys = self.list(container, after, limit + 1, Listed::All);
+                let is_last = keys.len() <= limit;
+                keys.truncate(limit);
+                BulkBody::KnownKeys { keys, is_last }
             }
             BulkBody::WhichHeld { versions, .. } => {
                 let asked = versions.into_iter().take(PAGE_KEYS_MAX);
@@ -88,12 +97,13 @@ impl Node {
         Ok(())
     }
 
-    fn lacking(
+    fn list(
         &self,
         container: &Container,
         after: Option<KeyName>,
         limit: usize,
-    ) -> Vec<LackingKey> {
+        listed: Listed,
+    ) -> Vec<KnownKey> {
         let key = |name| Key {
             container: container.id,
             name,
@@ -105,8 +115,8 @@ impl Node {
             None => Bound::Included(&first),
         };
         match container.kind {
-            Kind::Rw | Kind::Abd => self.rw.lacking_after(after, container.id, limit),
-            Kind::Rmw | Kind::LanRmw => self.rmw.lacking_after(after, container.id, limit),
+            Kind::Rw | Kind::Abd => self.rw.list_after(after, container.id, limit, listed),
+            Kind::Rmw | Kind::LanRmw => self.rmw.list_after(after, container.id, limit, listed),
         }
     }
 
@@ -223,7 +233,9 @@ impl Node {
             | BulkBody::ListLacking { .. }
             | BulkBody::Lacking { .. }
             | BulkBody::WhichHeld { .. }
-            | BulkBody::BestHeld { .. } => unreachable!("bulk_key names no key for an answer"),
+            | BulkBody::BestHeld { .. }
+            | BulkBody::ListKnown { .. }
+            | BulkBody::KnownKeys { .. } => unreachable!("bulk_key names no key for an answer"),
         }
         Ok(())
     }
@@ -301,6 +313,8 @@ fn bulk_key(body: &BulkBody) -> Option<&Key> {
         | BulkBody::ListLacking { .. }
         | BulkBody::Lacking { .. }
         | BulkBody::WhichHeld { .. }
-        | BulkBody::BestHeld { .. } => None,
+        | BulkBody::BestHeld { .. }
+        | BulkBody::ListKnown { .. }
+        | BulkBody::KnownKeys { .. } => None,
     }
 }

@@ -123,7 +123,9 @@ impl Errand {
                 | BulkBody::ListLacking { .. }
                 | BulkBody::Lacking { .. }
                 | BulkBody::WhichHeld { .. }
-                | BulkBody::BestHeld { .. } => return None,
+                | BulkBody::BestHeld { .. }
+                | BulkBody::ListKnown { .. }
+                | BulkBody::KnownKeys { .. } => return None,
             },
         })
     }

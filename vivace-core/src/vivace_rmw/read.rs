@@ -17,11 +17,44 @@ use crate::quorum::{Tally, Votes};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
-/// Whether a read goes on.
 /// When the newest version was confirmed so often and its value still does not come, its
 /// holders may be gone; a round can go on from a later version that nobody accepted.
 const CONFIRMED_MAX: u32 = 2;
 
+/// What is read of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Its state, as this machine's.
+    State {
+        /// The state machine's name.
+        machine: String,
+    },
+    /// All of it, for a backup.
+    Whole,
+}
+
+impl Extent {
+    /// What is to be read of `object`.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] where its machine is another.
+    pub fn of(&self, object: Option<&Object>) -> Result<Success, Failure> {
+        match self {
+            Self::State { machine } => {
+                let state = object.map(|object| object.state(machine)).transpose()?;
+                let state = state.flatten();
+                Ok(Success::State { state })
+            }
+            Self::Whole => {
+                let bytes = object.map(|object| Value::Bytes(object.encode()));
+                let value = bytes.unwrap_or(Value::Tombstone);
+                Ok(Success::Copied { value })
+            }
+        }
+    }
+}
+
+/// Whether a read goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadStep {
     /// It waits for more input.
@@ -38,7 +71,7 @@ pub enum ReadStep {
 pub struct Read {
     ticket: Ticket,
     key: Key,
-    machine: String,
+    extent: Extent,
     phase: Phase,
 }
 
@@ -73,18 +106,18 @@ enum Phase {
 
 impl Read {
     /// A read, not begun.
-    pub fn new(ticket: Ticket, key: Key, machine: String) -> Self {
+    pub fn new(ticket: Ticket, key: Key, extent: Extent) -> Self {
         Self {
             ticket,
             key,
-            machine,
+            extent,
             phase: Phase::AwaitPeers,
         }
     }
 
     /// The client and what it asked, to hand over to a round.
-    pub fn into_parts(self) -> (Ticket, Key, String) {
-        (self.ticket, self.key, self.machine)
+    pub fn into_parts(self) -> (Ticket, Key, Extent) {
+        (self.ticket, self.key, self.extent)
     }
 
     /// Moves the read on.
@@ -216,7 +249,7 @@ impl Read {
             return ReadStep::Continue;
         }
         if ts == Timestamp::ZERO {
-            env.reply(self.ticket.request, Ok(Success::State { state: None }));
+            env.reply(self.ticket.request, self.extent.of(None));
             return ReadStep::Done;
         }
         let settled = reports.majority_that(|report| report.accepted == ts)
@@ -265,18 +298,15 @@ impl Read {
         if fetch.rpc() != answered || ts != *asked {
             return ReadStep::Continue;
         }
-        let state = match &value {
+        let reply = match &value {
             Value::Bytes(bytes) => match Object::decode(bytes) {
-                Ok(object) => object.state(&self.machine),
+                Ok(object) => self.extent.of(Some(&object)),
                 Err(error) => Err(corrupt(error.to_string())),
             },
             // An operator gave up all there was.
-            Value::Tombstone => Ok(None),
+            Value::Tombstone => self.extent.of(None),
         };
-        env.reply(
-            self.ticket.request,
-            state.map(|state| Success::State { state }),
-        );
+        env.reply(self.ticket.request, reply);
         ReadStep::Done
     }
 

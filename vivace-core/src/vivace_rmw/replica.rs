@@ -13,7 +13,8 @@ use crate::cluster::Container;
 use crate::env::Env;
 use crate::identity::{ContainerId, NodeId};
 use crate::key::Key;
-use crate::message::{LackingKey, PriorityBody, RpcId};
+use crate::listing::Listed;
+use crate::message::{KnownKey, PriorityBody, RpcId};
 use crate::outbox::Lsn;
 use crate::record::Record;
 use crate::stored::{StoredValue, ValueId};
@@ -216,21 +217,25 @@ impl Replica {
         newest.map_or(Timestamp::ZERO, |(ts, _)| ts)
     }
 
-    /// Objects after `after` of whose accepted version, or a newer one, there is none
-    /// here, at most `limit`.
-    pub fn lacking_after(
+    /// Objects after `after`, at most `limit`; one is lacking where neither its accepted
+    /// version nor a newer one is here.
+    pub fn list_after(
         &self,
         after: Bound<&Key>,
         container: ContainerId,
         limit: usize,
-    ) -> Vec<LackingKey> {
+        listed: Listed,
+    ) -> Vec<KnownKey> {
         let objects = self.objects.range((after, Bound::Unbounded));
         objects
             .take_while(|(key, _)| key.container == container)
             .filter(|(_, object)| object.accepted > Timestamp::ZERO)
-            .filter(|(_, object)| object.versions.oldest_in(object.accepted..).is_none())
+            .filter(|(_, object)| match listed {
+                Listed::All => true,
+                Listed::Lacking => object.versions.oldest_in(object.accepted..).is_none(),
+            })
             .take(limit)
-            .map(|(key, object)| LackingKey {
+            .map(|(key, object)| KnownKey {
                 name: key.name.clone(),
                 known: object.accepted,
             })

@@ -16,7 +16,8 @@ use crate::cluster::Container;
 use crate::env::Env;
 use crate::identity::{ContainerId, NodeId};
 use crate::key::Key;
-use crate::message::{LackingKey, PriorityBody, RpcId};
+use crate::listing::Listed;
+use crate::message::{KnownKey, PriorityBody, RpcId};
 use crate::outbox::Lsn;
 use crate::record::Record;
 use crate::stored::{StoredValue, ValueId};
@@ -200,19 +201,23 @@ impl Replica {
             .map_or(Timestamp::ZERO, Object::complete_ts)
     }
 
-    /// Objects after `after` whose newest known value is not here, at most `limit`.
-    pub fn lacking_after(
+    /// Objects after `after`, at most `limit`.
+    pub fn list_after(
         &self,
         after: Bound<&Key>,
         container: ContainerId,
         limit: usize,
-    ) -> Vec<LackingKey> {
+        listed: Listed,
+    ) -> Vec<KnownKey> {
         let objects = self.objects.range((after, Bound::Unbounded));
         objects
             .take_while(|(key, _)| key.container == container)
-            .filter(|(_, object)| object.known > object.complete_ts())
+            .filter(|(_, object)| match listed {
+                Listed::All => object.known > Timestamp::ZERO,
+                Listed::Lacking => object.known > object.complete_ts(),
+            })
             .take(limit)
-            .map(|(key, object)| LackingKey {
+            .map(|(key, object)| KnownKey {
                 name: key.name.clone(),
                 known: object.known,
             })

@@ -8,11 +8,11 @@ use proptest::option;
 use proptest::prelude::*;
 use vivace_core::Durability;
 use vivace_core::client_protocol::{
-    ClientReply, ClientRequest, Failure, LostKey, Request, SessionId, Success,
+    ClientReply, ClientRequest, Failure, ListedKey, LostKey, Request, SessionId, Success,
 };
 use vivace_core::message::{
-    BulkBody, BulkMessage, CopyTag, LackingKey, PriorityBody, PriorityMessage, Propagation,
-    Refusal, RpcId, TrustedTime, WriteId,
+    BulkBody, BulkMessage, CopyTag, KnownKey, PriorityBody, PriorityMessage, Propagation, Refusal,
+    RpcId, TrustedTime, WriteId,
 };
 use vivace_core::record::Record;
 use vivace_core::status::{
@@ -253,8 +253,8 @@ fn container() -> impl Strategy<Value = ContainerId> {
     any::<u32>().prop_map(ContainerId)
 }
 
-fn lacking() -> impl Strategy<Value = LackingKey> {
-    (key_name(), timestamp()).prop_map(|(name, known)| LackingKey { name, known })
+fn known() -> impl Strategy<Value = KnownKey> {
+    (key_name(), timestamp()).prop_map(|(name, known)| KnownKey { name, known })
 }
 
 fn lost() -> impl Strategy<Value = LostKey> {
@@ -321,7 +321,7 @@ fn bulk_body() -> BoxedStrategy<BulkBody> {
                 limit,
             }
         ),
-        (vec(lacking(), 0..5), any::<bool>())
+        (vec(known(), 0..5), any::<bool>())
             .prop_map(|(keys, is_last)| BulkBody::Lacking { keys, is_last }),
         (container(), vec((key_name(), timestamp()), 0..5)).prop_map(|(container, versions)| {
             BulkBody::WhichHeld {
@@ -330,6 +330,15 @@ fn bulk_body() -> BoxedStrategy<BulkBody> {
             }
         }),
         vec(timestamp(), 0..5).prop_map(|best| BulkBody::BestHeld { best }),
+        (container(), option::of(key_name()), any::<u16>()).prop_map(
+            |(container, after, limit)| BulkBody::ListKnown {
+                container,
+                after,
+                limit,
+            }
+        ),
+        (vec(known(), 0..5), any::<bool>())
+            .prop_map(|(keys, is_last)| BulkBody::KnownKeys { keys, is_last }),
     ]
     .boxed()
 }
@@ -398,6 +407,28 @@ pub fn client_request() -> impl Strategy<Value = ClientRequest> {
             }
         }),
         (text(), key_name()).prop_map(|(container, key)| Request::AcceptLoss { container, key }),
+        (text(), option::of(key_name()), any::<u16>()).prop_map(|(container, after, limit)| {
+            Request::ListObjects {
+                container,
+                after,
+                limit,
+            }
+        }),
+        (text(), key_name(), timestamp()).prop_map(|(container, key, at_least)| {
+            Request::CopyObject {
+                container,
+                key,
+                at_least,
+            }
+        }),
+        (text(), key_name(), blob(), durability()).prop_map(
+            |(container, key, object, durability)| Request::RestoreObject {
+                container,
+                key,
+                object,
+                durability,
+            }
+        ),
     ];
     (any::<u32>(), request).prop_map(|(deadline_ms, request)| ClientRequest {
         deadline_ms,
@@ -421,6 +452,17 @@ pub fn client_reply() -> impl Strategy<Value = ClientReply> {
         )
             .prop_map(|(keys, silent, more)| Success::Lost { keys, silent, more }),
         Just(Success::LossAccepted),
+        (vec((key_name(), timestamp()), 0..4), option::of(key_name())).prop_map(|(keys, more)| {
+            Success::Objects {
+                keys: keys
+                    .into_iter()
+                    .map(|(key, ts)| ListedKey { key, ts })
+                    .collect(),
+                more,
+            }
+        }),
+        value().prop_map(|value| Success::Copied { value }),
+        Just(Success::Restored),
     ];
     let failure = prop_oneof![
         text().prop_map(|reason| Failure::Conflict { reason }),

@@ -10,6 +10,7 @@
 mod cluster;
 
 mod alone;
+mod backup;
 mod clocks;
 mod durability;
 mod journals;

@@ -1,4 +1,4 @@
-//! `admin`: what an operator does when a site is gone.
+//! `admin lost` and `admin accept-loss`: what an operator does when a site is gone.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -6,19 +6,12 @@ use serde_json::{Value, json};
 use vivace_client::client_protocol::LostKey;
 use vivace_client::{Client, Container, KeyName};
 
-use crate::arguments::{AcceptLossArguments, AdminAction, LostArguments};
+use crate::arguments::{AcceptLossArguments, LostArguments};
 use crate::exit::{Exit, Fault};
 use crate::output::{json_bytes, print_bytes, print_json};
 
-/// Does what the operator asks for.
-pub async fn admin(client: &Client, action: &AdminAction, json: bool) -> Result<Exit, Fault> {
-    match action {
-        AdminAction::Lost(asked) => lost(client, asked, json).await,
-        AdminAction::AcceptLoss(asked) => accept_loss(client, asked, json).await,
-    }
-}
-
-async fn lost(client: &Client, asked: &LostArguments, json: bool) -> Result<Exit, Fault> {
+/// Lists what went with a lost site.
+pub async fn lost(client: &Client, asked: &LostArguments, json: bool) -> Result<Exit, Fault> {
     let losses = client.container(&asked.container).losses().await?;
     if json {
         let keys: Vec<Value> = losses.keys.iter().map(key_as_json).collect();
@@ -64,7 +57,8 @@ fn key_as_json(lost: &LostKey) -> Value {
     })
 }
 
-async fn accept_loss(
+/// Gives up what was lost. Asks first.
+pub async fn accept_loss(
     client: &Client,
     asked: &AcceptLossArguments,
     json: bool,

@@ -28,7 +28,8 @@ Exit status:
   4  busy: overload or backlog; not applied, try again later
   5  unavailable: no majority by the deadline; not applied, try again
   6  unknown: may have been applied; read before you try again
-  7  configuration, connection, or a local file";
+  7  configuration, connection, or a local file
+  8 to 14, 130  of backups: `vivace admin --help` tells";
 
 const GET_EXAMPLES: &str = "\
 Examples:
@@ -57,7 +58,46 @@ const ADMIN_EXAMPLES: &str = "\
 Examples:
   vivace admin lost orders                  # what went with a lost site
   vivace admin accept-loss orders/17        # the version before is the newest again
-  vivace admin accept-loss --all --yes orders";
+  vivace admin accept-loss --all --yes orders
+  vivace admin backup /mnt/backups/2026-07-01
+  vivace admin verify /mnt/backups/2026-07-01
+  vivace --config new/client.toml admin restore /mnt/backups/2026-07-01
+
+Exit status of backup, verify and restore, beside those of `vivace --help`:
+  8    there is no backup
+  9    a newer program wrote it
+  10   a file of it is missing
+  11   a file of it is cut short
+  12   a file of it was altered
+  13   something in its directory does not belong to it
+  14   the cluster lacks a container, has one of another kind, or holds objects already
+  130  Ctrl-C";
+
+const BACKUP_EXAMPLES: &str = "\
+The directory must not exist. It is there when the backup is whole and was read back, and
+not before. Of each object it holds a version that was complete after the start: all that was
+acknowledged before, and of later changes some. The service goes on.
+
+Examples:
+  vivace admin backup /mnt/backups/2026-07-01
+  vivace admin backup --rate 20 /mnt/backups/2026-07-01   # at most 20 MB of values per second
+  vivace --json admin backup /mnt/backups/2026-07-01      # prints the manifest";
+
+const RESTORE_EXAMPLES: &str = "\
+Everything is verified before anything is written. The cluster must have the same containers,
+without objects. RW objects get new timestamps; RMW objects keep the memory of their sessions,
+so that a command which the backup has in it is not executed again. Deleted objects,
+timestamps and nodes' own states are not restored.
+
+Examples:
+  vivace --config new/client.toml admin restore /mnt/backups/2026-07-01
+  vivace --config new/client.toml admin restore --again /mnt/backups/2026-07-01";
+
+const VERIFY_EXAMPLES: &str = "\
+Needs no cluster.
+
+Example:
+  vivace admin verify /mnt/backups/2026-07-01";
 
 /// Objects of a Vivace cluster: a key-value store that spans sites and keeps its
 /// latency when the links between them are full.
@@ -106,7 +146,7 @@ pub enum Action {
     /// Shows what this site's nodes say of themselves and their peers.
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArguments),
-    /// What an operator does when a site is gone for good.
+    /// What an operator does: backups, and what to do when a site is gone for good.
     #[command(subcommand, after_help = ADMIN_EXAMPLES)]
     Admin(AdminAction),
     /// Measures latency: each client asks, waits for the answer, and asks again.
@@ -122,6 +162,69 @@ pub enum AdminAction {
     /// Gives up the newest value of such objects, so that the best version that is left
     /// can be read again. Asks first.
     AcceptLoss(AcceptLossArguments),
+    /// Copies all objects of a running cluster into a new directory, by way of one node.
+    #[command(after_help = BACKUP_EXAMPLES)]
+    Backup(BackupArguments),
+    /// Compares every byte of a backup to its checksums.
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArguments),
+    /// Writes all objects of a backup into a new cluster.
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(RestoreArguments),
+}
+
+/// How fast.
+#[derive(Debug, Args)]
+pub struct PaceArguments {
+    /// Megabytes of values per second at most.
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub rate: Option<u64>,
+
+    /// How long one object may be busy or unavailable before all is given up.
+    #[arg(long, value_parser = deadline::parse, default_value = "30s", value_name = "DURATION")]
+    pub patience: Duration,
+}
+
+/// Where a backup goes.
+#[derive(Debug, Args)]
+pub struct BackupArguments {
+    /// A directory that does not exist; where it is to be does.
+    pub directory: PathBuf,
+
+    /// Leaves out objects whose newest value is nowhere to be had (`admin lost` lists
+    /// them) instead of failing; the manifest counts them.
+    #[arg(long)]
+    pub leave_out_lost: bool,
+
+    #[command(flatten)]
+    pub pace: PaceArguments,
+}
+
+/// Which backup.
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// Its directory.
+    pub directory: PathBuf,
+}
+
+/// What to restore.
+#[derive(Debug, Args)]
+pub struct RestoreArguments {
+    /// The backup's directory.
+    pub directory: PathBuf,
+
+    /// Goes on with a restore that was broken off. RW objects that exist are overwritten;
+    /// RMW objects that exist must be as in the backup.
+    #[arg(long)]
+    pub again: bool,
+
+    /// Where each value must be durable before it counts as restored: "local", "remote"
+    /// or "majority".
+    #[arg(long, value_name = "LEVEL", default_value = "majority")]
+    pub durability: Durability,
+
+    #[command(flatten)]
+    pub pace: PaceArguments,
 }
 
 /// Where to look.

@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use serde_json::json;
+use vivace_client::backup::{BackupError, RestoreError, TakeError};
 use vivace_client::{ConfigFileError, ConnectError, OperationError};
 
 use crate::output;
@@ -19,6 +20,14 @@ pub enum Exit {
     Unavailable = 5,
     Unknown = 6,
     Setup = 7,
+    NoBackup = 8,
+    NewerBackup = 9,
+    BackupFileMissing = 10,
+    BackupCutShort = 11,
+    BackupAltered = 12,
+    BackupAddition = 13,
+    NotReady = 14,
+    Interrupted = 130,
 }
 
 impl Exit {
@@ -32,13 +41,28 @@ impl Exit {
             Self::Unavailable => "unavailable",
             Self::Unknown => "unknown",
             Self::Setup => "setup",
+            Self::NoBackup => "no-backup",
+            Self::NewerBackup => "newer-backup",
+            Self::BackupFileMissing => "backup-file-missing",
+            Self::BackupCutShort => "backup-cut-short",
+            Self::BackupAltered => "backup-altered",
+            Self::BackupAddition => "backup-addition",
+            Self::NotReady => "not-ready",
+            Self::Interrupted => "interrupted",
         }
     }
 
     /// What to do about it.
     fn advice(self) -> Option<&'static str> {
         match self {
-            Self::Done | Self::NotFound | Self::Usage => None,
+            Self::Done | Self::NotFound | Self::Usage | Self::Interrupted => None,
+            Self::NoBackup
+            | Self::NewerBackup
+            | Self::BackupFileMissing
+            | Self::BackupCutShort
+            | Self::BackupAltered
+            | Self::BackupAddition
+            | Self::NotReady => Some("Nothing was changed."),
             Self::Conflict => Some("Nothing was changed. Read the object, and decide anew."),
             Self::Busy => Some("Nothing was changed. Try again in a moment."),
             Self::Unavailable => Some(
@@ -83,6 +107,14 @@ impl Fault {
         }
     }
 
+    /// The user ended it.
+    pub fn interrupted(reason: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Interrupted,
+            reason: reason.into(),
+        }
+    }
+
     /// Says it, on standard error or as JSON on standard output.
     pub fn report(self, json: bool) -> Exit {
         if json {
@@ -115,6 +147,55 @@ impl From<OperationError> for Fault {
     fn from(error: OperationError) -> Self {
         Self {
             exit: exit_of(&error),
+            reason: error.to_string(),
+        }
+    }
+}
+
+impl From<BackupError> for Fault {
+    fn from(error: BackupError) -> Self {
+        let exit = match &error {
+            BackupError::None { .. } => Exit::NoBackup,
+            BackupError::Newer { .. } => Exit::NewerBackup,
+            BackupError::Missing { .. } => Exit::BackupFileMissing,
+            BackupError::CutShort { .. } => Exit::BackupCutShort,
+            BackupError::Altered { .. } => Exit::BackupAltered,
+            BackupError::Additional { .. } => Exit::BackupAddition,
+            _ => Exit::Setup,
+        };
+        Self {
+            exit,
+            reason: error.to_string(),
+        }
+    }
+}
+
+impl From<TakeError> for Fault {
+    fn from(error: TakeError) -> Self {
+        let exit = match &error {
+            TakeError::List { error, .. }
+            | TakeError::Unreadable { error, .. }
+            | TakeError::Status(error) => exit_of(error),
+            _ => Exit::Setup,
+        };
+        Self {
+            exit,
+            reason: format!("no backup was made: {error}"),
+        }
+    }
+}
+
+impl From<RestoreError> for Fault {
+    fn from(error: RestoreError) -> Self {
+        let exit = match error {
+            RestoreError::Backup(error) => return error.into(),
+            RestoreError::NotReady { .. } => Exit::NotReady,
+            RestoreError::Status(ref error) => exit_of(error),
+            // Part of the backup is there.
+            _ => Exit::Unknown,
+        };
+        Self {
+            exit,
             reason: error.to_string(),
         }
     }

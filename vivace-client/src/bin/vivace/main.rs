@@ -2,6 +2,7 @@
 
 mod admin;
 mod arguments;
+mod backup;
 mod bench;
 mod deadline;
 mod exec;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use vivace_client::{Client, ClientConfig};
 
-use crate::arguments::{Action, Arguments};
+use crate::arguments::{Action, AdminAction, Arguments};
 use crate::exit::{Exit, Fault};
 
 fn main() -> ExitCode {
@@ -40,6 +41,15 @@ async fn run(arguments: Arguments) -> Result<Exit, Fault> {
     if let Action::Bench(bench) = &arguments.action {
         bench.check()?;
     }
+    if let Action::Admin(AdminAction::Verify(verify)) = &arguments.action {
+        return backup::verify(verify, json);
+    }
+    let whole = match &arguments.action {
+        Action::Admin(AdminAction::Restore(restore)) => {
+            Some(backup::be_sure_it_is_whole(&restore.directory)?)
+        }
+        _ => None,
+    };
     let value = match &arguments.action {
         Action::Put(put) => Some(put.value()?),
         _ => None,
@@ -60,7 +70,16 @@ async fn run(arguments: Arguments) -> Result<Exit, Fault> {
         }
         Action::Exec(exec) => exec::exec(&client, &exec, json).await,
         Action::Status(status) => status::status(&client, status.watch, json).await,
-        Action::Admin(action) => admin::admin(&client, &action, json).await,
+        Action::Admin(AdminAction::Lost(asked)) => admin::lost(&client, &asked, json).await,
+        Action::Admin(AdminAction::AcceptLoss(asked)) => {
+            admin::accept_loss(&client, &asked, json).await
+        }
+        Action::Admin(AdminAction::Backup(asked)) => backup::take(&client, &asked, json).await,
+        Action::Admin(AdminAction::Verify(asked)) => backup::verify(&asked, json),
+        Action::Admin(AdminAction::Restore(asked)) => {
+            let manifest = whole.expect("what is to be restored was read above");
+            backup::restore(&client, &manifest, &asked, json).await
+        }
         Action::Bench(bench) => bench::bench(&client, &bench, json).await,
     };
     client.close().await;

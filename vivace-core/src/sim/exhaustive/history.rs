@@ -227,7 +227,13 @@ fn answer(success: &Success) -> Answer {
         Success::Written { ts } => Answer::Written(*ts),
         Success::Executed { output } => Answer::Executed(Ok(output.clone())),
         Success::State { state } => Answer::State(state.clone()),
-        Success::Session(_) | Success::Status(_) | Success::Lost { .. } | Success::LossAccepted => {
+        Success::Session(_)
+        | Success::Status(_)
+        | Success::Lost { .. }
+        | Success::LossAccepted
+        | Success::Objects { .. }
+        | Success::Copied { .. }
+        | Success::Restored => {
             panic!("nobody asked for {success:?}")
         }
     }

@@ -430,6 +430,9 @@ pub fn answer(success: Success) -> Answer {
         other @ (Success::Session(_)
         | Success::Status(_)
         | Success::Lost { .. }
-        | Success::LossAccepted) => panic!("nobody asked for {other:?}"),
+        | Success::LossAccepted
+        | Success::Objects { .. }
+        | Success::Copied { .. }
+        | Success::Restored) => panic!("nobody asked for {other:?}"),
     }
 }

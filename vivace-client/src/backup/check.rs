@@ -1,0 +1,129 @@
+//! Whether a directory holds a whole backup, byte by byte.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::Progress;
+use super::error::BackupError;
+use super::manifest::{FileManifest, MANIFEST, MANIFEST_BYTES_MAX, Manifest};
+use super::object_file::Reader;
+
+/// Reads all of a backup and compares it to its manifest. Takes the time of reading it,
+/// and memory for one object. `progress` hears how far it is, and says whether to go on;
+/// where it does not, the manifest is returned early.
+///
+/// # Errors
+/// [`BackupError`].
+pub fn check(
+    directory: &Path,
+    mut progress: impl FnMut(Progress) -> bool,
+) -> Result<Manifest, BackupError> {
+    let manifest = read_manifest(directory)?;
+    let files = || manifest.containers.iter().flat_map(|c| &c.files);
+    for file in files() {
+        check_length(directory, file)?;
+    }
+    let named: BTreeSet<&str> = files().map(|file| file.name.as_str()).collect();
+    let io = |source| BackupError::Io {
+        path: directory.to_owned(),
+        source,
+    };
+    for entry in fs::read_dir(directory).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name();
+        let is_named = |name: &str| name == MANIFEST || named.contains(name);
+        if !name.to_str().is_some_and(is_named) {
+            return Err(BackupError::Additional { path: entry.path() });
+        }
+    }
+    let mut done = Progress {
+        objects_expected: manifest.objects(),
+        ..Progress::default()
+    };
+    for file in files() {
+        if !check_contents(directory, file, &mut done, &mut progress)? {
+            break;
+        }
+    }
+    Ok(manifest)
+}
+
+fn read_manifest(directory: &Path) -> Result<Manifest, BackupError> {
+    let none = |why: &str| BackupError::None {
+        path: directory.to_owned(),
+        why: why.to_owned(),
+    };
+    if !directory.is_dir() {
+        return Err(none("there is no such directory"));
+    }
+    let path = directory.join(MANIFEST);
+    let io = |source: std::io::Error| match source.kind() {
+        ErrorKind::NotFound => none("there is no manifest.json in it"),
+        _ => BackupError::Io {
+            path: path.clone(),
+            source,
+        },
+    };
+    let altered = |what: &str| BackupError::Altered {
+        path: path.clone(),
+        what: what.to_owned(),
+    };
+    if fs::metadata(&path).map_err(io)?.len() > MANIFEST_BYTES_MAX {
+        return Err(altered("it is longer than any manifest"));
+    }
+    let bytes = fs::read(&path).map_err(io)?;
+    let text = String::from_utf8(bytes).map_err(|_| altered("it is no text"))?;
+    Manifest::unseal(&path, &text)
+}
+
+fn check_length(directory: &Path, file: &FileManifest) -> Result<(), BackupError> {
+    let (path, bytes) = (directory.join(&file.name), file.bytes);
+    match fs::metadata(&path) {
+        Ok(found) if found.len() < bytes => {
+            let has = found.len();
+            Err(BackupError::CutShort { path, has, bytes })
+        }
+        Ok(found) if found.len() > bytes => {
+            let what = format!("{} bytes instead of {bytes}", found.len());
+            Err(BackupError::Altered { path, what })
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(BackupError::Missing { path, bytes })
+        }
+        Err(source) => Err(BackupError::Io { path, source }),
+    }
+}
+
+/// False where it was not to go on.
+fn check_contents(
+    directory: &Path,
+    file: &FileManifest,
+    done: &mut Progress,
+    progress: &mut impl FnMut(Progress) -> bool,
+) -> Result<bool, BackupError> {
+    let path = directory.join(&file.name);
+    let altered = |what: &str| BackupError::Altered {
+        path: path.clone(),
+        what: what.to_owned(),
+    };
+    let mut reader = Reader::open(path.clone())?;
+    let mut objects = 0;
+    while let Some(object) = reader.next()? {
+        objects += 1;
+        done.objects += 1;
+        done.bytes += object.value.len() as u64;
+        if !progress(*done) {
+            return Ok(false);
+        }
+    }
+    if reader.sha256() != file.sha256 {
+        return Err(altered("its checksum is another"));
+    }
+    if objects != file.objects {
+        return Err(altered("it holds another number of objects"));
+    }
+    Ok(true)
+}

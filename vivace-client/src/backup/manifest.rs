@@ -1,0 +1,233 @@
+//! `manifest.json`: what a backup is of, and what belongs to it.
+
+use std::path::Path;
+
+use ring::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
+
+use super::error::BackupError;
+
+/// The manifest's name.
+pub(super) const MANIFEST: &str = "manifest.json";
+
+/// The format that is written, and the newest that is read.
+pub(super) const FORMAT: u64 = 1;
+
+/// The longest manifest that is read, in bytes: a hundred for each file of 64 MiB.
+pub(super) const MANIFEST_BYTES_MAX: u64 = 64 << 20;
+
+/// What a backup is of, and what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The format's version.
+    pub format: u64,
+    /// The program that wrote it, with its version.
+    pub program: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node that was asked.
+    pub node: u16,
+    /// Its site.
+    pub site: String,
+    /// When the backup began, in UTC: what was acknowledged before is in it.
+    pub began: String,
+    /// When it was complete.
+    pub ended: String,
+    /// What is in it.
+    pub containers: Vec<ContainerManifest>,
+    /// Containers of other kinds than `rw` and `rmw`, which are not.
+    pub containers_left_out: Vec<String>,
+}
+
+/// One container of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerManifest {
+    /// Its name.
+    pub name: String,
+    /// `rw` or `rmw`.
+    pub kind: String,
+    /// Objects in the backup.
+    pub objects: u64,
+    /// Bytes of their values.
+    pub bytes: u64,
+    /// Deleted objects, which are not in it.
+    pub deleted: u64,
+    /// Objects whose newest value was nowhere to be had, and which were left out.
+    pub unreadable: u64,
+    /// Where they are.
+    pub files: Vec<FileManifest>,
+}
+
+/// One file of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileManifest {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// The objects in it.
+    pub objects: u64,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// Objects in the backup.
+    pub fn objects(&self) -> u64 {
+        self.containers.iter().map(|c| c.objects).sum()
+    }
+
+    /// Bytes of their values.
+    pub fn bytes(&self) -> u64 {
+        self.containers.iter().map(|c| c.bytes).sum()
+    }
+
+    /// The text of the file: the manifest, and its own checksum.
+    pub(super) fn seal(&self) -> String {
+        let sealed = Sealed {
+            sha256: self.checksum(),
+            backup: self.clone(),
+        };
+        let text = serde_json::to_string_pretty(&sealed);
+        text.expect("a manifest has text for keys") + "\n"
+    }
+
+    fn checksum(&self) -> String {
+        let text = serde_json::to_string(self).expect("a manifest has text for keys");
+        let mut sum = Context::new(&SHA256);
+        sum.update(text.as_bytes());
+        hex(sum)
+    }
+
+    /// Reads the text of `path`.
+    ///
+    /// # Errors
+    /// [`BackupError::Newer`], [`BackupError::Altered`].
+    pub(super) fn unseal(path: &Path, text: &str) -> Result<Self, BackupError> {
+        let altered = |what: String| BackupError::Altered {
+            path: path.to_owned(),
+            what,
+        };
+        let any: serde_json::Value =
+            serde_json::from_str(text).map_err(|error| altered(error.to_string()))?;
+        let format = any["backup"]["format"].as_u64();
+        if let Some(format) = format.filter(|&format| format > FORMAT) {
+            let program = any["backup"]["program"].as_str();
+            return Err(BackupError::Newer {
+                path: path.to_owned(),
+                format,
+                program: program.unwrap_or("a newer program").to_owned(),
+                known: FORMAT,
+            });
+        }
+        let sealed: Sealed =
+            serde_json::from_value(any).map_err(|error| altered(error.to_string()))?;
+        if sealed.backup.checksum() != sealed.sha256 {
+            return Err(altered("its checksum is another".into()));
+        }
+        let files = sealed.backup.containers.iter().flat_map(|c| &c.files);
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+        for file in files {
+            if !file.name.ends_with(".objects") || !file.name.chars().all(is_plain) {
+                return Err(altered(format!("{:?} is no name of its files", file.name)));
+            }
+        }
+        Ok(sealed.backup)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    /// Of `backup`, as JSON without spaces, its fields in order.
+    sha256: String,
+    backup: Manifest,
+}
+
+/// The checksum as text.
+pub(super) fn hex(sum: Context) -> String {
+    let digest = sum.finish();
+    digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            format: FORMAT,
+            program: "vivace 0.1.0".into(),
+            cluster: "orders".into(),
+            node: 1,
+            site: "tokyo".into(),
+            began: "2026-01-01T00:00:00Z".into(),
+            ended: "2026-01-01T00:00:09Z".into(),
+            containers: vec![ContainerManifest {
+                name: "kv".into(),
+                kind: "rw".into(),
+                objects: 2,
+                bytes: 7,
+                deleted: 1,
+                unreadable: 0,
+                files: vec![FileManifest {
+                    name: "container-1-00001.objects".into(),
+                    bytes: 44,
+                    objects: 2,
+                    sha256: "ab".into(),
+                }],
+            }],
+            containers_left_out: Vec::new(),
+        }
+    }
+
+    fn unseal(text: &str) -> Result<Manifest, BackupError> {
+        Manifest::unseal(Path::new("m"), text)
+    }
+
+    #[test]
+    fn what_was_sealed_is_read() {
+        assert_eq!(unseal(&manifest().seal()).unwrap(), manifest());
+    }
+
+    #[test]
+    fn any_other_content_is_refused() {
+        let text = manifest().seal();
+        for (from, to) in [
+            ("\"objects\": 2", "\"objects\": 3"),
+            ("tokyo", "kyoto"),
+            ("44", "45"),
+        ] {
+            let error = unseal(&text.replacen(from, to, 1)).unwrap_err();
+            assert!(matches!(error, BackupError::Altered { .. }), "{error}");
+        }
+        for cut in 0..text.trim_end().len() {
+            assert!(unseal(&text[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_named_with_its_program() {
+        let newer = manifest()
+            .seal()
+            .replace("\"format\": 1", "\"format\": 2")
+            .replace("\"cluster\"", "\"realm\"");
+        let error = unseal(&newer).unwrap_err().to_string();
+        assert!(
+            error.contains("format 2, written by vivace 0.1.0"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_outside_the_directory_is_no_name() {
+        let mut evil = manifest();
+        evil.containers[0].files[0].name = "../x.objects".into();
+        let error = unseal(&evil.seal()).unwrap_err().to_string();
+        assert!(error.contains("is no name"), "{error}");
+    }
+}
