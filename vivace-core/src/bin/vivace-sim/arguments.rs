@@ -50,7 +50,11 @@ pub enum Command {
     /// Visit every state of a very small cluster: 3 nodes, 3 operations.
     Exhaust(Exhaust),
     /// Count the message delays of every operation, beside the paper's Fig. 3.
-    Delays,
+    Delays {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args)]

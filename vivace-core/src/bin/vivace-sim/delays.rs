@@ -1,10 +1,16 @@
 //! The table of message delays.
 
+use serde_json::{Value, json};
 use vivace_core::sim::delays::{copies, counts};
 
 use crate::Fault;
 
-pub fn delays() -> Result<(), Fault> {
+/// Prints it, as a table or as JSON.
+pub fn delays(as_json: bool) -> Result<(), Fault> {
+    if as_json {
+        println!("{}", in_json());
+        return Ok(());
+    }
     println!("δ: inside a site; d: priority, between sites; D: bulk, between sites");
     println!("(Vivace §4.1, Fig. 2 and 3). m = 1, n = 3, a replica in each site.\n");
     let dash = || "-".to_owned();
@@ -32,4 +38,30 @@ pub fn delays() -> Result<(), Fault> {
         );
     }
     Ok(())
+}
+
+/// The same rows: `{"delays": [...], "copies": [...]}`.
+fn in_json() -> Value {
+    let delay = |row: vivace_core::sim::delays::Count| {
+        json!({
+            "algorithm": row.algorithm,
+            "operation": row.operation,
+            "paper": row.paper.map(|sum| sum.to_string()),
+            "counted": row.counted.to_string(),
+            "why": row.why,
+        })
+    };
+    let copy = |row: vivace_core::sim::delays::Copies| {
+        json!({
+            "algorithm": row.algorithm,
+            "setting": format!("m = {}, {} replicas at the other end", row.local_set, row.replicas),
+            "paper": row.paper,
+            "counted": row.counted,
+            "why": row.why,
+        })
+    };
+    json!({
+        "delays": counts().into_iter().map(delay).collect::<Vec<_>>(),
+        "copies": copies().into_iter().map(copy).collect::<Vec<_>>(),
+    })
 }

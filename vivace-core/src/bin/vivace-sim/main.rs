@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Command::Mutants(asked) => mutants::mutants(&asked),
         Command::Check { files } => check::check(&files),
         Command::Exhaust(asked) => exhaust::exhaust(&asked),
-        Command::Delays => delays::delays(),
+        Command::Delays { json } => delays::delays(json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
