@@ -6,7 +6,14 @@ use clap::{Parser, Subcommand};
 use experiments::crash::{self, CrashArguments, NODE_PROCESS, NodeProcessArguments, Verdict};
 use experiments::demo::{self, DemoArguments, Ended};
 use experiments::interrupt::INTERRUPTED_EXIT_CODE;
-use experiments::{catalog, results};
+use experiments::load::{LOAD, LoadArguments, run_load};
+use experiments::run::{
+    self, ECHO, EchoArguments, PROBE, ProbeArguments, ReportArguments, RunArguments, run_echo,
+    run_probe,
+};
+use experiments::step::StepStore;
+use experiments::wan::{GUARD, GuardArguments, run_guard};
+use experiments::{catalog, report, results};
 
 #[derive(Parser)]
 #[command(
@@ -18,7 +25,9 @@ use experiments::{catalog, results};
         experiments list                 what there is\n  \
         experiments demo                 the main result in 2.5 minutes, in results/demo-TIME\n  \
         experiments demo --seconds 3     the same in a hurry\n  \
-        experiments crash --kills 20     nodes killed under load, histories judged\n\n\
+        experiments crash --kills 20     nodes killed under load, histories judged\n  \
+        experiments run all --quick      the paper's figures over real namespaces, in short\n  \
+        experiments report               results/report.html\n\n\
         Build with --release before believing a number. RUST_LOG=warn shows what the nodes say.\n\
         Exit codes: 0 measured, 1 failed, 2 usage, 130 interrupted (what was measured is kept)."
 )]
@@ -38,6 +47,22 @@ enum Command {
     NodeProcess(NodeProcessArguments),
     /// List the experiments.
     List,
+    /// Measure, and go on where an earlier run stopped.
+    Run(RunArguments),
+    /// Write one page with charts and tables from what was measured.
+    Report(ReportArguments),
+    /// Be the load, for `run`.
+    #[command(name = LOAD, hide = true)]
+    Load(LoadArguments),
+    /// Take a WAN down when the parent ends, for `run`.
+    #[command(name = GUARD, hide = true)]
+    Guard(GuardArguments),
+    /// Answer small requests, for `run`.
+    #[command(name = ECHO, hide = true)]
+    Echo(EchoArguments),
+    /// Ask small requests, for `run`.
+    #[command(name = PROBE, hide = true)]
+    Probe(ProbeArguments),
 }
 
 fn main() -> ExitCode {
@@ -64,12 +89,33 @@ fn main() -> ExitCode {
             Err(error) => failed(&error),
         },
         Command::NodeProcess(arguments) => crash::run_node(&arguments),
+        Command::Run(arguments) => match run::command(&arguments) {
+            Ok(run::Ended::Complete) => ExitCode::SUCCESS,
+            Ok(run::Ended::Failed) => ExitCode::FAILURE,
+            Ok(run::Ended::Interrupted) => ExitCode::from(INTERRUPTED_EXIT_CODE),
+            Err(error) => failed(&error),
+        },
+        Command::Report(arguments) => {
+            match report::write(&StepStore::reading(&arguments.out), &arguments.names) {
+                Ok(page) => {
+                    println!("{}", page.display());
+                    ExitCode::SUCCESS
+                }
+                Err(error) => failed(&error),
+            }
+        }
+        Command::Load(arguments) => run_load(&arguments),
+        Command::Guard(arguments) => run_guard(&arguments),
+        Command::Echo(arguments) => run_echo(&arguments),
+        Command::Probe(arguments) => run_probe(&arguments),
     }
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("error: {}", in_full(error));
-    let usage = error.is::<results::DirectoryError>();
+    let usage = error.is::<results::DirectoryError>()
+        || error.is::<run::RequestError>()
+        || error.is::<report::NoResults>();
     ExitCode::from(if usage { 2 } else { 1 })
 }
 

@@ -79,6 +79,11 @@ impl Progress {
         format!("about {left:.0} s left: {}", self.words)
     }
 
+    /// Prints lines above the bar.
+    pub fn print(&self, lines: &str) {
+        self.bar.suspend(|| println!("{lines}"));
+    }
+
     /// Takes the bar away.
     pub fn end(&self) {
         self.bar.finish_and_clear();

@@ -39,7 +39,8 @@ pub async fn settle(cluster: &DevCluster, patience: Duration) -> Settled {
     }
 }
 
-fn is_quiet(status: &NodeStatus) -> bool {
+/// Whether a node has nothing under way.
+pub(crate) fn is_quiet(status: &NodeStatus) -> bool {
     let waiting = status.peers.iter().any(|peer| peer.bulk.queue_bytes > 0);
     !waiting && status.backlog.values == 0 && status.operations.in_flight == 0
 }

@@ -50,11 +50,13 @@ impl Workload {
     pub fn value(
         client: &Client,
         container: &str,
+        key: &str,
         deadline: Duration,
         bytes: usize,
         seed: u64,
     ) -> Self {
-        let object = client.container(container).deadline(deadline).rw("object");
+        let object = client.container(container).deadline(deadline);
+        let object = object.rw(key.to_owned());
         Self::new(Object::Value(object), bytes - size_of::<u64>(), seed)
     }
 
@@ -62,11 +64,13 @@ impl Workload {
     pub fn map(
         client: &Client,
         container: &str,
+        key: &str,
         deadline: Duration,
         bytes: usize,
         seed: u64,
     ) -> Self {
-        let object = client.container(container).deadline(deadline).rmw("object");
+        let object = client.container(container).deadline(deadline);
+        let object = object.rmw(key.to_owned());
         Self::new(Object::Map(object), bytes - MAP_BYTES_BESIDE_BODY, seed)
     }
 
@@ -175,7 +179,7 @@ impl Workload {
 }
 
 /// What a failure is counted as.
-fn cause(error: &OperationError) -> &'static str {
+pub(crate) fn cause(error: &OperationError) -> &'static str {
     match error {
         OperationError::Conflict { .. } => "conflict",
         OperationError::Busy { .. } => "busy",

@@ -20,6 +20,9 @@ use crate::workload::Workload;
 /// How long a row waits for the values of those before it to reach their replicas.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Each system's one object.
+const KEY: &str = "object";
+
 /// How long starting usually takes; for the estimate alone.
 const START_TYPICAL: Duration = Duration::from_secs(2);
 
@@ -148,7 +151,7 @@ impl<'a> Run<'a> {
             Workload::value
         };
         let (bytes, seed) = (self.arguments.payload_bytes, self.arguments.seed);
-        make(client, system.id(), OPERATION_DEADLINE, bytes, seed)
+        make(client, system.id(), KEY, OPERATION_DEADLINE, bytes, seed)
     }
 
     async fn measure_all(

@@ -3,3 +3,4 @@
 pub mod cdf;
 pub mod line;
 mod log_axis;
+pub mod xy;

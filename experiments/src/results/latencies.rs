@@ -43,6 +43,13 @@ impl Latencies {
         self.0.saturating_record(us.max(1));
     }
 
+    /// Adds all of another's.
+    pub fn add(&mut self, other: &Self) {
+        // Both have the same range and digits.
+        let added = self.0.add(&other.0);
+        debug_assert!(added.is_ok(), "{added:?}");
+    }
+
     /// How many there are.
     pub fn len(&self) -> u64 {
         self.0.len()

@@ -1,0 +1,135 @@
+//! Vivace's three operations, idle and full, over the matrix of links.
+
+use super::latency_table::{table, verdict};
+use super::{OWN, TCP, UDP, VALUE_BYTES, VIVACE_OPERATIONS, store_step, store_work, wan, windows};
+use crate::catalog::Scale;
+use crate::report::section::ms;
+use crate::report::{Section, Shown, Table};
+use crate::step::{Operation, Sites, Step, StepRecord, StoreKind, Traffic, WindowRecord};
+
+/// Its name.
+pub const NAME: &str = "congestion";
+
+/// A step for each link, traffic and number at once: its operations idle, then full.
+pub fn steps(scale: &Scale) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (sites, sites_name) in [(Sites::Two, "two"), (Sites::Three, "three")] {
+        for rate in [20.0, 100.0] {
+            for buffer_kb in [256, 5000] {
+                for traffic in [UDP, TCP, OWN] {
+                    for at_once in [1, 64] {
+                        let name =
+                            format!("{sites_name}-{rate}-{buffer_kb}-{}-{at_once}", traffic.id());
+                        let traffics = [Traffic::Idle, traffic];
+                        let windows = windows(scale, &VIVACE_OPERATIONS, at_once, &traffics);
+                        let wan = wan(sites, rate, buffer_kb);
+                        steps.push(store_step(
+                            NAME,
+                            name,
+                            scale,
+                            wan,
+                            StoreKind::VIVACE,
+                            windows,
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    if scale.quick {
+        steps.retain(|step| QUICK.contains(&step.name.as_str()));
+    }
+    steps
+}
+
+/// Both numbers of sites, both buffers, every kind of traffic, one and many at once.
+const QUICK: [&str; 5] = [
+    "two-20-256-udp-1",
+    "two-20-5000-udp-64",
+    "three-20-256-udp-1",
+    "two-20-256-own-1",
+    "two-20-256-tcp-1",
+];
+
+/// Its part of the report.
+///
+/// # Errors
+/// None now.
+pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
+    let records: Vec<&StepRecord> = shown.records.iter().collect();
+    Ok(Section {
+        paragraphs: vec![
+            "Each link is measured idle first, then full, on the same running cluster; every \
+             client has its own 1 KB object. The target: p99.9 under congestion within 1.10 times \
+             the idle median, and no failure."
+                .to_owned(),
+            verdict(&records),
+        ],
+        charts: Vec::new(),
+        tables: vec![
+            table(
+                "Latency of small operations, node processes in network namespaces",
+                &records,
+            ),
+            bytes_table(&records),
+        ],
+    })
+}
+
+/// What each operation costs on the links between sites, from the router's counters.
+pub fn bytes_table(records: &[&StepRecord]) -> Table {
+    let mut table = Table::new(
+        "Bytes of IP packets per operation over each link between sites (idle windows; \
+         acknowledgments, probes and repeats included). Copies: bulk bytes sent from here over one \
+         link, by the value's size.",
+        &[
+            "step",
+            "operation",
+            "at once",
+            "link",
+            "priority bytes",
+            "bulk bytes",
+            "priority share",
+            "copies of a written value",
+        ],
+    );
+    for record in records {
+        let idle = record.windows.iter();
+        for window in idle.filter(|window| window.window.traffic == Traffic::Idle) {
+            for link in &window.links {
+                if let Some(cells) = bytes_row(record, window, link) {
+                    table.row(cells);
+                }
+            }
+        }
+    }
+    table
+}
+
+fn bytes_row(
+    record: &StepRecord,
+    window: &WindowRecord,
+    link: &crate::step::LinkUse,
+) -> Option<Vec<String>> {
+    let n = window.succeeded() as f64;
+    let (priority, bulk) = (link.priority.sent_bytes as f64, link.bulk.sent_bytes as f64);
+    if n == 0.0 || priority + bulk == 0.0 {
+        return None;
+    }
+    let value_bytes = store_work(&record.step).map_or(VALUE_BYTES, |work| work.value_bytes);
+    let writes = window.window.operation != Operation::Read;
+    let copies = match writes && link.link.starts_with("local:") {
+        true => format!("{:.2}", bulk / n / value_bytes as f64),
+        false => String::new(),
+    };
+    Some(vec![
+        record.step.name.clone(),
+        format!("{} {}", window.window.system, window.window.operation.id()),
+        window.window.at_once.to_string(),
+        link.link.clone(),
+        ms(priority / n),
+        ms(bulk / n),
+        format!("{:.0} %", 100.0 * priority / (priority + bulk)),
+        copies,
+    ])
+}

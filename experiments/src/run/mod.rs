@@ -1,0 +1,23 @@
+//! `experiments run`: measures the steps of experiments that are not on disk yet.
+
+mod arguments;
+mod delays;
+mod lateness;
+mod measure;
+mod request;
+mod revision;
+mod round_trips;
+mod runner;
+mod store_step;
+mod tools;
+
+pub use arguments::{ReportArguments, RunArguments, SINGLE};
+pub use lateness::{SPOILABLE_MAX, SPOILT_US};
+pub use measure::planned;
+pub use request::{RequestError, named};
+pub use round_trips::{
+    ECHO, EchoArguments, PROBE, ProbeArguments, RoundTrip, read as read_round_trips, run_echo,
+    run_probe,
+};
+pub use runner::{Ended, command};
+pub use tools::{Need, Tools};

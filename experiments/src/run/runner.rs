@@ -1,0 +1,177 @@
+//! The run: which steps there are, which are done, and the rest one after the other.
+
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::arguments::RunArguments;
+use super::measure::{measure, planned};
+use super::request;
+use super::tools::Tools;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::report;
+use crate::step::{Found, Step, StepRecord, StepStore};
+use crate::wan::clear_away_dead_runs;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All that can be measured here is on disk.
+    Complete,
+    /// Some steps failed.
+    Failed,
+    /// The user stopped it.
+    Interrupted,
+}
+
+/// Runs what the command line says, and writes the report.
+///
+/// # Errors
+/// A name is wrong, or results can't be written. A step that fails is reported and does
+/// not end the run.
+pub fn command(arguments: &RunArguments) -> anyhow::Result<Ended> {
+    let steps = request::steps(arguments)?;
+    let store = StepStore::open(&arguments.out)?;
+    let todo = todo(&store, steps, arguments.fresh);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let run = Run {
+        arguments,
+        store: &store,
+    };
+    let ended = runtime.block_on(run.all(todo))?;
+    match report::write(&store, &[]) {
+        Ok(page) => println!(
+            "\nResults are in {}; report: {}",
+            store.root().display(),
+            page.display()
+        ),
+        Err(error) if error.is::<report::NoResults>() => println!("\nNothing was measured."),
+        Err(error) => return Err(error),
+    }
+    Ok(ended)
+}
+
+/// The steps that must be measured; says what is skipped, and why others are not.
+fn todo(store: &StepStore, steps: Vec<Step>, fresh: bool) -> Vec<Step> {
+    let (mut done, mut todo) = (0, Vec::new());
+    for step in steps {
+        let name = format!("{}/{}", step.experiment, step.name);
+        match store.find(&step) {
+            Found::Same(_) if !fresh => {
+                done += 1;
+                continue;
+            }
+            Found::Other => eprintln!("{name}: is there with other settings; measured again"),
+            Found::Damaged(why) => eprintln!("{name}: measured again: {why}"),
+            Found::Same(_) | Found::Nothing => {}
+        }
+        todo.push(step);
+    }
+    if done > 0 {
+        eprintln!("{done} steps are there already (--fresh measures them again)");
+    }
+    todo
+}
+
+struct Run<'a> {
+    arguments: &'a RunArguments,
+    store: &'a StepStore,
+}
+
+impl Run<'_> {
+    async fn all(&self, steps: Vec<Step>) -> anyhow::Result<Ended> {
+        let interrupt = Interrupt::listen()?;
+        let tools = Tools::find(self.arguments, &steps)?;
+        let steps = self.possible(steps, &tools);
+        let data = match &self.arguments.data {
+            Some(data) => data.clone(),
+            None => self.store.root().to_owned(),
+        };
+        std::fs::create_dir_all(&data).with_context(|| format!("--data {}", data.display()))?;
+        if let Ok(netem) = &tools.netem {
+            clear_away_dead_runs(netem, &data);
+        }
+        let mut progress = Progress::new(steps.iter().map(planned).sum());
+        let mut failed = Vec::new();
+        for (number, step) in (1..).zip(&steps) {
+            let words = format!(
+                "{number} of {}: {} {}",
+                steps.len(),
+                step.experiment,
+                step.name
+            );
+            progress.begin(words, planned(step));
+            let measuring = measure(step, &tools, self.store, &data, &progress);
+            match interrupt.unless_raised(measuring).await {
+                None => {
+                    progress.end();
+                    eprintln!("stopped; run the same again to go on");
+                    return Ok(Ended::Interrupted);
+                }
+                Some(Ok(record)) => progress.print(&summary(&record)),
+                Some(Err(error)) => {
+                    let line = format!("{} {}: failed: {error:#}", step.experiment, step.name);
+                    progress.print(&line);
+                    failed.push(line);
+                }
+            }
+        }
+        progress.end();
+        for line in &failed {
+            eprintln!("{line}");
+        }
+        Ok(match failed.is_empty() {
+            true => Ended::Complete,
+            false => Ended::Failed,
+        })
+    }
+
+    /// Leaves out what this machine can't measure, and says once how to change that.
+    fn possible(&self, steps: Vec<Step>, tools: &Tools) -> Vec<Step> {
+        let mut said: Vec<(String, usize)> = Vec::new();
+        let possible = steps
+            .into_iter()
+            .filter(|step| match tools.lacking(step) {
+                None => true,
+                Some(why) => {
+                    match said.iter_mut().find(|(other, _)| other == why) {
+                        Some((_, count)) => *count += 1,
+                        None => said.push((why.to_owned(), 1)),
+                    }
+                    false
+                }
+            })
+            .collect();
+        for (why, count) in said {
+            eprintln!("SKIPPED {count} steps: {why}");
+        }
+        possible
+    }
+}
+
+/// A finished step in a few lines.
+fn summary(record: &StepRecord) -> String {
+    let step = &record.step;
+    let took = Duration::from_secs_f64(record.seconds).as_secs();
+    let mut text = format!("{} {} ({took} s)", step.experiment, step.name);
+    for window in &record.windows {
+        let kept = &window.kept;
+        text += &format!(
+            "\n  {:<44} n {:>6}  failed {:>4}  p50 {:>8.1}  p99 {:>8.1}  p99.9 {:>8.1}  max {:>8.1} ms",
+            window.window.words(),
+            window.all.n,
+            window.failed(),
+            kept.p50_ms,
+            kept.p99_ms,
+            kept.p999_ms,
+            kept.max_ms
+        );
+        if kept.n < window.all.n {
+            text += &format!("  ({} spoilt set aside)", window.all.n - kept.n);
+        }
+    }
+    text
+}

@@ -1,0 +1,389 @@
+//! A step that measures operations on a store.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::lateness::{self, Slice};
+use super::tools::Tools;
+use crate::load::{
+    Answer, LoadConfig, LoadProcess, Measure, Measured, Request, Sample, TargetConfig, monotonic_ns,
+};
+use crate::progress::Progress;
+use crate::results::Latencies;
+use crate::step::disk::Draft;
+use crate::step::record::{OwnWrites, Percentiles};
+use crate::step::{Step, StoreKind, StoreWork, Traffic, WindowRecord, WindowSpec};
+use crate::store::{Containers, Processes, start_etcd, start_vivace};
+use crate::wan::{WORK_PREFIX, Wan, WanStatus};
+
+/// How long a store may take until it serves.
+const READY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a window waits for the values of those before it to reach their replicas.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Operations of each client before a window that count nowhere, and for how long.
+const WARM_UP_OPERATIONS: u64 = 3;
+const WARM_UP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often lateness is asked for during a window.
+const SLICE: Duration = Duration::from_millis(250);
+
+/// How long the store's own writes run before a window.
+const OWN_WRITES_LEAD: Duration = Duration::from_secs(3);
+
+/// How long starting and preparing usually take; for the estimate alone.
+const START_TYPICAL: Duration = Duration::from_secs(4);
+const BESIDE_WINDOW_TYPICAL: Duration = Duration::from_millis(2500);
+const OPERATION_TYPICAL: Duration = Duration::from_millis(700);
+
+/// How long a step will probably take.
+pub fn planned(work: &StoreWork) -> Duration {
+    let windows = work.windows.iter().map(|window| {
+        let by_count = window.operations_max.map_or(f64::MAX, |operations| {
+            operations as f64 * OPERATION_TYPICAL.as_secs_f64()
+        });
+        BESIDE_WINDOW_TYPICAL + Duration::from_secs_f64(window.seconds.min(by_count))
+    });
+    START_TYPICAL + windows.sum::<Duration>()
+}
+
+/// Builds the WAN, starts the store, measures every window, and writes its latencies
+/// and samples into `draft`. Whatever happens, nothing is left running.
+///
+/// # Errors
+/// What could not be started or measured, and why.
+pub async fn measure(
+    step: &Step,
+    work: &StoreWork,
+    tools: &Tools,
+    data: &Path,
+    draft: &Draft,
+    progress: &Progress,
+) -> anyhow::Result<Vec<WindowRecord>> {
+    let directory = tempfile::Builder::new()
+        .prefix(&format!("{WORK_PREFIX}{}-", std::process::id()))
+        .tempdir_in(data)
+        .with_context(|| data.display().to_string())?;
+    let mut bench = Bench::start(step, work, tools, directory.path()).await?;
+    let mut records = Vec::new();
+    let begun = tokio::time::Instant::now();
+    for window in &work.windows {
+        let on_tick = || progress.at(begun.elapsed() + START_TYPICAL);
+        records.push(bench.measure(window, draft, on_tick).await?);
+    }
+    Ok(records)
+}
+
+/// Dropped from top to bottom: the load, the store, the WAN.
+struct Bench<'a> {
+    load: LoadProcess,
+    store: Processes,
+    wan: Wan,
+    work: &'a StoreWork,
+    directory: &'a Path,
+    traffic: Traffic,
+    own_writes: bool,
+}
+
+impl<'a> Bench<'a> {
+    async fn start(
+        step: &Step,
+        work: &'a StoreWork,
+        tools: &Tools,
+        directory: &'a Path,
+    ) -> anyhow::Result<Self> {
+        let netem = tools
+            .netem
+            .as_ref()
+            .map_err(|why| anyhow::anyhow!("{why}"))?;
+        let wan = Wan::up(netem, directory, |name| work.wan.topology(name, step.seed))
+            .context("the WAN can't be built")?;
+        let status = wan.status(false)?;
+        let (store, target) = start_store(&wan, &status, work, tools, directory)?;
+        let config = LoadConfig {
+            target,
+            value_bytes: work.value_bytes,
+            deadline_ms: work.deadline_ms,
+            seed: step.seed,
+        };
+        let host = work.wan.sites.host_of(1).context("node 1 has a host")?;
+        let load = LoadProcess::start(&wan, &host, &config, directory)?;
+        let mut bench = Self {
+            load,
+            store,
+            wan,
+            work,
+            directory,
+            traffic: Traffic::Idle,
+            own_writes: false,
+        };
+        bench.prepare().await?;
+        Ok(bench)
+    }
+
+    /// Waits until the store serves, and writes every window's objects while the links
+    /// are idle.
+    async fn prepare(&mut self) -> anyhow::Result<()> {
+        let patience_ms = READY_PATIENCE.as_millis() as u64;
+        let ready = self.load.ask(&Request::Ready { patience_ms }).await;
+        self.store.check()?;
+        ready?;
+        for window in &self.work.windows {
+            let prepare = Request::Prepare {
+                system: window.system.clone(),
+                operation: window.operation,
+                at_once: window.at_once,
+            };
+            self.load.ask(&prepare).await?;
+        }
+        Ok(())
+    }
+
+    async fn measure(
+        &mut self,
+        window: &WindowSpec,
+        draft: &Draft,
+        mut on_tick: impl FnMut(),
+    ) -> anyhow::Result<WindowRecord> {
+        self.change_traffic(window.traffic).await?;
+        let settled = self.settle().await?;
+        let raw = self.directory.join("samples.csv");
+        let request = Request::Measure(Measure {
+            window: window.clone(),
+            samples: raw.clone(),
+            warm_up: WARM_UP_OPERATIONS,
+            warm_up_ms: WARM_UP_PATIENCE.as_millis() as u64,
+        });
+        self.load.send(&request).await?;
+        match self.load.answer().await? {
+            Answer::Began => {}
+            other => bail!("the load answered {other:?}"),
+        }
+        let before = self.wan.status(true)?;
+        let (measured, slices, after) = self.watch(&mut on_tick).await?;
+        self.store.check()?;
+        let samples = std::fs::read_to_string(&raw)?;
+        let samples = Sample::parse_all(&samples).context("the load wrote no samples")?;
+        let own_writes = self.own_writes_since().await?;
+        let window_of = Seen {
+            window,
+            settled,
+            own_writes,
+            measured,
+        };
+        window_of.record(&samples, &slices, after.used_since(&before), draft)
+    }
+
+    /// Waits for the measurement's end and looks at the router's lateness meanwhile.
+    async fn watch(
+        &mut self,
+        on_tick: &mut impl FnMut(),
+    ) -> anyhow::Result<(Measured, Vec<Slice>, WanStatus)> {
+        let mut slices = Vec::new();
+        let mut begin_ns = monotonic_ns();
+        let mut ticks = tokio::time::interval(SLICE);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut overruns = self.wan.status(false)?.overruns();
+        let mut answer = None;
+        loop {
+            if answer.is_none() {
+                tokio::select! {
+                    biased;
+                    came = self.load.answer() => answer = Some(came?),
+                    _ = ticks.tick() => {}
+                }
+            }
+            let status = self.wan.status(true)?;
+            let end_ns = monotonic_ns();
+            let mut late = status.window();
+            if status.overruns() > overruns {
+                // The WAN was not what its file says.
+                late.max_us = u64::MAX;
+                overruns = status.overruns();
+            }
+            slices.push(Slice {
+                begin_ns,
+                end_ns,
+                late,
+            });
+            begin_ns = end_ns;
+            on_tick();
+            match answer.take() {
+                Some(Answer::Measured(measured)) => return Ok((measured, slices, status)),
+                Some(other) => bail!("the load answered {other:?}"),
+                None => {}
+            }
+        }
+    }
+
+    async fn change_traffic(&mut self, traffic: Traffic) -> anyhow::Result<()> {
+        if self.traffic == traffic {
+            return self.write_large_values(traffic).await;
+        }
+        let pairs = self.work.wan.sites.pairs();
+        self.wan.fill(pairs, traffic)?;
+        self.traffic = traffic;
+        match traffic {
+            Traffic::Idle => {}
+            Traffic::Udp { percent } => {
+                self.wan
+                    .wait_until_full(self.fill_patience(percent))
+                    .await?;
+            }
+            Traffic::Tcp { .. } => {
+                self.wan.wait_until_full(Duration::from_secs(10)).await?;
+            }
+            Traffic::OwnWrites { .. } => self.write_large_values(traffic).await?,
+        }
+        Ok(())
+    }
+
+    /// Three times what the load's excess over the rate needs to fill the buffer.
+    fn fill_patience(&self, percent: f64) -> Duration {
+        let wan = &self.work.wan;
+        let excess_bits_per_second = (percent / 100.0 - 1.0) * wan.rate_mbit * 1e6;
+        let seconds = wan.buffer_kb as f64 * 8e3 / excess_bits_per_second;
+        match excess_bits_per_second > 0.0 {
+            true => Duration::from_secs_f64((3.0 * seconds).clamp(1.0, 30.0)),
+            false => Duration::from_secs(1),
+        }
+    }
+
+    async fn settle(&mut self) -> anyhow::Result<Option<bool>> {
+        if self.own_writes {
+            return Ok(None);
+        }
+        let patience_ms = SETTLE_PATIENCE.as_millis() as u64;
+        match self.load.ask(&Request::Settle { patience_ms }).await? {
+            Answer::Settled(settled) => Ok(settled),
+            other => bail!("the load answered {other:?}"),
+        }
+    }
+
+    /// Has writers begin where `traffic` says so, and waits until they fill the links;
+    /// they stop after each window.
+    async fn write_large_values(&mut self, traffic: Traffic) -> anyhow::Result<()> {
+        let Traffic::OwnWrites {
+            bytes,
+            at_once,
+            percent,
+        } = traffic
+        else {
+            return Ok(());
+        };
+        let bytes_per_second = percent / 100.0 * self.work.wan.rate_mbit * 1e6 / 8.0;
+        let start = Request::StartWrites {
+            bytes,
+            at_once,
+            bytes_per_second,
+        };
+        self.load.ask(&start).await?;
+        self.own_writes = true;
+        tokio::time::sleep(OWN_WRITES_LEAD).await;
+        Ok(())
+    }
+
+    /// What the store's own writers did until now; they stop.
+    async fn own_writes_since(&mut self) -> anyhow::Result<Option<OwnWrites>> {
+        if !std::mem::take(&mut self.own_writes) {
+            return Ok(None);
+        }
+        match self.load.ask(&Request::StopWrites).await? {
+            Answer::Wrote(wrote) => Ok(Some(wrote)),
+            other => bail!("the load answered {other:?}"),
+        }
+    }
+}
+
+fn start_store(
+    wan: &Wan,
+    status: &WanStatus,
+    work: &StoreWork,
+    tools: &Tools,
+    directory: &Path,
+) -> anyhow::Result<(Processes, TargetConfig)> {
+    let sites = work.wan.sites;
+    match work.store {
+        StoreKind::Vivace {
+            query_timestamps,
+            write_back_skip,
+        } => {
+            let containers = Containers {
+                query_timestamps,
+                write_back_skip,
+            };
+            let (store, files) =
+                start_vivace(wan, status, sites, containers, &tools.node, directory)?;
+            let target = TargetConfig::Vivace {
+                client: files.client,
+                site: files.site,
+                all: files.all,
+            };
+            Ok((store, target))
+        }
+        StoreKind::Etcd { marked } => {
+            let program = tools
+                .etcd
+                .as_ref()
+                .map_err(|why| anyhow::anyhow!("{why}"))?;
+            let (store, members) = start_etcd(wan, status, sites, marked, program, directory)?;
+            Ok((store, TargetConfig::Etcd { members }))
+        }
+    }
+}
+
+/// What a window's record is made of.
+struct Seen<'a> {
+    window: &'a WindowSpec,
+    settled: Option<bool>,
+    own_writes: Option<OwnWrites>,
+    measured: Measured,
+}
+
+impl Seen<'_> {
+    /// Writes samples and latencies, and sums them up.
+    fn record(
+        self,
+        samples: &[Sample],
+        slices: &[Slice],
+        links: Vec<crate::step::LinkUse>,
+        draft: &Draft,
+    ) -> anyhow::Result<WindowRecord> {
+        let (mut all, mut kept) = (Latencies::default(), Latencies::default());
+        let first = samples.first().map_or(0, |sample| sample.begin_ns);
+        let mut csv = "begin_ms,latency_ms,outcome,spoilt\n".to_owned();
+        for sample in samples {
+            let latency = Duration::from_nanos(sample.end_ns - sample.begin_ns);
+            let spoilt = lateness::is_spoilt(sample, slices);
+            all.record(latency);
+            if !spoilt {
+                kept.record(latency);
+            }
+            csv += &format!(
+                "{:.3},{:.3},{},{spoilt}\n",
+                (sample.begin_ns - first) as f64 / 1e6,
+                latency.as_secs_f64() * 1e3,
+                sample.failure.as_deref().unwrap_or("ok"),
+            );
+        }
+        let stem = self.window.file_stem();
+        draft.write(&format!("{stem}.samples.csv"), csv.as_bytes())?;
+        draft.write_latencies(&stem, &kept)?;
+        Ok(WindowRecord {
+            window: self.window.clone(),
+            kept: Percentiles::of(&kept),
+            all: Percentiles::of(&all),
+            failures: Sample::failures(samples),
+            failures_said: self.measured.failures_said,
+            warm_up: self.measured.warm_up,
+            seconds: self.measured.seconds,
+            settled: self.settled,
+            own_writes: self.own_writes,
+            links,
+            lateness: lateness::sum(slices),
+        })
+    }
+}

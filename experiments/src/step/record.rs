@@ -1,0 +1,148 @@
+//! What a step measured.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::spec::{Step, WindowSpec};
+use crate::link_usage::FlowUsage;
+use crate::results::{Latencies, Machine, WarmUp};
+
+/// `step.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// What was done.
+    pub step: Step,
+    /// The git revision, with `-dirty` where files differed from it; none outside of a
+    /// work tree.
+    pub revision: Option<String>,
+    /// The version of Vivace.
+    pub version: String,
+    /// When it began: RFC 3339, UTC.
+    pub started: String,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// The machine.
+    pub machine: Machine,
+    /// What was measured on a store, in order.
+    pub windows: Vec<WindowRecord>,
+    /// What other kinds of step found.
+    pub data: Value,
+    /// What a reader must know.
+    pub notes: Vec<String>,
+}
+
+/// Percentiles in ms, three digits exact; zero where nothing was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// Operations, failed ones too, each with the time until it failed.
+    pub n: u64,
+    /// The shortest.
+    pub min_ms: f64,
+    /// Half of all don't exceed it.
+    pub p50_ms: f64,
+    /// 90 of 100 don't exceed it.
+    pub p90_ms: f64,
+    /// 99 of 100 don't exceed it; of fewer, the largest.
+    pub p99_ms: f64,
+    /// 999 of 1000 don't exceed it; of fewer, the largest.
+    pub p999_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
+}
+
+impl Percentiles {
+    /// Of a distribution.
+    pub fn of(latencies: &Latencies) -> Self {
+        let percentile = |p| latencies.percentile_ms(p).unwrap_or(0.0);
+        Self {
+            n: latencies.len(),
+            min_ms: percentile(0.0),
+            p50_ms: percentile(50.0),
+            p90_ms: percentile(90.0),
+            p99_ms: percentile(99.0),
+            p999_ms: percentile(99.9),
+            max_ms: percentile(100.0),
+        }
+    }
+}
+
+/// One window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowRecord {
+    /// What was measured.
+    pub window: WindowSpec,
+    /// Operations that the machine did not spoil: what tables and charts show.
+    pub kept: Percentiles,
+    /// All operations.
+    pub all: Percentiles,
+    /// Failures by cause, spoilt ones too.
+    pub failures: BTreeMap<String, u64>,
+    /// Causes in full, a few of them.
+    pub failures_said: Vec<String>,
+    /// What went before.
+    pub warm_up: WarmUp,
+    /// From the window's begin to its last operation's end, in seconds.
+    pub seconds: f64,
+    /// Whether all earlier values had reached their replicas when it began; none where
+    /// the store can't tell.
+    pub settled: Option<bool>,
+    /// Operations of the traffic made by the store itself.
+    pub own_writes: Option<OwnWrites>,
+    /// The links between sites.
+    pub links: Vec<LinkUse>,
+    /// How late the emulated WAN was.
+    pub lateness: WindowLateness,
+}
+
+impl WindowRecord {
+    /// Operations without a result.
+    pub fn failed(&self) -> u64 {
+        self.failures.values().sum()
+    }
+
+    /// Operations of which something came.
+    pub fn succeeded(&self) -> u64 {
+        self.all.n - self.failed().min(self.all.n)
+    }
+}
+
+/// What the writers of large values did during a window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OwnWrites {
+    /// Writes that were acknowledged.
+    pub written: u64,
+    /// The others, by cause.
+    pub failures: BTreeMap<String, u64>,
+    /// Half of all writes took no longer, in ms.
+    pub p50_ms: f64,
+}
+
+/// How late the emulated WAN wrote packets, by slices of the window: the machine's
+/// doing. Operations that overlap a spoilt slice are set aside, unless they took so
+/// long that a late packet does not explain it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WindowLateness {
+    /// Slices.
+    pub slices: u64,
+    /// Those in which a packet was later than the bound.
+    pub spoilt: u64,
+    /// The largest 99th percentile of a slice, in µs.
+    pub p99_us: u64,
+    /// The latest packet, in µs.
+    pub max_us: u64,
+}
+
+/// One direction of a link between sites during a window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinkUse {
+    /// `FROM:TO`.
+    pub link: String,
+    /// The priority class.
+    pub priority: FlowUsage,
+    /// All other packets of programs.
+    pub bulk: FlowUsage,
+    /// Cross traffic made inside the router.
+    pub cross: FlowUsage,
+}

@@ -1,0 +1,358 @@
+//! What a step does, in full: two steps with equal specifications measure the same.
+
+use serde::{Deserialize, Serialize};
+
+/// One step of an experiment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The experiment's name.
+    pub experiment: String,
+    /// Its own, unique in the experiment: lower-case letters, digits, dashes. Its
+    /// directory is called so.
+    pub name: String,
+    /// The seed of all that is random: contents, loss, cross traffic.
+    pub seed: u64,
+    /// What is done.
+    pub work: Work,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Work {
+    /// Operations on a store over an emulated WAN.
+    Store(StoreWork),
+    /// Round trips of small requests over TCP, marked and unmarked.
+    RoundTrips(RoundTripWork),
+    /// Message delays, counted by the simulator.
+    Delays,
+}
+
+/// Operations on a store over an emulated WAN.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoreWork {
+    /// The WAN.
+    pub wan: WanSpec,
+    /// The store.
+    pub store: StoreKind,
+    /// Size of small objects in bytes.
+    pub value_bytes: usize,
+    /// When an operation is given up, in ms.
+    pub deadline_ms: u64,
+    /// What is measured, in order.
+    pub windows: Vec<WindowSpec>,
+}
+
+/// Which sites there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sites {
+    /// The paper's Fig. 5: node 1 (a replica), 4 and 5 here, replicas 2 and 3 in Ireland.
+    Two,
+    /// A replica in each of three sites at the paper's round trips; 4 and 5 here.
+    Three,
+}
+
+/// An emulated WAN; all links between sites are alike but for their round trips.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WanSpec {
+    /// Its sites.
+    pub sites: Sites,
+    /// Rate of each link, each way, in Mbit/s.
+    pub rate_mbit: f64,
+    /// Drop-tail buffer each way, in KB of 1000 bytes.
+    pub buffer_kb: u64,
+    /// Whether EF is served first.
+    pub priority: bool,
+    /// What the priority class is held to, in percent of the rate.
+    pub police_percent: Option<f64>,
+    /// What the network does to marks.
+    pub marks: Marks,
+}
+
+/// What the network does to DSCP marks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Marks {
+    /// It keeps them.
+    #[default]
+    Kept,
+    /// It clears them.
+    Bleached,
+    /// It exchanges the two classes' marks.
+    Swapped,
+}
+
+/// The store, and how it is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "store", rename_all = "kebab-case")]
+pub enum StoreKind {
+    /// Five nodes of Vivace, with a container for each algorithm.
+    Vivace {
+        /// Timestamps by query instead of by clock.
+        query_timestamps: bool,
+        /// Reads leave out the write-back where they may (§3.4.1).
+        write_back_skip: bool,
+    },
+    /// Three members of etcd, where Vivace's replicas are.
+    Etcd {
+        /// Whether a rule of the kernel's packet filter puts all that members say to
+        /// each other into the priority class.
+        marked: bool,
+    },
+}
+
+impl StoreKind {
+    /// Vivace as it is by default.
+    pub const VIVACE: Self = Self::Vivace {
+        query_timestamps: false,
+        write_back_skip: true,
+    };
+}
+
+/// An operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// Read an object.
+    Read,
+    /// Replace it.
+    Write,
+    /// Have it carry out a command.
+    Execute,
+    /// Post a tweet (Vivace §6.4, R1).
+    Post,
+    /// Read a user's timeline (R2).
+    Timeline,
+    /// Read the timelines of a user's friends (R3).
+    Friends,
+}
+
+impl Operation {
+    /// Its name.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Execute => "execute",
+            Self::Post => "post",
+            Self::Timeline => "timeline",
+            Self::Friends => "friends",
+        }
+    }
+}
+
+/// What else is on the links between sites.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "traffic", rename_all = "kebab-case")]
+pub enum Traffic {
+    /// Nothing.
+    Idle,
+    /// Poisson packets of 1500 bytes in the default class, both ways.
+    Udp {
+        /// Offered, in percent of the rate.
+        percent: f64,
+    },
+    /// Bulk TCP transfers, both ways.
+    Tcp {
+        /// How many each way.
+        flows: usize,
+    },
+    /// The store's own large values, written here.
+    OwnWrites {
+        /// Size of each, in bytes.
+        bytes: usize,
+        /// How many at once at most; each writer has one key.
+        at_once: usize,
+        /// Offered, in percent of a link's rate.
+        percent: f64,
+    },
+}
+
+impl Traffic {
+    /// A short name: `idle`, `udp`, `tcp`, `own`.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Udp { .. } => "udp",
+            Self::Tcp { .. } => "tcp",
+            Self::OwnWrites { .. } => "own",
+        }
+    }
+
+    /// For people.
+    pub fn words(self) -> String {
+        match self {
+            Self::Idle => "idle".to_owned(),
+            Self::Udp { percent } => format!("UDP at {percent} %"),
+            Self::Tcp { flows } => format!("{flows} TCP flows"),
+            Self::OwnWrites {
+                bytes,
+                at_once,
+                percent,
+            } => format!(
+                "own writes of {} KiB at {percent} %, {at_once} at once",
+                bytes / 1024
+            ),
+        }
+    }
+}
+
+/// One measurement: the same operation again and again for a time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowSpec {
+    /// The algorithm: a container's name (`abd`, `rw`, `lan-rmw`, `rmw`), `new` or
+    /// `prior` for the Twitter clone's pairs of them, or `etcd`.
+    pub system: String,
+    /// What is done.
+    pub operation: Operation,
+    /// How many at once; each client has its own object.
+    pub at_once: usize,
+    /// What else is on the links.
+    pub traffic: Traffic,
+    /// For how long operations are begun, in seconds.
+    pub seconds: f64,
+    /// Ends it earlier: after so many operations.
+    pub operations_max: Option<u64>,
+}
+
+impl WindowSpec {
+    /// The name of its files: `rw-write-udp-64`.
+    pub fn file_stem(&self) -> String {
+        format!(
+            "{}-{}-{}-{}",
+            self.system,
+            self.operation.id(),
+            self.traffic.id(),
+            self.at_once
+        )
+    }
+
+    /// For people.
+    pub fn words(&self) -> String {
+        format!(
+            "{} {}, {} at once, {}",
+            self.system,
+            self.operation.id(),
+            self.at_once,
+            self.traffic.words()
+        )
+    }
+}
+
+/// Round trips of small requests over TCP, marked and unmarked at the same time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundTripWork {
+    /// Round trip of the link in ms.
+    pub rtt_ms: f64,
+    /// Its rate in Mbit/s.
+    pub rate_mbit: f64,
+    /// Its buffer in KB of 1000 bytes.
+    pub buffer_kb: u64,
+    /// Where queues are served by class.
+    pub scheme: Scheme,
+    /// Between two requests of a connection, in ms.
+    pub interval_ms: u64,
+    /// Whole length, in seconds.
+    pub seconds: f64,
+    /// When the congestion begins and ends, in seconds; none for an idle link.
+    pub congested: Option<(f64, f64)>,
+    /// What it offers, in Mbit/s: unmarked UDP from the requests' site.
+    pub offered_mbit: f64,
+}
+
+/// Where queues are served by class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// Nowhere.
+    None,
+    /// In the router (DiffServ).
+    Router,
+    /// On the hosts: HTB shapes below the rate of a router without classes.
+    Host,
+}
+
+impl WanSpec {
+    /// The link in words, for tables and captions.
+    pub fn words(&self) -> String {
+        let sites = match self.sites {
+            Sites::Two => "two sites, 109 ms",
+            Sites::Three => "three sites, 23, 93 and 109 ms",
+        };
+        let class = match (self.priority, self.police_percent) {
+            (false, _) => ", no classes".to_owned(),
+            (true, None) => ", EF first".to_owned(),
+            (true, Some(percent)) => format!(", EF first up to {percent} % of the rate"),
+        };
+        let marks = match self.marks {
+            Marks::Kept => "",
+            Marks::Bleached => ", marks bleached",
+            Marks::Swapped => ", marks swapped",
+        };
+        format!(
+            "{sites}, {} Mbit/s, {} KB buffer{class}{marks}",
+            self.rate_mbit, self.buffer_kb
+        )
+    }
+
+    /// The topology file of it.
+    pub fn topology(&self, name: &str, seed: u64) -> String {
+        let mut text = format!("name = \"{name}\"\nseed = {seed}\n");
+        for (site, hosts) in self.sites.hosts() {
+            let hosts: Vec<String> = hosts.iter().map(|node| format!("\"n{node}\"")).collect();
+            text += &format!(
+                "[[site]]\nname = \"{site}\"\nhosts = [{}]\n",
+                hosts.join(", ")
+            );
+        }
+        text += match self.sites {
+            Sites::Two => "[rtt]\nlocal = { ireland = \"109ms\" }\n",
+            Sites::Three => {
+                "[rtt]\nlocal = { virginia = \"23ms\", ireland = \"109ms\" }\n\
+                 virginia = { ireland = \"93ms\" }\n"
+            }
+        };
+        text += &format!(
+            "[wan]\nrate = \"{}Mbit\"\nbuffer = \"{}KB\"\npriority = [{}]\n",
+            self.rate_mbit,
+            self.buffer_kb,
+            if self.priority { "\"EF\"" } else { "" }
+        );
+        if let Some(percent) = self.police_percent {
+            text += &format!("police = \"{percent}%\"\n");
+        }
+        text += match self.marks {
+            Marks::Kept => "",
+            Marks::Bleached => "bleach = true\n",
+            Marks::Swapped => "remark = { EF = 0, 0 = \"EF\" }\n",
+        };
+        text
+    }
+}
+
+impl Sites {
+    /// The sites, and the nodes at each: node n is host `nN`.
+    pub fn hosts(self) -> &'static [(&'static str, &'static [u16])] {
+        match self {
+            Self::Two => &[("local", &[1, 4, 5]), ("ireland", &[2, 3])],
+            Self::Three => &[("local", &[1, 4, 5]), ("virginia", &[2]), ("ireland", &[3])],
+        }
+    }
+
+    /// A node's host.
+    pub fn host_of(self, node: u16) -> Option<String> {
+        self.hosts()
+            .iter()
+            .find(|(_, nodes)| nodes.contains(&node))
+            .map(|(site, _)| format!("{site}.n{node}"))
+    }
+
+    /// The pairs of sites, each once: `local:ireland`.
+    pub fn pairs(self) -> &'static [&'static str] {
+        match self {
+            Self::Two => &["local:ireland"],
+            Self::Three => &["local:virginia", "local:ireland", "virginia:ireland"],
+        }
+    }
+}

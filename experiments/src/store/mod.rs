@@ -1,0 +1,9 @@
+//! Stores as processes on the hosts of a WAN: Vivace, and what it is compared with.
+
+mod etcd;
+mod processes;
+mod vivace;
+
+pub use etcd::{ETCD_MISSING, MEMBERS, NFT_MISSING, start_etcd, timing_ms};
+pub use processes::Processes;
+pub use vivace::{Containers, NodeProgram, VivaceFiles, start_vivace};

@@ -1,0 +1,232 @@
+//! Vivace's five nodes: certificates, files, processes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use vivace_core::{NodeId, SiteId};
+use vivace_node::storage::identity::DataDirectory;
+use vivace_node::transport::identity::{ClientName, ClusterName, DevelopmentCa, PemPair, Role};
+
+use super::processes::Processes;
+use crate::crash::NODE_PROCESS;
+use crate::step::Sites;
+use crate::wan::{Wan, WanStatus};
+
+/// The cluster's name.
+const CLUSTER: &str = "experiment";
+
+/// Longest value, in bytes: the longest object of an experiment and what an RMW object
+/// stores beside its state.
+const VALUE_BYTES_MAX: u32 = 2 << 20;
+
+/// How long the certificates are valid.
+const VALID_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// Every node's ports; each has an address of its own.
+const PRIORITY_PORT: u16 = 7001;
+const BULK_PORT: u16 = 7002;
+const CLIENT_PORT: u16 = 7003;
+
+/// What runs as a node.
+#[derive(Clone, Debug)]
+pub struct NodeProgram {
+    /// The program.
+    pub path: PathBuf,
+    /// Its subcommand; the node's file follows.
+    pub subcommand: &'static str,
+}
+
+impl NodeProgram {
+    /// A `vivace-node` that was named, or this program as a node.
+    ///
+    /// # Errors
+    /// This program's own file is not known.
+    pub fn new(named: Option<&Path>) -> std::io::Result<Self> {
+        Ok(match named {
+            Some(path) => Self {
+                path: path.to_owned(),
+                subcommand: "run",
+            },
+            None => Self {
+                path: std::env::current_exe()?,
+                subcommand: NODE_PROCESS,
+            },
+        })
+    }
+}
+
+/// Client files.
+#[derive(Clone, Debug)]
+pub struct VivaceFiles {
+    /// Knows node 1 alone: the measuring client's.
+    pub client: PathBuf,
+    /// Knows this site's nodes.
+    pub site: PathBuf,
+    /// Knows all nodes.
+    pub all: PathBuf,
+}
+
+/// How the containers differ from the default.
+#[derive(Clone, Copy, Debug)]
+pub struct Containers {
+    /// Timestamps by query instead of by clock.
+    pub query_timestamps: bool,
+    /// Whether reads leave out the write-back where they may.
+    pub write_back_skip: bool,
+}
+
+/// Lays five nodes out in `directory` and starts them on the WAN's hosts; they need not
+/// have found each other yet.
+///
+/// # Errors
+/// Files can't be written, or a process not be started; nothing is left running.
+pub fn start_vivace(
+    wan: &Wan,
+    status: &WanStatus,
+    sites: Sites,
+    containers: Containers,
+    program: &NodeProgram,
+    directory: &Path,
+) -> anyhow::Result<(Processes, VivaceFiles)> {
+    let nodes = nodes(status, sites)?;
+    let name = ClusterName::new(CLUSTER)?;
+    let ca = DevelopmentCa::generate(&name, VALID_FOR)?;
+    write_pair(directory, "ca", ca.pem())?;
+    let client = Role::Client {
+        cluster: name.clone(),
+        name: ClientName::new("load")?,
+    };
+    write_pair(directory, "client", &ca.issue(&client, VALID_FOR)?)?;
+    let text = cluster_file(sites, &nodes, containers);
+    write(&directory.join("cluster.toml"), &text)?;
+    let mut processes = Processes::default();
+    for node in &nodes {
+        let home = directory.join(format!("node-{}", node.id));
+        fs::create_dir(&home).with_context(|| home.display().to_string())?;
+        let role = Role::Node {
+            cluster: name.clone(),
+            node: NodeId(node.id),
+            site: SiteId(node.site),
+        };
+        write_pair(&home, "node", &ca.issue(&role, VALID_FOR)?)?;
+        write(&home.join("node.toml"), &node_file(node.id))?;
+        DataDirectory::make(&home.join("data"), CLUSTER, NodeId(node.id))?;
+        let mut command = wan.command(&node.host, &program.path);
+        command
+            .arg(program.subcommand)
+            .arg(home.join("node.toml"))
+            .env("RUST_LOG", "warn");
+        processes.start(&format!("node-{}", node.id), &mut command, directory)?;
+    }
+    let here: Vec<&Node> = nodes.iter().filter(|node| node.site == 0).collect();
+    let client = |name: &str, nodes: &[&Node]| -> anyhow::Result<PathBuf> {
+        let path = directory.join(name);
+        write(&path, &client_file(nodes))?;
+        Ok(path)
+    };
+    let files = VivaceFiles {
+        client: client("client.toml", &here[..1])?,
+        site: client("site.toml", &here)?,
+        all: client("all.toml", &nodes.iter().collect::<Vec<_>>())?,
+    };
+    Ok((processes, files))
+}
+
+struct Node {
+    id: u16,
+    site: u16,
+    site_name: &'static str,
+    host: String,
+    address: String,
+}
+
+fn nodes(status: &WanStatus, sites: Sites) -> anyhow::Result<Vec<Node>> {
+    let mut nodes = Vec::new();
+    for (site, (site_name, ids)) in (0..).zip(sites.hosts()) {
+        for &id in *ids {
+            let host = format!("{site_name}.n{id}");
+            let address = status.address(&host);
+            let address = address.with_context(|| format!("the WAN has no host {host}"))?;
+            nodes.push(Node {
+                id,
+                site,
+                site_name,
+                address: address.to_owned(),
+                host,
+            });
+        }
+    }
+    Ok(nodes)
+}
+
+fn cluster_file(sites: Sites, nodes: &[Node], containers: Containers) -> String {
+    let names: Vec<String> = sites
+        .hosts()
+        .iter()
+        .map(|(name, _)| format!("{name:?}"))
+        .collect();
+    let mut text = format!(
+        "name = {CLUSTER:?}\nsites = [{}]\n[clock]\nerror_max_us = 5000\nslack_ms = 1000\n\
+         [limits]\nvalue_bytes_max = {VALUE_BYTES_MAX}\n[dscp]\npriority = 46\nbulk = 0\n",
+        names.join(", ")
+    );
+    for node in nodes {
+        let address = &node.address;
+        text += &format!(
+            "[[nodes]]\nid = {}\nsite = {:?}\npriority = \"{address}:{PRIORITY_PORT}\"\n\
+             bulk = \"{address}:{BULK_PORT}\"\nclient = \"{address}:{CLIENT_PORT}\"\n",
+            node.id, node.site_name
+        );
+    }
+    for (id, kind) in [(1, "abd"), (2, "rw"), (3, "lan-rmw"), (4, "rmw")] {
+        text += &format!(
+            "[[containers]]\nid = {id}\nname = \"{kind}\"\nkind = \"{kind}\"\nepoch = 1\n\
+             replicas = [1, 2, 3]\nwrite_back_skip = {}\n",
+            containers.write_back_skip
+        );
+        // The prior algorithms know neither local sets nor a choice of timestamps.
+        if matches!(kind, "rw" | "rmw") {
+            if containers.query_timestamps {
+                text += "timestamps = \"query\"\n";
+            }
+            text += "[containers.local_sets]\n";
+            for (name, members) in sites.hosts() {
+                text += &format!("{name} = {members:?}\n");
+            }
+        }
+    }
+    text
+}
+
+/// All nodes share one machine's clock, so a fixed bound is true.
+fn node_file(node: u16) -> String {
+    format!(
+        "node = {node}\ncluster = \"../cluster.toml\"\nca = \"../ca.pem\"\n\
+         certificate = \"node.pem\"\nkey = \"node.key\"\n[storage]\nkind = \"disk\"\n\
+         directory = \"data\"\n[clock]\nsource = \"fixed\"\nerror_us = 500\n"
+    )
+}
+
+fn client_file(nodes: &[&Node]) -> String {
+    let addresses: Vec<String> = nodes
+        .iter()
+        .map(|node| format!("\"{}:{CLIENT_PORT}\"", node.address))
+        .collect();
+    format!(
+        "cluster = {CLUSTER:?}\nnodes = [{}]\nca = \"ca.pem\"\ncertificate = \"client.pem\"\n\
+         key = \"client.key\"\n",
+        addresses.join(", ")
+    )
+}
+
+fn write_pair(directory: &Path, name: &str, pair: &PemPair) -> anyhow::Result<()> {
+    write(&directory.join(format!("{name}.pem")), &pair.certificate)?;
+    write(&directory.join(format!("{name}.key")), &pair.key)
+}
+
+/// The directory is this user's alone, and with it the keys.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| path.display().to_string())
+}
