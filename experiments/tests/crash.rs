@@ -53,6 +53,25 @@ fn ten_kills_lose_nothing_and_every_node_starts_again() {
     assert_eq!(left_running(&out), 0);
 }
 
+/// Needs root, for a loop device.
+#[test]
+fn on_a_disk_that_fills_up_nothing_is_lost_either() {
+    let parent = tempfile::tempdir().expect("a temporary directory");
+    let out = parent.path().join("run");
+    let flags = ["--small-disk", "384", "--kills", "12", "--all-every", "5"];
+    let (output, said) = ran(crash(&out, &flags));
+    if said.contains("--small-disk needs root") {
+        eprintln!("SKIPPED: a disk that fills up needs root, mkfs.ext4 and a loop device");
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    let report = report(&out);
+    assert!(report.is_clean() && report.times_full > 0, "{report:?}");
+    assert!(report.failures["busy"] > 0, "it was never full: {report:?}");
+    assert!(!out.join("disk").exists() && !out.join("disk.image").exists());
+    assert_eq!(left_running(&out), 0);
+}
+
 /// A check that can't fail proves nothing: these nodes forget.
 #[test]
 fn what_nodes_without_a_disk_lose_is_found() {

@@ -23,6 +23,7 @@ pub enum Storage {
     experiments crash                               300 kills of 3 nodes, about 7 minutes\n  \
     experiments crash --kills 20 --out results/try  in a hurry\n  \
     experiments crash --storage memory --kills 20   shows that losses are found; exits with 1\n  \
+    experiments crash --small-disk 512              on a disk that fills up, as root\n  \
     experiments crash --node target/release/vivace-node\n\n\
     Each node is a process with a data directory under --out. Clients of every site read and \
     write registers with unique values and carry out commands on counters and lists, while nodes \
@@ -51,6 +52,11 @@ pub struct CrashArguments {
     /// Where nodes keep their state.
     #[arg(long, value_enum, default_value = "disk")]
     pub storage: Storage,
+    /// Keeps all nodes' data on an ext4 file system of so many MiB, 384 to 65536, that fills
+    /// up and gets space again while nodes are killed; needs root.
+    #[arg(long, value_name = "MIB", conflicts_with = "storage",
+          value_parser = within(384_u64, 65_536, "MiB"))]
+    pub small_disk: Option<u64>,
     /// The `vivace-node` to run [default: the same code within this program].
     #[arg(long, value_name = "FILE")]
     pub node: Option<PathBuf>,
@@ -93,6 +99,7 @@ impl CrashArguments {
                 "clients": self.clients,
                 "deadline_ms": self.deadline_ms,
                 "all_every": self.all_every,
+                "small_disk_mib": self.small_disk,
                 "storage": format!("{:?}", self.storage).to_lowercase(),
                 "node": self.node,
                 "seed_of": "who is killed after which pause, and what clients ask; real time decides the rest",

@@ -18,6 +18,7 @@ mod record;
 mod report;
 mod rounds;
 mod run;
+mod small_disk;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

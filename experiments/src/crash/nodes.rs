@@ -13,6 +13,7 @@ use vivace_node::init::{Laid, Layout, init};
 
 use super::arguments::{CrashArguments, Storage};
 use super::node_process::NODE_PROCESS;
+use super::small_disk::SmallDisk;
 
 /// How long a node may take until it serves.
 const SERVE_PATIENCE: Duration = Duration::from_secs(30);
@@ -35,6 +36,8 @@ pub enum NodeFault {
     /// Its process ended by itself before it served.
     #[error("node {node} refused to start ({status}): {said}")]
     Refused {
+        /// Its exit code, where it has one.
+        code: Option<i32>,
         /// Which.
         node: usize,
         /// Its exit status.
@@ -73,18 +76,28 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Lays out a cluster in `directory` and starts nothing.
+    /// Lays out a cluster in `directory`, or on `disk`, and starts nothing.
     ///
     /// # Errors
     /// The files can't be made, or no ports are free.
-    pub fn lay_out(directory: &Path, arguments: &CrashArguments) -> anyhow::Result<Self> {
+    pub fn lay_out(
+        directory: &Path,
+        arguments: &CrashArguments,
+        disk: Option<&SmallDisk>,
+    ) -> anyhow::Result<Self> {
         let layout = Layout {
             cluster: "crash".to_owned(),
             sites: arguments.nodes,
             nodes_per_site: 1,
             base_port: free_base_port(arguments.nodes)?,
         };
-        let laid = init(&directory.join("cluster"), &layout)?;
+        let place = disk.map_or(directory, SmallDisk::path);
+        let laid = init(&place.join("cluster"), &layout)?;
+        if let Some(disk) = disk {
+            for file in &laid.node_files {
+                keep_free(file, disk.reserve_bytes())?;
+            }
+        }
         if arguments.storage == Storage::Memory {
             for file in &laid.node_files {
                 forget_all(file)?;
@@ -174,10 +187,15 @@ impl Nodes {
         self.children[node] = None;
         let log = fs::read_to_string(&self.logs[node]).unwrap_or_default();
         let said = log.lines().last().unwrap_or("it said nothing").to_owned();
-        let (node, status) = (node + 1, status.to_string());
+        let (node, code, status) = (node + 1, status.code(), status.to_string());
         Err(match log.contains(OPEN_WORDS) {
             true => NodeFault::Ended { node, status, said },
-            false => NodeFault::Refused { node, status, said },
+            false => NodeFault::Refused {
+                code,
+                node,
+                status,
+                said,
+            },
         })
     }
 
@@ -242,6 +260,17 @@ fn forget_all(file: &Path) -> anyhow::Result<()> {
         file.display()
     );
     fs::write(file, text.replace("kind = \"disk\"", "kind = \"memory\""))?;
+    Ok(())
+}
+
+fn keep_free(file: &Path, reserve_bytes: u64) -> anyhow::Result<()> {
+    let text = fs::read_to_string(file)?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("reserve_bytes ="));
+    let line = line.with_context(|| format!("{}: names no reserve", file.display()))?;
+    let kept = format!("reserve_bytes = {reserve_bytes}");
+    fs::write(file, text.replace(line, &kept))?;
     Ok(())
 }
 

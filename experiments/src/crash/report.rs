@@ -28,6 +28,10 @@ pub struct CrashReport {
     pub slowest_ms: f64,
     /// Operations that ended half a second or more after their deadline.
     pub late: u64,
+    /// How often the disk was full.
+    pub times_full: u32,
+    /// Starts that were refused because it was; after that they were not.
+    pub refused_full: u32,
     /// From a process's start until it answered a client: half don't exceed it; ms.
     pub restart_p50_ms: f64,
     /// The longest.
@@ -85,6 +89,13 @@ impl CrashReport {
             self.keys - self.not_linearizable.len(),
             self.keys,
         );
+        if self.times_full > 0 {
+            let _ = writeln!(
+                text,
+                "Full disk        {} times; {} starts waited for space",
+                self.times_full, self.refused_full
+            );
+        }
         for wrong in [&self.faults, &self.unread, &self.not_linearizable] {
             for line in wrong {
                 let _ = writeln!(text, "VIOLATION: {line}");

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::arguments::CrashArguments;
 use super::load::Load;
 use super::nodes::{NodeFault, Nodes};
+use super::small_disk::{Fullness, SmallDisk};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::results::Latencies;
@@ -23,6 +24,13 @@ const STARTING_MAX: Duration = Duration::from_millis(150);
 
 /// How long all are up between two rounds: from, to.
 const UP: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(800));
+
+/// With a small disk: it is full from the one of so many rounds on, until the last.
+const ROUNDS_OF_DISK: u32 = 6;
+const FULL_FROM: u32 = 3;
+
+/// How a node ends that has no space to start.
+const DISK_FULL_EXIT_CODE: i32 = 20;
 
 /// What a kill takes on a quiet machine, for the estimate alone.
 const KILL_TYPICAL: Duration = Duration::from_millis(1200);
@@ -49,6 +57,10 @@ pub struct Rounds {
     pub all_at_once: u32,
     /// From a process's start until it answered a client, each restart.
     pub restarts: Latencies,
+    /// How often the disk was full.
+    pub times_full: u32,
+    /// Starts that were refused because it was.
+    pub refused_full: u32,
     /// Nodes that were not as they should be.
     pub faults: Vec<NodeFault>,
     /// Whether all kills were done.
@@ -60,17 +72,26 @@ pub struct Killer<'a> {
     arguments: &'a CrashArguments,
     nodes: &'a mut Nodes,
     load: &'a Load,
+    disk: Option<&'a SmallDisk>,
+    is_full: bool,
     rng: ChaCha8Rng,
     done: Rounds,
 }
 
 impl<'a> Killer<'a> {
     /// One for nodes that all run.
-    pub fn new(arguments: &'a CrashArguments, nodes: &'a mut Nodes, load: &'a Load) -> Self {
+    pub fn new(
+        arguments: &'a CrashArguments,
+        nodes: &'a mut Nodes,
+        load: &'a Load,
+        disk: Option<&'a SmallDisk>,
+    ) -> Self {
         Self {
             arguments,
             nodes,
             load,
+            disk,
+            is_full: false,
             rng: ChaCha8Rng::seed_from_u64(arguments.seed),
             done: Rounds::default(),
         }
@@ -97,6 +118,7 @@ impl<'a> Killer<'a> {
             let up = self.draw(UP.0, UP.1);
             let paused = interrupt.unless_raised(tokio::time::sleep(up)).await;
             if paused.is_none() {
+                self.give_space()?;
                 return Ok(self.done);
             }
             if let Err(fault) = self.nodes.check_all() {
@@ -104,13 +126,41 @@ impl<'a> Killer<'a> {
                 break;
             }
             round += 1;
+            match round % ROUNDS_OF_DISK {
+                FULL_FROM => self.take_space()?,
+                0 => self.give_space()?,
+                _ => {}
+            }
             self.round(round).await?;
             if round % ROUNDS_OF_GENERATION == 0 {
                 self.load.next_generation();
             }
         }
+        self.give_space()?;
         self.done.complete = self.done.kills >= self.arguments.kills;
         Ok(self.done)
+    }
+
+    fn take_space(&mut self) -> anyhow::Result<()> {
+        if let Some(disk) = self.disk {
+            let fullness = match self.rng.random_ratio(1, 2) {
+                true => Fullness::Reserve,
+                false => Fullness::LastBlock,
+            };
+            disk.fill(fullness)?;
+            self.is_full = true;
+            self.done.times_full += 1;
+        }
+        Ok(())
+    }
+
+    fn give_space(&mut self) -> anyhow::Result<()> {
+        if let Some(disk) = self.disk
+            && std::mem::take(&mut self.is_full)
+        {
+            disk.free()?;
+        }
+        Ok(())
     }
 
     fn draw(&mut self, from: Duration, to: Duration) -> Duration {
@@ -144,10 +194,26 @@ impl<'a> Killer<'a> {
             self.nodes.start(victim)?;
         }
         for &victim in &victims {
-            match self.nodes.wait_until_serving(victim, since).await? {
-                Ok(took) => self.done.restarts.record(took),
-                Err(fault) => self.done.faults.push(fault),
-            }
+            self.await_serving(victim, since).await?;
+        }
+        Ok(())
+    }
+
+    async fn await_serving(&mut self, victim: usize, since: Instant) -> anyhow::Result<()> {
+        let mut served = self.nodes.wait_until_serving(victim, since).await?;
+        // With space it starts, whatever the attempt without left behind.
+        if served.as_ref().is_err_and(|fault| self.is_for_space(fault)) {
+            self.done.refused_full += 1;
+            self.give_space()?;
+            self.nodes.start(victim)?;
+            served = self
+                .nodes
+                .wait_until_serving(victim, Instant::now())
+                .await?;
+        }
+        match served {
+            Ok(took) => self.done.restarts.record(took),
+            Err(fault) => self.done.faults.push(fault),
         }
         Ok(())
     }
@@ -155,7 +221,15 @@ impl<'a> Killer<'a> {
     fn kill(&mut self, victim: usize) {
         match self.nodes.kill(victim) {
             Ok(()) => self.done.kills += 1,
+            // It had ended before it was killed.
+            Err(fault) if self.is_for_space(&fault) => self.done.refused_full += 1,
             Err(fault) => self.done.faults.push(fault),
         }
+    }
+
+    /// Whether a node did not start because the disk is full.
+    fn is_for_space(&self, fault: &NodeFault) -> bool {
+        let full = Some(DISK_FULL_EXIT_CODE);
+        self.is_full && matches!(fault, NodeFault::Refused { code, .. } if *code == full)
     }
 }

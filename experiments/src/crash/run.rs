@@ -16,6 +16,7 @@ use super::nodes::{NodeFault, Nodes};
 use super::record::{Record, Recorded, Tally};
 use super::report::{CrashReport, REPORT_FILE};
 use super::rounds::{Killer, Rounds};
+use super::small_disk::SmallDisk;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::results::{ResultsDirectory, RowName, WarmUp, WindowRow, Writer};
@@ -77,10 +78,21 @@ pub async fn run(
     };
     writer.finish(seconds, why)?;
     if report.is_clean() {
-        let cluster = out.join("cluster");
-        fs::remove_dir_all(&cluster).with_context(|| cluster.display().to_string())?;
+        clear(out, arguments)?;
     }
     Ok((verdict, report))
+}
+
+/// Removes what nobody has to look at.
+fn clear(out: &Path, arguments: &CrashArguments) -> anyhow::Result<()> {
+    let shown = |path: &Path| path.display().to_string();
+    if arguments.small_disk.is_some() {
+        let (image, mount) = (out.join("disk.image"), out.join("disk"));
+        fs::remove_file(&image).with_context(|| shown(&image))?;
+        return fs::remove_dir(&mount).with_context(|| shown(&mount));
+    }
+    let cluster = out.join("cluster");
+    fs::remove_dir_all(&cluster).with_context(|| shown(&cluster))
 }
 
 /// The part with processes in it.
@@ -90,7 +102,9 @@ async fn measure(
     interrupt: &Interrupt,
     progress: &mut Progress,
 ) -> anyhow::Result<(Rounds, LastReads, Recorded)> {
-    let mut nodes = Nodes::lay_out(out, arguments)?;
+    let disk = arguments.small_disk.map(|mib| SmallDisk::mount(out, mib));
+    let disk = disk.transpose()?;
+    let mut nodes = Nodes::lay_out(out, arguments, disk.as_ref())?;
     let first = start_all(&mut nodes).await?;
     let record = Record::create(out, arguments.deadline())?;
     let load = Load::new(record, arguments.seed, arguments.deadline());
@@ -110,7 +124,7 @@ async fn measure(
             tokio::spawn(async move { run_client(load, number, &file).await })
         })
         .collect();
-    let killer = Killer::new(arguments, &mut nodes, &load);
+    let killer = Killer::new(arguments, &mut nodes, &load, disk.as_ref());
     let rounds = killer.run(interrupt, progress).await;
     load.end();
     for client in clients {
@@ -163,6 +177,8 @@ fn report(
         failures,
         slowest_ms: longest.fold(0.0, f64::max),
         late: recorded.late,
+        times_full: rounds.times_full,
+        refused_full: rounds.refused_full,
         restart_p50_ms: restart(50.0),
         restart_max_ms: restart(100.0),
         lost: last.lost(&recorded.acknowledged),
