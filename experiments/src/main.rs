@@ -6,11 +6,10 @@ use clap::{Parser, Subcommand};
 use experiments::crash::{self, CrashArguments, NODE_PROCESS, NodeProcessArguments, Verdict};
 use experiments::demo::{self, DemoArguments, Ended};
 use experiments::interrupt::INTERRUPTED_EXIT_CODE;
-use experiments::load::{LOAD, LoadArguments, run_load};
-use experiments::run::{
-    self, ECHO, EchoArguments, PROBE, ProbeArguments, ReportArguments, RunArguments, run_echo,
-    run_probe,
+use experiments::load::{
+    ECHO, EchoArguments, LOAD, LoadArguments, PROBE, ProbeArguments, run_echo, run_load, run_probe,
 };
+use experiments::run::{self, ReportArguments, RunArguments};
 use experiments::step::StepStore;
 use experiments::wan::{GUARD, GuardArguments, run_guard};
 use experiments::{catalog, report, results};

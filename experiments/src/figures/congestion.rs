@@ -1,6 +1,6 @@
 //! Vivace's three operations, idle and full, over the matrix of links.
 
-use super::latency_table::{table, verdict};
+use super::latency_table::{figure, table, verdict};
 use super::{OWN, TCP, UDP, VALUE_BYTES, VIVACE_OPERATIONS, store_step, store_work, wan, windows};
 use crate::catalog::Scale;
 use crate::report::section::ms;
@@ -54,9 +54,14 @@ const QUICK: [&str; 5] = [
 /// Its part of the report.
 ///
 /// # Errors
-/// None now.
+/// The chart can't be drawn.
 pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
     let records: Vec<&StepRecord> = shown.records.iter().collect();
+    let chart = figure(
+        "Small operations on full links",
+        "A step's name says: sites, Mbit/s, KB of buffer, traffic, clients at once.",
+        &records,
+    );
     Ok(Section {
         paragraphs: vec![
             "Each link is measured idle first, then full, on the same running cluster; every \
@@ -65,7 +70,7 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
                 .to_owned(),
             verdict(&records),
         ],
-        charts: Vec::new(),
+        charts: vec![shown.ranges(NAME, &chart)?],
         tables: vec![
             table(
                 "Latency of small operations, node processes in network namespaces",

@@ -2,12 +2,13 @@
 //! DiffServ link that two UDP flows fill for a while.
 
 use crate::catalog::Scale;
+use crate::load::RoundTrip;
 use crate::plot::line::{PRIOR, VIVACE};
 use crate::plot::xy::{XyFigure, XySeries};
 use crate::report::section::ms;
 use crate::report::{Section, Shown, Table};
 use crate::results::Latencies;
-use crate::run::{RoundTrip, read_round_trips};
+use crate::run::read_round_trips;
 use crate::step::spec::{RoundTripWork, Scheme};
 use crate::step::{Step, StepRecord, Work};
 

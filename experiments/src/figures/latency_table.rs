@@ -1,6 +1,8 @@
 //! The table that most experiments on a store share: one row per window.
 
 use super::store_work;
+use crate::plot::line::{PRIOR, VIVACE};
+use crate::plot::ranges::{Range, RangeFigure};
 use crate::report::Table;
 use crate::report::section::{idle_median, ms};
 use crate::step::{StepRecord, StoreKind, Traffic, WindowRecord};
@@ -74,6 +76,43 @@ pub fn failures(window: &WindowRecord) -> String {
                 .collect();
             format!("{failed} ({})", causes.join(", "))
         }
+    }
+}
+
+/// A chart of the congested windows, each beside its idle median.
+pub fn figure(title: &str, caption: &str, records: &[&StepRecord]) -> RangeFigure {
+    let rows = records.iter().flat_map(|record| {
+        let congested = record.windows.iter();
+        let congested = congested.filter(|window| window.window.traffic != Traffic::Idle);
+        congested.map(|window| range(record, window))
+    });
+    RangeFigure {
+        title: title.to_owned(),
+        caption: caption.to_owned(),
+        rows: rows.collect(),
+    }
+}
+
+fn range(record: &StepRecord, window: &WindowRecord) -> Range {
+    let spec = &window.window;
+    let kept = &window.kept;
+    let is_vivace = matches!(spec.system.as_str(), "rw" | "rmw");
+    let note = match window.failed() {
+        0 => String::new(),
+        failed => format!("{failed} of {} failed", window.all.n),
+    };
+    Range {
+        name: format!(
+            "{}: {} {}, {}",
+            record.step.name,
+            spec.system,
+            spec.operation.id(),
+            spec.traffic.id()
+        ),
+        color: if is_vivace { VIVACE } else { PRIOR },
+        idle_ms: idle_median(record, window),
+        ms: (kept.n > 0).then_some([kept.p50_ms, kept.p99_ms, kept.max_ms]),
+        note,
     }
 }
 

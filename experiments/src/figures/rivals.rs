@@ -1,7 +1,7 @@
 //! What Vivace is compared with: etcd on the same links, and etcd with its peers'
 //! packets in the priority class.
 
-use super::latency_table::{table, verdict};
+use super::latency_table::{figure, table, verdict};
 use super::{OWN, UDP, VIVACE_OPERATIONS, store_step, store_work, wan, windows};
 use crate::catalog::Scale;
 use crate::report::{Section, Shown};
@@ -80,33 +80,35 @@ pub fn steps_rival(scale: &Scale) -> Vec<Step> {
 /// etcd's part of the report.
 ///
 /// # Errors
-/// None now.
+/// The chart can't be drawn.
 pub fn section_etcd(shown: &Shown<'_>) -> anyhow::Result<Section> {
-    Ok(section(
+    section(
         shown,
+        ETCD,
         "etcd has members where Vivace's replicas are; the one beside the client leads when the \
          measurement begins. Heartbeat and election timeout follow its manual for the longest \
          round trip: 109 and 1090 ms. Same client loop, same value size; etcd is asked through its \
          JSON gateway on the member beside the client, Vivace through its own client. An operation \
          is given up after 15 s.",
-    ))
+    )
 }
 
 /// The rival's part of the report.
 ///
 /// # Errors
-/// None now.
+/// The chart can't be drawn.
 pub fn section_rival(shown: &Shown<'_>) -> anyhow::Result<Section> {
-    Ok(section(
+    section(
         shown,
+        RIVAL,
         "All that etcd's members say to each other is marked EF by a rule of nftables in their \
          namespaces. Under foreign traffic alone that holds; measured beside it are the store's \
          own values of 128 KiB, 32 at once, and a priority class held to 5 % of the link with 64 \
          clients at work.",
-    ))
+    )
 }
 
-fn section(shown: &Shown<'_>, words: &str) -> Section {
+fn section(shown: &Shown<'_>, name: &str, words: &str) -> anyhow::Result<Section> {
     let of = |is_vivace: bool| -> Vec<&StepRecord> {
         shown
             .records
@@ -117,16 +119,19 @@ fn section(shown: &Shown<'_>, words: &str) -> Section {
             })
             .collect()
     };
-    Section {
+    let all: Vec<&StepRecord> = shown.records.iter().collect();
+    let chart = figure(
+        "Small operations on full links, etcd beside Vivace",
+        "A step's name says: store, sites, and the link.",
+        &all,
+    );
+    Ok(Section {
         paragraphs: vec![
             words.to_owned(),
             format!("Vivace: {}", verdict(&of(true))),
             format!("etcd: {}", verdict(&of(false))),
         ],
-        charts: Vec::new(),
-        tables: vec![table(
-            "Latency, etcd beside Vivace",
-            &shown.records.iter().collect::<Vec<_>>(),
-        )],
-    }
+        charts: vec![shown.ranges(name, &chart)?],
+        tables: vec![table("Latency, etcd beside Vivace", &all)],
+    })
 }

@@ -8,6 +8,7 @@
 
 mod closed_loop;
 mod driver;
+mod echo;
 mod etcd_gateway;
 mod moments;
 mod objects;
@@ -18,6 +19,10 @@ mod target;
 mod twitter;
 
 pub use driver::LoadProcess;
+pub use echo::{
+    CONNECT_PATIENCE, ECHO, EchoArguments, LAST_PATIENCE, PROBE, ProbeArguments, RoundTrip,
+    parse_round_trips, run_echo, run_probe,
+};
 pub use moments::monotonic_ns;
 pub use process::{LOAD, LoadArguments, run_load};
 pub use protocol::{Answer, LoadConfig, Measure, Measured, Request, Sample, TargetConfig};

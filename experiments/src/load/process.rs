@@ -101,6 +101,10 @@ impl Load {
                 let patience = Duration::from_millis(patience_ms);
                 Ok(Answer::Settled(self.target()?.settle(patience).await))
             }
+            Request::Alarm { patience_ms } => {
+                let patience = Duration::from_millis(patience_ms);
+                Ok(Answer::Alarmed(self.target()?.alarm(patience).await))
+            }
             Request::Measure(measure) => self.measure(&measure).await.map(Answer::Measured),
             Request::StartWrites {
                 bytes,

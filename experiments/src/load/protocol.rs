@@ -65,6 +65,11 @@ pub enum Request {
         /// For at most so long, in ms.
         patience_ms: u64,
     },
+    /// Wait until a node of this site warns of marks that the network does not keep.
+    Alarm {
+        /// For at most so long, in ms.
+        patience_ms: u64,
+    },
     /// Measure.
     Measure(Measure),
     /// Begin to write large values until told to stop.
@@ -101,6 +106,9 @@ pub enum Answer {
     Done,
     /// The wait for quiet ended; none where the store can't tell.
     Settled(Option<bool>),
+    /// How long the wait for the alarm took, in ms, and its words; none where it did not
+    /// come, or the store knows no alarms.
+    Alarmed(Option<(u64, String)>),
     /// The window's measured part has begun.
     Began,
     /// It was measured.

@@ -103,6 +103,26 @@ impl Target {
         }
     }
 
+    /// Waits until a node of this site warns of marks that the network does not keep:
+    /// how long that took, in ms, and the warning.
+    pub async fn alarm(&self, patience: Duration) -> Option<(u64, String)> {
+        let Self::Vivace { site, .. } = self else {
+            return None;
+        };
+        let begun = Instant::now();
+        while begun.elapsed() < patience {
+            for (_, status) in site.statuses().await {
+                let warnings = status.map(|status| status.warnings).unwrap_or_default();
+                let alarm = warnings.into_iter().find(|words| words.contains("DSCP"));
+                if let Some(alarm) = alarm {
+                    return Some((begun.elapsed().as_millis() as u64, alarm));
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        None
+    }
+
     /// A client's object: of the Twitter clone for its operations.
     ///
     /// # Errors

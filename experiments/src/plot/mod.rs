@@ -3,4 +3,5 @@
 pub mod cdf;
 pub mod line;
 mod log_axis;
+pub mod ranges;
 pub mod xy;

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::plot::cdf::{CdfFigure, draw as draw_cdf};
+use crate::plot::ranges::{RangeFigure, draw as draw_ranges};
 use crate::plot::xy::{XyFigure, draw as draw_xy};
 use crate::step::{Operation, StepRecord, StepStore, Traffic, WindowRecord};
 
@@ -89,6 +90,14 @@ impl Shown<'_> {
     /// The same.
     pub fn xy(&self, name: &str, figure: &XyFigure) -> anyhow::Result<String> {
         self.chart(name, |path| draw_xy(path, figure))
+    }
+
+    /// The same for a chart of ranges.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn ranges(&self, name: &str, figure: &RangeFigure) -> anyhow::Result<String> {
+        self.chart(name, |path| draw_ranges(path, figure))
     }
 
     fn chart(

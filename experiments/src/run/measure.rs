@@ -40,10 +40,11 @@ pub async fn measure(
     let begun = Instant::now();
     let started = OffsetDateTime::now_utc().replace_nanosecond(0)?;
     let draft = store.draft(step)?;
-    let (mut windows, mut found) = (Vec::new(), Value::Null);
+    let (mut windows, mut notes, mut found) = (Vec::new(), Vec::new(), Value::Null);
     match &step.work {
         Work::Store(work) => {
-            windows = store_step::measure(step, work, tools, data, &draft, progress).await?;
+            (windows, notes) =
+                store_step::measure(step, work, tools, data, &draft, progress).await?;
         }
         Work::RoundTrips(work) => {
             found = round_trips::measure(step, work, tools, &draft, progress).await?;
@@ -59,7 +60,7 @@ pub async fn measure(
         machine: Machine::this(),
         windows,
         data: found,
-        notes: Vec::new(),
+        notes,
     };
     draft.publish(&record)?;
     Ok(record)

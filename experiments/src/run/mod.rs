@@ -15,9 +15,6 @@ pub use arguments::{ReportArguments, RunArguments, SINGLE};
 pub use lateness::{SPOILABLE_MAX, SPOILT_US};
 pub use measure::planned;
 pub use request::{RequestError, named};
-pub use round_trips::{
-    ECHO, EchoArguments, PROBE, ProbeArguments, RoundTrip, read as read_round_trips, run_echo,
-    run_probe,
-};
+pub use round_trips::read as read_round_trips;
 pub use runner::{Ended, command};
 pub use tools::{Need, Tools};

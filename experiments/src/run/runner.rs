@@ -157,6 +157,9 @@ fn summary(record: &StepRecord) -> String {
     let step = &record.step;
     let took = Duration::from_secs_f64(record.seconds).as_secs();
     let mut text = format!("{} {} ({took} s)", step.experiment, step.name);
+    for note in &record.notes {
+        text += &format!("\n  {note}");
+    }
     for window in &record.windows {
         let kept = &window.kept;
         text += &format!(

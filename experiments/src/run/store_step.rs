@@ -14,6 +14,7 @@ use crate::progress::Progress;
 use crate::results::Latencies;
 use crate::step::disk::Draft;
 use crate::step::record::{OwnWrites, Percentiles};
+use crate::step::spec::Marks;
 use crate::step::{Step, StoreKind, StoreWork, Traffic, WindowRecord, WindowSpec};
 use crate::store::{Containers, Processes, start_etcd, start_vivace};
 use crate::wan::{WORK_PREFIX, Wan, WanStatus};
@@ -27,6 +28,9 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 /// Operations of each client before a window that count nowhere, and for how long.
 const WARM_UP_OPERATIONS: u64 = 3;
 const WARM_UP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a node may take to warn of marks that are not kept.
+const ALARM_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often lateness is asked for during a window.
 const SLICE: Duration = Duration::from_millis(250);
@@ -51,7 +55,8 @@ pub fn planned(work: &StoreWork) -> Duration {
 }
 
 /// Builds the WAN, starts the store, measures every window, and writes its latencies
-/// and samples into `draft`. Whatever happens, nothing is left running.
+/// and samples into `draft`; yields what a reader must know beside. Whatever happens,
+/// nothing is left running.
 ///
 /// # Errors
 /// What could not be started or measured, and why.
@@ -62,19 +67,20 @@ pub async fn measure(
     data: &Path,
     draft: &Draft,
     progress: &Progress,
-) -> anyhow::Result<Vec<WindowRecord>> {
+) -> anyhow::Result<(Vec<WindowRecord>, Vec<String>)> {
     let directory = tempfile::Builder::new()
         .prefix(&format!("{WORK_PREFIX}{}-", std::process::id()))
         .tempdir_in(data)
         .with_context(|| data.display().to_string())?;
     let mut bench = Bench::start(step, work, tools, directory.path()).await?;
+    let notes = bench.alarm().await?.into_iter().collect();
     let mut records = Vec::new();
     let begun = tokio::time::Instant::now();
     for window in &work.windows {
         let on_tick = || progress.at(begun.elapsed() + START_TYPICAL);
         records.push(bench.measure(window, draft, on_tick).await?);
     }
-    Ok(records)
+    Ok((records, notes))
 }
 
 /// Dropped from top to bottom: the load, the store, the WAN.
@@ -140,6 +146,24 @@ impl<'a> Bench<'a> {
             self.load.ask(&prepare).await?;
         }
         Ok(())
+    }
+
+    /// Whether Vivace tells of a network that does not keep marks, and how soon after its
+    /// nodes found each other.
+    async fn alarm(&mut self) -> anyhow::Result<Option<String>> {
+        let is_vivace = matches!(self.work.store, StoreKind::Vivace { .. });
+        if self.work.wan.marks == Marks::Kept || !is_vivace {
+            return Ok(None);
+        }
+        let patience_ms = ALARM_PATIENCE.as_millis() as u64;
+        match self.load.ask(&Request::Alarm { patience_ms }).await? {
+            Answer::Alarmed(Some((ms, words))) => Ok(Some(format!(
+                "alarm after {:.1} s: {words}",
+                ms as f64 / 1e3
+            ))),
+            Answer::Alarmed(None) => Ok(Some(format!("no alarm within {ALARM_PATIENCE:?}"))),
+            other => bail!("the load answered {other:?}"),
+        }
     }
 
     async fn measure(

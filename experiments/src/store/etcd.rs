@@ -91,7 +91,7 @@ pub fn start_etcd(
 /// Both ends of every connection between members are marked EF.
 fn mark_peers(wan: &Wan, host: &str) -> anyhow::Result<()> {
     let rules = format!(
-        "table inet mark {{\n chain out {{\n  type filter hook output priority -150;\n  \
+        "table inet store_peers {{\n chain out {{\n  type filter hook output priority -150;\n  \
          tcp dport {PEER_PORT} ip dscp set ef\n  tcp sport {PEER_PORT} ip dscp set ef\n }}\n}}\n"
     );
     let mut child = wan
