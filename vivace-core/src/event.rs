@@ -80,6 +80,12 @@ pub enum Event {
         /// Its name.
         id: ValueId,
     },
+    /// A bulk message whose value the disk has no space for
+    /// ([`BulkMessage::takes_space`]) came, and is not stored.
+    NoRoom {
+        /// The message.
+        message: BulkMessage,
+    },
     /// The time that [`Node::next_deadline`](crate::Node::next_deadline) named has come.
     Tick,
 }

@@ -8,6 +8,7 @@ use bincode::{Decode, Encode};
 use crate::bounded::{Bounded, bounded_enum};
 use crate::identity::{ContainerId, Epoch, Incarnation, NodeId};
 use crate::key::{Key, KeyName};
+use crate::repair::REPAIR_OPERATION;
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
@@ -277,6 +278,13 @@ bounded_enum! {
             /// Its timestamp.
             ts: Timestamp,
         },
+        /// W-REMOTE came and was dropped, for the disk is full: send it again in a while.
+        26 => NoRoom {
+            /// The object.
+            key: Key,
+            /// Its timestamp.
+            ts: Timestamp,
+        },
     }
 }
 
@@ -482,5 +490,30 @@ impl BulkMessage {
     /// Whether a reader waits for it, so that it goes ahead of new values.
     pub fn is_awaited(&self) -> bool {
         !matches!(self.body, BulkBody::WriteRemote { .. })
+    }
+
+    /// Whether its receiver would store its value: where the disk is full it is dropped,
+    /// and sent again. What a reader waits for takes no space.
+    pub fn takes_space(&self) -> bool {
+        match &self.body {
+            BulkBody::WriteLocal { .. }
+            | BulkBody::WriteRemote { .. }
+            | BulkBody::AbdWrite { .. }
+            | BulkBody::LanWrite { .. } => true,
+            BulkBody::Data { .. } => self.rpc.operation == REPAIR_OPERATION,
+            BulkBody::AbdRead { .. }
+            | BulkBody::AbdReadAck { .. }
+            | BulkBody::AbdWriteAck { .. }
+            | BulkBody::LanRead { .. }
+            | BulkBody::LanReadAck { .. }
+            | BulkBody::LanWriteAck { .. }
+            | BulkBody::Refused { .. }
+            | BulkBody::ListLacking { .. }
+            | BulkBody::Lacking { .. }
+            | BulkBody::WhichHeld { .. }
+            | BulkBody::BestHeld { .. }
+            | BulkBody::ListKnown { .. }
+            | BulkBody::KnownKeys { .. } => false,
+        }
     }
 }

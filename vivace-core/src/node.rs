@@ -175,6 +175,7 @@ impl Node {
             Event::Durable { through } => self.env.out.on_durable(through),
             Event::NotLoaded { to, message } => self.on_not_loaded(to, message),
             Event::ValueLost { id } => self.on_value_lost(&id),
+            Event::NoRoom { message } => self.on_no_room(message),
             Event::Tick => {}
         }
         self.drain_loopback();

@@ -27,6 +27,10 @@ const SITE_WINDOW_BYTES: u64 = 4 << 20;
 /// between its receiver and the replica may have broken.
 const RELAY_PATIENCE: Duration = Duration::from_secs(20);
 
+/// A copy that its receiver had no space for comes again after this long: soon after
+/// space returns, and without filling the link until then.
+const NO_ROOM_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A copy on a standing connection arrives in the end; this covers what a full
 /// queue dropped.
 const DIRECT_PATIENCE: Duration = Duration::from_secs(60);
@@ -329,6 +333,16 @@ impl Propagator {
         self.pump(env, container, key);
         if let Some(site) = env.cluster.site_of(from) {
             self.pump_waiting(env, site);
+        }
+    }
+
+    /// A replica has no space for `ts`: it comes again in a while.
+    pub fn on_no_room(&mut self, env: &Env, from: NodeId, key: &Key, ts: Timestamp) {
+        let versions = self.transfers.get_mut(key);
+        let transfer = versions.and_then(|versions| versions.get_mut(&ts));
+        if let Some(flight) = transfer.and_then(|transfer| transfer.in_flight.get_mut(&from)) {
+            let again = env.now.monotonic + NO_ROOM_PATIENCE;
+            flight.resend_at = flight.resend_at.min(again);
         }
     }
 

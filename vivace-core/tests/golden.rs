@@ -208,6 +208,13 @@ fn the_priority_messages_of_local_sets() {
         },
         &[&[14], KEY, TS],
     );
+    priority(
+        PriorityBody::NoRoom {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[26], KEY, TS],
+    );
 }
 
 #[test]

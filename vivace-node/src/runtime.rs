@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use vivace_core::client_protocol::{ClientReply, Failure, Request, Success};
 use vivace_core::clock::Now;
 use vivace_core::machine::Machines;
+use vivace_core::message::BulkMessage;
 use vivace_core::status::{LinkStatus, NodeStatus, PeerStatus};
 use vivace_core::stored::StoredMessage;
 use vivace_core::{Action, Class, Event, Incarnation, NodeId, RequestId, Value, codec, message};
@@ -438,17 +439,14 @@ impl Core {
                 Err(error) => return self.on_malformed(from, &error),
             },
             TransportEvent::Received {
-                class: TrafficClass::Bulk,
-                ..
-            } if self.storage.takes_no_values() => {
-                self.values_dropped += 1;
-                return;
-            }
-            TransportEvent::Received {
                 from,
                 class: TrafficClass::Bulk,
                 bytes,
-            } => match codec::decode(&bytes, codec::MESSAGE_BYTES_MAX) {
+            } => match codec::decode::<BulkMessage>(&bytes, codec::MESSAGE_BYTES_MAX) {
+                Ok(message) if message.takes_space() && self.storage.takes_no_values() => {
+                    self.values_dropped += 1;
+                    Event::NoRoom { message }
+                }
                 Ok(message) => Event::Bulk { from, message },
                 Err(error) => return self.on_malformed(from, &error),
             },

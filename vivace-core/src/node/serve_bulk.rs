@@ -240,6 +240,30 @@ impl Node {
         Ok(())
     }
 
+    /// There is no space for a value. It is handed on all the same; who carries it hears
+    /// that it has to come again. Whoever sent another message repeats it by itself.
+    pub(super) fn on_no_room(&mut self, message: BulkMessage) {
+        let BulkMessage { epoch, body, .. } = message;
+        self.env
+            .counters
+            .count("dropped: a value, for the disk is full");
+        let BulkBody::WriteRemote {
+            key,
+            ts,
+            propagator,
+            relay,
+            value,
+        } = body
+        else {
+            return;
+        };
+        if let Ok(container) = self.container_for(&key, epoch) {
+            self.relay(&container, &key, ts, propagator, &relay, &value);
+            let body = PriorityBody::NoRoom { key, ts };
+            self.env.send_priority(propagator, RpcId::NONE, epoch, body);
+        }
+    }
+
     fn answer_abd_read(&mut self, container: &Container, from: NodeId, rpc: RpcId, key: &Key) {
         let (epoch, clock) = (container.epoch, self.env.trusted_time());
         let Some((ts, value, lsn)) = self.rw.find(key, Timestamp::ZERO) else {

@@ -169,6 +169,9 @@ impl Node {
                 self.local
                     .on_propagation_is(&mut self.env, container, &key, ts, &state);
             }
+            PriorityBody::NoRoom { key, ts } => {
+                self.local.propagator.on_no_room(&self.env, from, &key, ts);
+            }
             PriorityBody::WriteRemoteAck { key, ts } => {
                 if VIVACE.contains(&container.kind) && container.replicas.contains(&from) {
                     self.local
@@ -206,6 +209,7 @@ fn priority_key(body: &PriorityBody) -> Option<&Key> {
         | PriorityBody::AskPropagation { key, .. }
         | PriorityBody::PropagationIs { key, .. }
         | PriorityBody::WriteRemoteAck { key, .. }
+        | PriorityBody::NoRoom { key, .. }
         | PriorityBody::OrderedReadTs { key, .. }
         | PriorityBody::OrderedReadData { key, .. }
         | PriorityBody::OrderedWriteTs { key, .. }

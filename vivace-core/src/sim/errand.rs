@@ -105,6 +105,7 @@ impl Errand {
                 | PriorityBody::AwaitValue { .. }
                 | PriorityBody::ValueHeld {}
                 | PriorityBody::AskStored { .. }
+                | PriorityBody::NoRoom { .. }
                 | PriorityBody::Refused { .. } => return None,
             },
             Wire::Bulk(message) => match &message.body {

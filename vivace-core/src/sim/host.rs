@@ -60,6 +60,8 @@ pub(super) struct Host {
     pub unflushed: VecDeque<(Lsn, Entry)>,
     /// Values of `unflushed`, which can be loaded all the same.
     pub fresh: BTreeMap<ValueId, Value>,
+    /// Its disk has no space: no value becomes durable, and no segment is made.
+    pub is_full: bool,
     pub flushed_at: Duration,
     pub tick_at: Option<Duration>,
     pub clock: HostClock,
@@ -85,6 +87,7 @@ impl Host {
             values: BTreeMap::new(),
             unflushed: VecDeque::new(),
             fresh: BTreeMap::new(),
+            is_full: false,
             flushed_at: Duration::ZERO,
             tick_at: None,
             clock,
@@ -111,6 +114,15 @@ impl Host {
             Some(&(last, _)) => self.queue(last, Entry::Forget(id)),
             None => drop(self.values.remove(&id)),
         }
+    }
+
+    /// How far what is on its way can arrive: a value needs space, a record a segment.
+    pub fn can_arrive(&self, through: Lsn) -> Lsn {
+        let mut entries = self.unflushed.iter();
+        let value = entries.find(|(_, entry)| self.is_full && matches!(entry, Entry::Value(..)));
+        let held = value.map(|&(lsn, _)| lsn).into_iter();
+        let first = held.chain(self.journal.first_held()).min();
+        first.map_or(through, |first| through.min(Lsn(first.0 - 1)))
     }
 
     /// The oldest entry on its way has arrived.
@@ -146,7 +158,7 @@ impl Host {
         };
         for (lsn, entry) in self.unflushed.drain(..) {
             match entry {
-                Entry::Value(id, value) if lsn <= through => {
+                Entry::Value(id, value) if lsn <= through && !self.is_full => {
                     self.values.insert(id, value);
                 }
                 Entry::Record(record) if lsn <= through && tail == LogTail::Kept => {

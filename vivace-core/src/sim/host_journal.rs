@@ -44,6 +44,8 @@ pub(super) struct HostJournal {
     backup: Option<SimDisk>,
     /// None while the host is down.
     open: Option<Opened<SimDisk>>,
+    /// For which no segment has room, on a full disk.
+    held: VecDeque<(Lsn, Record)>,
     /// On their way to the disk.
     batches: VecDeque<Batch<SimFile>>,
     /// Of its own, so that what a disk keeps changes nothing else.
@@ -61,6 +63,7 @@ impl HostJournal {
             },
             backup: None,
             open: None,
+            held: VecDeque::new(),
             batches: VecDeque::new(),
             rng: ChaCha8Rng::seed_from_u64(seed.rotate_left(32) ^ u64::from(node.0)),
         }
@@ -83,6 +86,10 @@ impl HostJournal {
     }
 
     pub fn append(&mut self, lsn: Lsn, record: &Record) -> Result<(), Ended> {
+        if !self.held.is_empty() {
+            self.held.push_back((lsn, record.clone()));
+            return Ok(());
+        }
         let open = self.open.as_mut().expect("the node runs");
         if open.appender.append(lsn, record).is_ok() {
             return Ok(());
@@ -91,11 +98,27 @@ impl HostJournal {
         self.send_off();
         self.commit(Lsn(u64::MAX))?;
         let open = self.open.as_mut().expect("the node runs");
-        while open.appender.room() < Room::Ample {
-            keep(open)?;
+        while open.appender.room() < Room::Ample && keep(open)? {}
+        if open.appender.append(lsn, record).is_err() {
+            self.held.push_back((lsn, record.clone()));
         }
-        let appended = open.appender.append(lsn, record);
-        appended.expect("a segment was added, and the disk is not full");
+        Ok(())
+    }
+
+    /// The first record that found no room.
+    pub fn first_held(&self) -> Option<Lsn> {
+        self.held.front().map(|(lsn, _)| *lsn)
+    }
+
+    /// The disk is full from now on, or has space again.
+    pub fn set_full(&mut self, is_full: bool) -> Result<(), Ended> {
+        let used = self.disk.used();
+        self.disk.set_capacity(is_full.then_some(used));
+        if !is_full {
+            for (lsn, record) in std::mem::take(&mut self.held) {
+                self.append(lsn, &record)?;
+            }
+        }
         Ok(())
     }
 
@@ -170,15 +193,18 @@ impl HostJournal {
             let _ = self.open.as_mut().map(keep);
         }
         self.open = None;
+        self.held.clear();
         self.batches.clear();
         self.disk.crash(tail, &mut self.rng);
     }
 }
 
-/// A step of the keeper; where it has none to do, nothing.
-fn keep(open: &mut Opened<SimDisk>) -> Result<(), KeeperError> {
-    if let Step::Prepared(segment) = open.keeper.step()? {
-        open.appender.add_segment(segment);
+/// A step of the keeper; where it has none to do, nothing. False where it has no space.
+fn keep(open: &mut Opened<SimDisk>) -> Result<bool, KeeperError> {
+    match open.keeper.step()? {
+        Step::Prepared(segment) => open.appender.add_segment(segment),
+        Step::NoSpace(_) => return Ok(false),
+        Step::Idle | Step::Worked | Step::Checkpointed { .. } => {}
     }
-    Ok(())
+    Ok(true)
 }

@@ -21,7 +21,7 @@ use super::network::{Delays, Spread};
 use super::step::Happening;
 use super::trace::Trace;
 use super::wire::{Script, Wire};
-use crate::client_protocol::{ClientReply, Request};
+use crate::client_protocol::{ClientReply, Failure, Request};
 use crate::cluster::{Cluster, ClusterSpec};
 use crate::node::Holding;
 use crate::record::Record;
@@ -368,6 +368,16 @@ impl Simulation {
                 format!("{id:?} {request:?}"),
             )
         });
+        // What a node's owner refuses before its core hears of it.
+        let takes_space = matches!(request, Request::Write { .. } | Request::Execute { .. });
+        if takes_space && self.hosts[&coordinator].is_full {
+            let reason = "the disk is full".into();
+            let reply = Err(Failure::Busy { reason });
+            self.outstanding.remove(&id);
+            self.occurrences
+                .push_back(Occurrence::Reply { request: id, reply });
+            return id;
+        }
         let event = Event::Request {
             id,
             request,
@@ -411,6 +421,14 @@ impl Simulation {
     /// Has [`Simulation::next`] return `token` at that time.
     pub fn wake_at(&mut self, at: Duration, token: u64) {
         self.schedule(at, Happening::Wake { token });
+    }
+
+    /// A node's disk has no space from now on, or has it again.
+    pub fn set_disk_full(&mut self, node: NodeId, is_full: bool) {
+        match is_full {
+            true => self.fill_disk(node),
+            false => self.give_space(node),
+        }
     }
 
     /// Changes a node's clock.
@@ -583,6 +601,9 @@ impl Simulation {
             host.journal.disk.arm(None);
         }
         self.sieves.clear();
+        for node in self.nodes() {
+            self.give_space(node);
+        }
         self.rejoin();
         for node in self.nodes() {
             if !gone.contains(&node) {

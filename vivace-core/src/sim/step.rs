@@ -239,19 +239,49 @@ impl Simulation {
         }
         let last = self.hosts[&node].unflushed.back().map(|(lsn, _)| *lsn);
         if let Some(through) = last.filter(|_| last != flushed_before) {
-            let done = self.now + self.delays.disk.draw(&mut self.rng);
-            let host = self.host(node);
-            host.journal.send_off();
-            host.flushed_at = host.flushed_at.max(done);
-            let (at, life) = (host.flushed_at, host.life);
-            let flushed = Happening::Flushed {
-                node,
-                life,
-                through,
-            };
-            self.schedule(at, flushed);
+            self.begin_flush(node, through);
         }
         self.rearm(node);
+    }
+
+    fn begin_flush(&mut self, node: NodeId, through: Lsn) {
+        let done = self.now + self.delays.disk.draw(&mut self.rng);
+        let host = self.host(node);
+        host.journal.send_off();
+        host.flushed_at = host.flushed_at.max(done);
+        let (at, life) = (host.flushed_at, host.life);
+        let flushed = Happening::Flushed {
+            node,
+            life,
+            through,
+        };
+        self.schedule(at, flushed);
+    }
+
+    /// The disk of `node` is full from now on: clients' changes hear `Busy`, values of
+    /// peers are dropped, what is on its way waits.
+    pub(super) fn fill_disk(&mut self, node: NodeId) {
+        let host = self.host(node);
+        host.is_full = true;
+        let filled = host.journal.set_full(true);
+        debug_assert!(filled.is_ok(), "nothing is written");
+        self.note(|| (node.to_string(), "is full", String::new()));
+    }
+
+    /// The disk of `node` has space again, and what waited for it goes on by itself.
+    pub(super) fn give_space(&mut self, node: NodeId) {
+        let host = self.host(node);
+        if !std::mem::take(&mut host.is_full) {
+            return;
+        }
+        let resumed = host.journal.set_full(false);
+        let last = host.unflushed.back().map(|(lsn, _)| *lsn);
+        self.note(|| (node.to_string(), "has space", String::new()));
+        match (resumed, last) {
+            (Err(ended), _) => drop(self.end(node, &ended)),
+            (Ok(()), Some(through)) => self.begin_flush(node, through),
+            (Ok(()), None) => {}
+        }
     }
 
     /// Does what a node asks for; false where it died of it.
@@ -526,7 +556,11 @@ impl Simulation {
             Wire::Priority(message) => self.handle(to, Event::Priority { from, message }),
             Wire::Bulk(message) => {
                 if self.connection(from, to, Class::Bulk) == Some(connection) {
-                    self.handle(to, Event::Bulk { from, message });
+                    let event = match message.takes_space() && self.hosts[&to].is_full {
+                        true => Event::NoRoom { message },
+                        false => Event::Bulk { from, message },
+                    };
+                    self.handle(to, event);
                 }
             }
         }
@@ -602,6 +636,7 @@ impl Simulation {
             return;
         }
         let host = self.host(node);
+        let through = host.can_arrive(through);
         while host
             .unflushed
             .front()

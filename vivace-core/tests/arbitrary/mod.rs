@@ -158,6 +158,7 @@ fn priority_request() -> BoxedStrategy<PriorityBody> {
         (key(), timestamp(), propagation())
             .prop_map(|(key, ts, state)| PriorityBody::PropagationIs { key, ts, state }),
         keyed().prop_map(|(key, ts)| PriorityBody::WriteRemoteAck { key, ts }),
+        keyed().prop_map(|(key, ts)| PriorityBody::NoRoom { key, ts }),
         keyed().prop_map(|(key, ots)| PriorityBody::OrderedReadTs { key, ots }),
         (key(), timestamp(), timestamp()).prop_map(|(key, at_least, below)| {
             PriorityBody::OrderedReadData {

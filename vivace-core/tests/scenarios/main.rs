@@ -13,6 +13,7 @@ mod alone;
 mod backup;
 mod clocks;
 mod durability;
+mod full_disk;
 mod journals;
 mod limits;
 mod lost_site;

@@ -26,6 +26,7 @@ const EXPECTED_MARKS: &[&str] = &[
     "died: a coordinator with an operation under way",
     "fault: a clock changes",
     "fault: a damaged journal",
+    "fault: a disk is full",
     "fault: a disk that lies",
     "fault: a disk's error",
     "fault: a local set is lost",

@@ -24,6 +24,15 @@ const SHARE: f64 = 0.3;
 
 const ERRORS_MAX: u32 = 4;
 
+/// Apart from what else a seed draws.
+const SPACE_STREAM: u64 = 0x6e6f_2073_7061_6365;
+
+/// The share of seeds with disks that fill up.
+const SPACE_SHARE: f64 = 0.2;
+
+/// How often one fills up in such a seed, at most.
+const FULL_MAX: u32 = 4;
+
 impl Configuration {
     pub(super) fn draw_disk_faults(&mut self) {
         let rng = &mut ChaCha8Rng::seed_from_u64(self.seed ^ DISK_STREAM);
@@ -56,6 +65,35 @@ impl Configuration {
                 end = at + micros(rng, 1_000, 10_000_000);
             }
             self.add_fault(end, Fault::PowerCycle { node, flips });
+        }
+        self.faults.sort_by_key(|fault| fault.at);
+    }
+
+    /// Any node's disk fills up, all of them perhaps: nothing is lost of it.
+    pub(super) fn draw_full_disks(&mut self) {
+        let rng = &mut ChaCha8Rng::seed_from_u64(self.seed ^ SPACE_STREAM);
+        if self.clocks == Clocks::Beyond || !rng.random_bool(SPACE_SHARE) {
+            return;
+        }
+        // What the baselines sent in vain they repeat too late for the liveness phase.
+        if !self
+            .spec
+            .containers
+            .iter()
+            .all(|c| c.kind.uses_local_sets())
+        {
+            return;
+        }
+        let nodes: Vec<NodeId> = self.spec.nodes.keys().copied().collect();
+        for _ in 0..rng.random_range(1..=FULL_MAX) {
+            let at = self.moment(rng);
+            let full = micros(rng, 10_000, 20_000_000);
+            let all = rng.random_bool(0.2);
+            let one = pick(rng, &nodes);
+            for &node in nodes.iter().filter(|&&node| all || node == one) {
+                self.add_fault(at, Fault::DiskFull(node));
+                self.add_fault(at + full, Fault::DiskSpace(node));
+            }
         }
         self.faults.sort_by_key(|fault| fault.at);
     }

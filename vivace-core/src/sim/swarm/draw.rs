@@ -130,6 +130,7 @@ impl Configuration {
         };
         configuration.faults = configuration.draw_faults(rng);
         configuration.draw_disk_faults();
+        configuration.draw_full_disks();
         configuration
     }
 }

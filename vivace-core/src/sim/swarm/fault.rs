@@ -79,6 +79,10 @@ pub enum Fault {
         /// How.
         fault: DiskFault,
     },
+    /// A node's disk has no space.
+    DiskFull(NodeId),
+    /// It has again; where the node could not start without, it starts.
+    DiskSpace(NodeId),
     /// A node of a minority crashes with all that it wrote, and starts again; where its
     /// journal has come to harm, it refuses to and is lost.
     PowerCycle {

@@ -273,6 +273,17 @@ impl Run {
                 });
                 self.simulation.journal_disk(node).arm(Some(fault));
             }
+            Fault::DiskFull(node) => {
+                self.mark("fault: a disk is full");
+                self.simulation.set_disk_full(node, true);
+            }
+            Fault::DiskSpace(node) => {
+                self.simulation.set_disk_full(node, false);
+                if !self.gone.contains(&node) {
+                    self.simulation.restart(node);
+                    self.count_refused();
+                }
+            }
             Fault::PowerCycle { node, flips } => {
                 self.simulation.crash_with(node, LogTail::Kept);
                 if let Some(place) = flips {
