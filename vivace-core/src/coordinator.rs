@@ -579,6 +579,26 @@ impl Coordinator {
         self.step(env, rpc.operation, input);
     }
 
+    /// Whether a round of `key` is under way, or waits.
+    pub fn has_round(&self, key: &Key) -> bool {
+        self.rounds.contains_key(key)
+    }
+
+    /// Another coordinator's round of `key` was chosen.
+    pub fn on_commit(&mut self, env: &mut Env, key: &Key) {
+        let Some(&number) = self.rounds.get(key) else {
+            return;
+        };
+        if let Some(Running {
+            operation: Operation::Execute(execute),
+            ..
+        }) = self.running.get(&number)
+            && execute.stands_back()
+        {
+            self.step(env, number, Input::Start);
+        }
+    }
+
     /// A connection came back.
     pub fn on_peer_up(&mut self, env: &mut Env, node: NodeId, class: Class) {
         let numbers: Vec<u64> = self.running.keys().copied().collect();

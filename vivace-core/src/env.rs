@@ -18,7 +18,7 @@ use crate::outbox::{Lsn, Message, Outbox};
 use crate::quorum::majority;
 use crate::status::OperationCounts;
 use crate::timestamp::Timestamp;
-use crate::vivace_rmw::RecentVersions;
+use crate::vivace_rmw::{RecentVersions, Turns};
 
 /// A peer's connections as the transport reports them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,6 +107,8 @@ pub struct Env {
     pub settling: Vec<Settling>,
     /// What this node's own RMW rounds wrote last.
     pub recent: RecentVersions,
+    /// The other coordinators that this node met.
+    pub turns: Turns,
     /// How this node breaks the protocol.
     #[cfg(feature = "sim")]
     pub mutants: crate::Mutants,
@@ -138,6 +140,7 @@ impl Env {
             session_floor: 0,
             settling: Vec::new(),
             recent: RecentVersions::default(),
+            turns: Turns::default(),
             #[cfg(feature = "sim")]
             mutants: crate::Mutants::none(),
             peers: BTreeMap::new(),
@@ -155,6 +158,7 @@ impl Env {
             session_floor,
             settling,
             recent,
+            turns,
             peers,
             me: _,
             site: _,
@@ -167,7 +171,7 @@ impl Env {
         } = self;
         write!(
             out,
-            "{outbox:?}{clock:?}{jitter:?}{session_floor}{settling:?}{recent:?}{peers:?}"
+            "{outbox:?}{clock:?}{jitter:?}{session_floor}{settling:?}{recent:?}{turns:?}{peers:?}"
         )
     }
 

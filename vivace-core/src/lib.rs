@@ -25,6 +25,7 @@ mod durability;
 mod env;
 mod event;
 mod fetch;
+mod forgetful;
 #[cfg(feature = "history")]
 mod history_line;
 mod holders;

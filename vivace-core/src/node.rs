@@ -200,6 +200,7 @@ impl Node {
         self.local.on_tick(&mut self.env);
         self.waiters.on_tick(self.env.now.monotonic);
         self.repairs.on_tick(&mut self.env);
+        self.fetch_missing();
         self.drain_loopback();
     }
 

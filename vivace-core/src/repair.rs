@@ -1,4 +1,5 @@
-//! Values that this node's disk has lost, fetched from other replicas.
+//! Values that this node's disk has lost, or that nobody brings any more, fetched from
+//! other replicas.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -18,9 +19,16 @@ const REPAIRS_MAX: usize = 64;
 /// value again.
 const REPAIR_LIFE: Duration = Duration::from_secs(60);
 
-/// What a start found missing is looked through again this often, so that fetching it
-/// takes a small part of a link and never begins all at once.
+/// What waits to be fetched is looked through this often, so that fetching takes a small
+/// part of a link and never begins all at once.
 const RESUME_PAUSE: Duration = Duration::from_millis(500);
+
+/// Values that wait because somebody asked for them; more are fetched when asked for again.
+const EXPECTED_MAX: usize = 4096;
+
+/// A value that somebody waits for here is on its way. Where it has not come after this
+/// long, who carried it may have crashed when a majority had it.
+const EXPECTED_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Answers to fetches carry this operation number; no coordinator counts so far.
 pub const REPAIR_OPERATION: u64 = u64::MAX;
@@ -37,8 +45,8 @@ struct Repair {
 #[derive(Clone, Debug, Default)]
 pub struct Repairs {
     by_call: BTreeMap<u32, Repair>,
-    /// What a start found missing, to be fetched as others are done.
-    waiting: VecDeque<(Key, Timestamp)>,
+    /// To be fetched when due, as others are done, where it is still missing.
+    waiting: VecDeque<(Key, Timestamp, Duration)>,
     resume_at: Duration,
     calls_made: u32,
 }
@@ -49,9 +57,18 @@ impl Repairs {
         self.by_call.len() + self.waiting.len()
     }
 
-    /// Has a version fetched when there is room, and peers.
+    /// A start found a version missing.
     pub fn wait(&mut self, key: &Key, ts: Timestamp) {
-        self.waiting.push_back((key.clone(), ts));
+        self.waiting.push_back((key.clone(), ts, Duration::ZERO));
+    }
+
+    /// Somebody waits here for a version that should be on its way.
+    pub fn expect(&mut self, env: &Env, key: &Key, ts: Timestamp) {
+        if self.waiting.len() < EXPECTED_MAX {
+            let due = env.now.monotonic + EXPECTED_PATIENCE;
+            self.resume_at = self.resume_at.max(env.now.monotonic);
+            self.waiting.push_back((key.clone(), ts, due));
+        }
     }
 
     /// Fetches the version `ts` of `key`, or a newer one.
@@ -120,21 +137,20 @@ impl Repairs {
         for repair in self.by_call.values_mut() {
             repair.fetch.on_tick(env);
         }
-        if !self.waiting.is_empty() && self.resume_at <= env.now.monotonic {
-            self.resume_at = env.now.monotonic + RESUME_PAUSE;
-            self.resume(env);
-        }
     }
 
-    fn resume(&mut self, env: &mut Env) {
-        let cluster = env.cluster.clone();
-        while self.by_call.len() < REPAIRS_MAX
-            && let Some((key, ts)) = self.waiting.pop_front()
-        {
-            if let Some(container) = cluster.container(key.container) {
-                self.start(env, container, &key, ts);
-            }
+    /// What is due now, and could be fetched.
+    pub fn take_due(&mut self, env: &Env) -> Vec<(Key, Timestamp)> {
+        let now = env.now.monotonic;
+        if self.waiting.is_empty() || self.resume_at > now {
+            return Vec::new();
         }
+        self.resume_at = now + RESUME_PAUSE;
+        let room = REPAIRS_MAX.saturating_sub(self.by_call.len());
+        let due = self.waiting.iter().take(room);
+        let due = due.take_while(|(_, _, due)| *due <= now).count();
+        let due = self.waiting.drain(..due);
+        due.map(|(key, ts, _)| (key, ts)).collect()
     }
 
     /// Asks a node that has come back.
@@ -146,7 +162,8 @@ impl Repairs {
 
     /// When [`Repairs::on_tick`] is next due.
     pub fn next_wakeup(&self) -> Option<Duration> {
-        let resume = (!self.waiting.is_empty()).then_some(self.resume_at);
+        let first = self.waiting.front();
+        let resume = first.map(|(_, _, due)| self.resume_at.max(*due));
         let fetches = self.by_call.values();
         fetches
             .map(|repair| repair.fetch.next_wakeup().min(repair.until))

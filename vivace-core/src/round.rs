@@ -17,6 +17,9 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(5);
 /// And never much longer than this.
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 
+/// Another coordinator is not waited for longer than this, however far it is.
+const TURN_MAX: Duration = Duration::from_secs(1);
+
 /// Beyond the round trips that it needs, how long silent replicas may still turn a
 /// contested vote into a majority.
 const GRACE_MARGIN: Duration = Duration::from_millis(5);
@@ -173,6 +176,27 @@ impl Contention {
         let mean = (base * 2_u32.saturating_pow(self.lost.min(16))).min(BACK_OFF_MAX);
         self.lost += 1;
         env.now.monotonic + env.jitter.around(mean)
+    }
+
+    /// Who made the newest timestamp seen, where that is another node.
+    pub fn rival(&self, env: &Env) -> Option<NodeId> {
+        let node = self.seen.writer.node();
+        (self.seen > Timestamp::ZERO && node != env.me).then_some(node)
+    }
+
+    /// How long a round of another coordinator may take: two round trips, and the time
+    /// besides that the last one here took; never much, for it may have died.
+    pub fn turn(&self, env: &Env, replicas: &[NodeId]) -> Duration {
+        let round = (env.now.monotonic - self.began).max(BACK_OFF_MIN);
+        (2 * env.rtt_max(replicas) + round).min(TURN_MAX)
+    }
+
+    /// A round was lost to one that is under way: when the next begins at the latest. It
+    /// begins as soon as the other has ended.
+    pub fn stand_back(&mut self, env: &mut Env, replicas: &[NodeId]) -> Duration {
+        let turn = self.turn(env, replicas);
+        let at_least = env.now.monotonic + turn + env.jitter.around(turn / 4);
+        self.back_off(env, replicas, false).max(at_least)
     }
 
     /// A round was won.

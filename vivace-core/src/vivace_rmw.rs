@@ -19,10 +19,12 @@ mod execute;
 mod read;
 mod recent;
 mod replica;
+mod turns;
 mod versions;
 
 pub use execute::Execute;
 pub use read::{Extent, Read, ReadStep};
 pub use recent::RecentVersions;
 pub use replica::Replica;
+pub use turns::Turns;
 pub use versions::Versions;

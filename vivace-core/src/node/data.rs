@@ -106,6 +106,7 @@ impl Node {
     ) {
         if !self.try_confirm(container, from, rpc, key, ts) {
             let (now, range) = (self.env.now.monotonic, (ts, Timestamp::MAX));
+            self.repairs.expect(&self.env, key, ts);
             if !self.waiters.add(now, key, (from, rpc), range, Wanted::News) {
                 self.env
                     .counters

@@ -97,7 +97,7 @@ impl Node {
         Ok(())
     }
 
-    fn list(
+    pub(super) fn list(
         &self,
         container: &Container,
         after: Option<KeyName>,

@@ -106,6 +106,7 @@ impl Node {
             PriorityBody::OrderedReadTs { key, ots } => {
                 self.as_replica(container, &[Kind::Rmw])?;
                 self.refuse_future(container, ots)?;
+                self.meet(&key, ots);
                 self.rmw
                     .on_ordered_read_ts(&mut self.env, container, from, rpc, &key, ots);
             }
@@ -119,6 +120,7 @@ impl Node {
             PriorityBody::OrderedWriteTs { key, ots } => {
                 self.as_replica(container, &[Kind::Rmw])?;
                 self.refuse_future(container, ots)?;
+                self.meet(&key, ots);
                 self.rmw
                     .on_ordered_write_ts(&mut self.env, container, from, rpc, &key, ots);
                 self.serve_waiters(container, &key);
@@ -130,6 +132,7 @@ impl Node {
                     }
                     self.local.on_commit(&mut self.env, &key, ts);
                     self.serve_waiters(container, &key);
+                    self.serve_rival(&key, ts);
                 }
             }
             PriorityBody::Bind { key, write, ts } => {
@@ -197,6 +200,26 @@ impl Node {
 }
 
 /// The object of a request; none for an answer.
+impl Node {
+    /// Another coordinator is at an object that this node changes, too.
+    fn meet(&mut self, key: &Key, ots: Timestamp) {
+        let (node, now) = (ots.writer.node(), self.env.now.monotonic);
+        let is_rival = node != self.env.me;
+        if is_rival && (self.coordinator.has_round(key) || self.env.turns.are_taken_at(key)) {
+            self.env.turns.meet(key, node, now);
+        }
+    }
+
+    /// Another coordinator has had its turn.
+    fn serve_rival(&mut self, key: &Key, chosen: Timestamp) {
+        let (node, now) = (chosen.writer.node(), self.env.now.monotonic);
+        if node != self.env.me {
+            self.env.turns.serve(key, node, now);
+            self.coordinator.on_commit(&mut self.env, key);
+        }
+    }
+}
+
 fn priority_key(body: &PriorityBody) -> Option<&Key> {
     match body {
         PriorityBody::ReadTs { key }

@@ -4,7 +4,9 @@
 use super::Node;
 use crate::cluster::Kind;
 use crate::identity::NodeId;
-use crate::message::{BulkBody, BulkMessage, CopyTag, RpcId};
+use crate::key::Key;
+use crate::listing::Listed;
+use crate::message::{BulkBody, BulkMessage, CopyTag, KnownKey, RpcId};
 use crate::outbox::Message;
 use crate::stored::{StoredBody, StoredMessage, ValueId};
 
@@ -23,15 +25,14 @@ impl Node {
 
     /// After the last [`Node::recover`]: a crash may have left a record without its value,
     /// which nobody was told of. Were it taken for stored, the next message that brings
-    /// the value would be acknowledged and not kept. What a replica lacks so is fetched,
-    /// some at a time. Costs one question per value.
+    /// the value would be acknowledged and not kept. What a replica lacks is fetched, some
+    /// at a time. Costs one question per value.
     pub fn drop_unstored(&mut self, is_stored: &dyn Fn(&ValueId) -> bool) {
         let mut missing = self.local.unstored(is_stored);
         missing.extend(self.rw.unstored(is_stored));
         missing.extend(self.rmw.unstored(is_stored));
         missing.extend(self.lan.unstored(is_stored));
         for id in missing {
-            let at_a_replica = self.is_at_a_replica(&id);
             self.env
                 .counters
                 .count("lost: a value whose record outlived it");
@@ -40,9 +41,42 @@ impl Node {
                 self.rw.lose(&id.key, ts);
                 self.rmw.lose(&id.key, ts);
                 self.lan.lose(&id.key, ts);
-                if at_a_replica {
-                    self.repairs.wait(&id.key, ts);
-                }
+            }
+        }
+        self.expect_lacking();
+    }
+
+    /// Whoever carried a value may have crashed when a majority had it.
+    fn expect_lacking(&mut self) {
+        let cluster = self.env.cluster.clone();
+        for container in &cluster.spec().containers {
+            if !container.kind.uses_local_sets() || !container.replicas.contains(&self.env.me) {
+                continue;
+            }
+            let lacking = self.list(container, None, usize::MAX, Listed::Lacking);
+            for KnownKey { name, known } in lacking {
+                let key = Key {
+                    container: container.id,
+                    name,
+                };
+                self.repairs.wait(&key, known);
+            }
+        }
+    }
+
+    /// Fetches what was found missing, or has not come, where it still has not.
+    pub(super) fn fetch_missing(&mut self) {
+        let cluster = self.env.cluster.clone();
+        for (key, ts) in self.repairs.take_due(&self.env) {
+            let Some(container) = cluster.container(key.container) else {
+                continue;
+            };
+            let is_here = match container.kind {
+                Kind::Rw | Kind::Abd => self.rw.find(&key, ts).is_some(),
+                Kind::Rmw | Kind::LanRmw => self.rmw.needs_not(&key, ts).is_some(),
+            };
+            if !is_here {
+                self.repairs.start(&mut self.env, container, &key, ts);
             }
         }
     }

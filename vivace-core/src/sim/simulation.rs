@@ -486,11 +486,6 @@ impl Simulation {
         self.host(node).fuse = Some(fuse);
     }
 
-    /// Whether the disk of `node` has a value.
-    pub fn has_stored(&self, node: NodeId, id: &ValueId) -> bool {
-        self.hosts[&node].values.contains_key(id)
-    }
-
     /// The node does nothing for a while; then it does all at once.
     pub fn pause(&mut self, node: NodeId, length: Duration) {
         self.note(|| (node.to_string(), "pauses", format!("for {length:?}")));

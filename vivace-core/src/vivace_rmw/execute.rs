@@ -33,6 +33,8 @@ pub struct Execute {
     built: Option<(Object, usize)>,
     /// Whether the round under way asked nobody before it built.
     is_direct: bool,
+    /// Whether another coordinator's round was met that has not ended.
+    is_late: bool,
     phase: Phase,
 }
 
@@ -88,7 +90,7 @@ enum Phase {
         ask: Call,
         ballot: Ballot<()>,
     },
-    /// The round was lost.
+    /// The round was lost, or it is another coordinator's turn.
     BackOff { until: Duration },
 }
 
@@ -104,6 +106,7 @@ impl Execute {
             base: None,
             built: None,
             is_direct: false,
+            is_late: false,
             phase: Phase::AwaitPeers,
         }
     }
@@ -147,7 +150,14 @@ impl Execute {
             self.phase = Phase::AwaitPeers;
             return Step::Continue;
         }
+        if let Some(until) = env.turns.wait(&self.key, env.now.monotonic) {
+            env.counters
+                .count("yielded: it is another coordinator's turn");
+            self.phase = Phase::BackOff { until };
+            return Step::Continue;
+        }
         self.batch.begin_round();
+        self.is_late = false;
         let recent = || env.recent.take(&self.key);
         self.base = container.promise_skip.then(recent).flatten();
         if self.build_directly(env, container) {
@@ -222,6 +232,7 @@ impl Execute {
             ) if ask.rpc == answered => {
                 ask.answered(from);
                 self.contention.see(env, container, promised);
+                self.is_late |= !granted && promised != accepted.next_round();
                 match granted {
                     true => ballot.yes(
                         from,
@@ -269,6 +280,7 @@ impl Execute {
             ) if ask.rpc == answered => {
                 ask.answered(from);
                 self.contention.see(env, container, promised);
+                self.is_late |= !accepted;
                 match accepted {
                     true => ballot.yes(from, ()),
                     false => ballot.no(from),
@@ -561,6 +573,8 @@ impl Execute {
         let to = env.propagator_of(local_set);
         env.send_priority(to, RpcId::NONE, container.epoch, go);
         self.batch.succeed(env, &self.key, ots);
+        let turn = self.contention.turn(env, &container.replicas);
+        env.turns.win(&self.key, env.now.monotonic, turn);
         self.contention.won();
         if let Some((object, bytes)) = self.built.take() {
             env.recent.keep(&self.key, ots, object, bytes);
@@ -575,7 +589,14 @@ impl Execute {
                 .count("disturbed: a direct round that another coordinator came before");
         }
         let refused = self.is_direct || matches!(self.phase, Phase::Promise { .. });
-        let until = self.contention.back_off(env, &container.replicas, refused);
+        let rival = self.contention.rival(env);
+        if let Some(rival) = rival {
+            env.turns.meet(&self.key, rival, env.now.monotonic);
+        }
+        let until = match self.is_late {
+            true => self.contention.stand_back(env, &container.replicas),
+            false => self.contention.back_off(env, &container.replicas, refused),
+        };
         self.phase = Phase::BackOff { until };
         Step::Continue
     }
@@ -651,6 +672,11 @@ impl Execute {
             Some(refusal) => format!("{what}; last refusal: {refusal}"),
             None => what.into(),
         }
+    }
+
+    /// Whether the next round waits for another coordinator's to end.
+    pub fn stands_back(&self) -> bool {
+        matches!(self.phase, Phase::BackOff { .. })
     }
 
     /// When the round next needs a tick.

@@ -1,9 +1,7 @@
 //! What this node's own rounds wrote last: while no other coordinator touches the
 //! object, the next round builds on it and needs one round trip instead of two.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-
+use crate::forgetful::ForgetfulMap;
 use crate::key::Key;
 use crate::machine::object::Object;
 use crate::timestamp::Timestamp;
@@ -26,10 +24,8 @@ struct Version {
 /// asking for promises.
 #[derive(Clone, Debug, Default)]
 pub struct RecentVersions {
-    by_key: BTreeMap<Key, Version>,
+    by_key: ForgetfulMap<Version>,
     bytes: usize,
-    /// What was forgotten last for want of room; its successor is next.
-    hand: Option<Key>,
 }
 
 impl RecentVersions {
@@ -40,21 +36,12 @@ impl RecentVersions {
             return;
         }
         while self.by_key.len() >= RECENT_MAX || self.bytes + bytes > RECENT_BYTES_MAX {
-            self.forget_one();
+            let forgotten = self.by_key.forget_one();
+            self.bytes -= forgotten.map_or(0, |version| version.bytes);
         }
         self.bytes += bytes;
         let version = Version { ts, object, bytes };
-        self.by_key.insert(key.clone(), version);
-    }
-
-    fn forget_one(&mut self) {
-        let from = self.hand.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self.by_key.range((from, Bound::Unbounded)).next();
-        let next = next.or_else(|| self.by_key.first_key_value());
-        self.hand = next.map(|(key, _)| key.clone());
-        if let Some(key) = self.hand.clone() {
-            self.take(&key);
-        }
+        self.by_key.insert(key, version);
     }
 
     /// The version of `key`, which is forgotten.
@@ -130,7 +117,7 @@ mod tests {
         let mut recent = RecentVersions::default();
         recent.keep(&key("k"), ts(5), object(), 10);
         recent.forget_older(&key("k"), ts(5));
-        assert!(recent.by_key.contains_key(&key("k")));
+        assert!(recent.by_key.get(&key("k")).is_some());
         recent.forget_older(&key("k"), ts(6));
         assert!(recent.take(&key("k")).is_none());
     }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use vivace_core::Durability;
 use vivace_core::client_protocol::{Failure, Request};
 use vivace_core::cluster::Kind;
 use vivace_core::message::PriorityBody;
+use vivace_core::{Durability, NodeId};
 
 use crate::cluster::Simulation;
 use crate::cluster::requests::{
@@ -91,7 +91,7 @@ fn a_repeated_command_waits_for_the_holders_as_the_first_did() {
     drop_if(&mut simulation, |_, _, wire| is_write_remote(wire));
     let ask = |nth| durable(add("k", nth, 5), Durability::Remote);
     for nth in [first_of(1), repeated(first_of(1))] {
-        let asked = simulation.request(A, ask(nth), ms(2000));
+        let asked = simulation.request(A, ask(nth), ms(1000));
         let why = failure(simulation.await_reply(asked));
         assert!(matches!(why, Failure::Unknown { .. }), "{why}");
     }
@@ -150,4 +150,25 @@ fn a_lost_acknowledgment_holds_newer_values_back_for_a_moment() {
     let (reply, took) = simulation.ask(A, durable(write("k", "w"), Durability::Majority));
     written(reply);
     assert!(took <= ms(1500), "{took:?}");
+}
+
+/// Whoever carried a value crashed when a majority had it, and one of that majority too:
+/// the replica that is left without it fetches it when a writer waits for that.
+#[test]
+fn a_replica_fetches_what_nobody_brings_any_more() {
+    let spec = spec(Kind::Rmw, |container| {
+        container.replicas = [0, 3, 6, 1, 4].map(NodeId).to_vec();
+    });
+    let mut simulation = simulate(spec);
+    drop_if(&mut simulation, |_, to, wire| {
+        is_write_remote(wire) && (to == B || to == C)
+    });
+    let first = durable(add("k", first_of(1), 5), Durability::Majority);
+    counted(simulation.ask(A, first).0);
+    simulation.run_for(ms(1000));
+    simulation.crash(A);
+    simulation.crash(NodeId(1));
+    simulation.script = None;
+    let again = durable(add("k", repeated(first_of(1)), 5), Durability::Majority);
+    assert_eq!(counted(simulation.ask(C, again).0), 5);
 }

@@ -50,6 +50,7 @@ const EXPECTED_MARKS: &[&str] = &[
     "lost: a value at its relay",
     "lost: an RMW round to another coordinator",
     "direct: an RMW round without promises",
+    "yielded: it is another coordinator's turn",
     "disturbed: a direct round that another coordinator came before",
     "lost: the newest version with a site",
     "overlooked: a replica's timestamp ahead of the clock",

@@ -140,9 +140,10 @@ impl Run {
                 _ => None,
             });
         match versions.max_by_key(|(ts, _)| *ts) {
-            Some((ts, StoredValue::Bytes(_))) => {
-                self.simulation.has_stored(node, &ValueId::version(key, ts))
-            }
+            Some((ts, StoredValue::Bytes(_))) => self
+                .simulation
+                .stored(node, &ValueId::version(key, ts))
+                .is_some(),
             Some((_, StoredValue::Tombstone)) | None => true,
         }
     }
