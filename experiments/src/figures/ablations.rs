@@ -92,7 +92,7 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
         tables: vec![
             what_each_buys(&records),
             table("All windows", &records),
-            bytes_table(&records),
+            bytes_table(&records, false),
         ],
     })
 }

@@ -5,7 +5,7 @@ use super::{OWN, TCP, UDP, VALUE_BYTES, VIVACE_OPERATIONS, store_step, store_wor
 use crate::catalog::Scale;
 use crate::report::section::ms;
 use crate::report::{Section, Shown, Table};
-use crate::step::{Operation, Sites, Step, StepRecord, StoreKind, Traffic, WindowRecord};
+use crate::step::{LinkUse, Operation, Sites, Step, StepRecord, StoreKind, Traffic, WindowRecord};
 
 /// Its name.
 pub const NAME: &str = "congestion";
@@ -76,31 +76,35 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
                 "Latency of small operations, node processes in network namespaces",
                 &records,
             ),
-            bytes_table(&records),
+            bytes_table(&records, false),
         ],
     })
 }
 
 /// What each operation costs on the links between sites, from the router's counters.
-pub fn bytes_table(records: &[&StepRecord]) -> Table {
+/// Of the congested windows too where `congested`.
+pub fn bytes_table(records: &[&StepRecord], congested: bool) -> Table {
     let mut table = Table::new(
-        "Bytes of IP packets per operation over each link between sites (idle windows; \
-         acknowledgments, probes and repeats included). Copies: bulk bytes sent from here over one \
-         link, by the value's size.",
+        "Bytes of IP packets per operation over each link between sites, and drops of the \
+         priority class (acknowledgments, probes and repeats included). Copies: bulk bytes sent \
+         from here over one idle link, by the value's size.",
         &[
             "step",
             "operation",
             "at once",
+            "traffic",
             "link",
             "priority bytes",
+            "priority kbit/s",
+            "priority packets dropped",
             "bulk bytes",
             "priority share",
             "copies of a written value",
         ],
     );
     for record in records {
-        let idle = record.windows.iter();
-        for window in idle.filter(|window| window.window.traffic == Traffic::Idle) {
+        let wanted = |window: &&WindowRecord| congested || window.window.traffic == Traffic::Idle;
+        for window in record.windows.iter().filter(wanted) {
             for link in &window.links {
                 if let Some(cells) = bytes_row(record, window, link) {
                     table.row(cells);
@@ -111,28 +115,32 @@ pub fn bytes_table(records: &[&StepRecord]) -> Table {
     table
 }
 
-fn bytes_row(
-    record: &StepRecord,
-    window: &WindowRecord,
-    link: &crate::step::LinkUse,
-) -> Option<Vec<String>> {
+fn bytes_row(record: &StepRecord, window: &WindowRecord, link: &LinkUse) -> Option<Vec<String>> {
     let n = window.succeeded() as f64;
-    let (priority, bulk) = (link.priority.sent_bytes as f64, link.bulk.sent_bytes as f64);
-    if n == 0.0 || priority + bulk == 0.0 {
+    let (priority, bulk) = (
+        link.priority.offered_bytes as f64,
+        link.bulk.sent_bytes as f64,
+    );
+    // Probes alone say nothing of operations.
+    if n == 0.0 || (priority + bulk) / n < 1.0 {
         return None;
     }
+    let spec = &window.window;
     let value_bytes = store_work(&record.step).map_or(VALUE_BYTES, |work| work.value_bytes);
-    let writes = window.window.operation != Operation::Read;
-    let copies = match writes && link.link.starts_with("local:") {
+    let has_copies = spec.operation != Operation::Read && spec.traffic == Traffic::Idle;
+    let copies = match has_copies && link.link.starts_with("local:") {
         true => format!("{:.2}", bulk / n / value_bytes as f64),
         false => String::new(),
     };
     Some(vec![
         record.step.name.clone(),
-        format!("{} {}", window.window.system, window.window.operation.id()),
-        window.window.at_once.to_string(),
+        format!("{} {}", spec.system, spec.operation.id()),
+        spec.at_once.to_string(),
+        spec.traffic.id().to_owned(),
         link.link.clone(),
         ms(priority / n),
+        ms(priority * 8e-3 / window.seconds.max(0.001)),
+        link.priority.dropped_packets.to_string(),
         ms(bulk / n),
         format!("{:.0} %", 100.0 * priority / (priority + bulk)),
         copies,

@@ -1,6 +1,7 @@
 //! What Vivace is compared with: etcd on the same links, and etcd with its peers'
 //! packets in the priority class.
 
+use super::congestion::bytes_table;
 use super::latency_table::{figure, table, verdict};
 use super::{OWN, UDP, VIVACE_OPERATIONS, store_step, store_work, wan, windows};
 use crate::catalog::Scale;
@@ -132,6 +133,9 @@ fn section(shown: &Shown<'_>, name: &str, words: &str) -> anyhow::Result<Section
             format!("etcd: {}", verdict(&of(false))),
         ],
         charts: vec![shown.ranges(name, &chart)?],
-        tables: vec![table("Latency, etcd beside Vivace", &all)],
+        tables: vec![
+            table("Latency, etcd beside Vivace", &all),
+            bytes_table(&all, true),
+        ],
     })
 }

@@ -1,5 +1,6 @@
 //! A step that measures operations on a store.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ const START_TYPICAL: Duration = Duration::from_secs(4);
 const BESIDE_WINDOW_TYPICAL: Duration = Duration::from_millis(2500);
 const OPERATION_TYPICAL: Duration = Duration::from_millis(700);
 
-/// How long a step will probably take.
+/// How long a step will probably take: a buffer fills at a fifth of the rate.
 pub fn planned(work: &StoreWork) -> Duration {
     let windows = work.windows.iter().map(|window| {
         let by_count = window.operations_max.map_or(f64::MAX, |operations| {
@@ -51,7 +52,15 @@ pub fn planned(work: &StoreWork) -> Duration {
         });
         BESIDE_WINDOW_TYPICAL + Duration::from_secs_f64(window.seconds.min(by_count))
     });
-    START_TYPICAL + windows.sum::<Duration>()
+    let filling: BTreeSet<String> = work
+        .windows
+        .iter()
+        .filter(|window| window.traffic != Traffic::Idle)
+        .map(|window| window.traffic.words())
+        .collect();
+    let wan = &work.wan;
+    let one = Duration::from_secs_f64(5.0 * 8e3 * wan.buffer_kb as f64 / (wan.rate_mbit * 1e6));
+    START_TYPICAL + windows.sum::<Duration>() + one * filling.len() as u32
 }
 
 /// Builds the WAN, starts the store, measures every window, and writes its latencies
