@@ -111,6 +111,11 @@ impl Repairs {
         self.by_call.insert(rpc.call, repair);
     }
 
+    /// The object of a call.
+    pub fn key_of(&self, rpc: RpcId) -> Option<Key> {
+        self.by_call.get(&rpc.call).map(|repair| repair.key.clone())
+    }
+
     /// The object of a call whose answer has come; the call is over.
     pub fn take(&mut self, rpc: RpcId) -> Option<Key> {
         self.by_call.remove(&rpc.call).map(|repair| repair.key)

@@ -155,13 +155,18 @@ impl Node {
         let BulkBody::Data { ts, value } = body else {
             return;
         };
-        let Some(key) = self.repairs.take(rpc) else {
+        let Some(key) = self.repairs.key_of(rpc) else {
             return;
         };
         let cluster = self.env.cluster.clone();
         let Some(container) = cluster.container(key.container) else {
             return;
         };
+        // A newer version than was asked for may be of a broken clock: another may come.
+        if self.refuse_future(container, ts).is_err() {
+            return;
+        }
+        self.repairs.take(rpc);
         match container.kind {
             Kind::Rw | Kind::Abd => self.rw.on_write_remote(&mut self.env, &key, ts, value),
             Kind::Rmw | Kind::LanRmw => self.rmw.on_write_remote(&mut self.env, &key, ts, value),
