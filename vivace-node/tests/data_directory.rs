@@ -133,12 +133,12 @@ async fn a_node_that_has_lived_does_not_start_in_a_fresh_or_older_directory() {
     processes.start_node(1);
     processes.client('a').await;
     processes.kill(1);
-    let lived = fs::read(data.join("identity")).expect("reads");
+    let early = fs::read(data.join("identity")).expect("reads");
     processes.start_node(1);
     processes.client('a').await;
     processes.kill(1);
     let newest = fs::read(data.join("identity")).expect("reads");
-    fs::write(data.join("identity"), lived).expect("writes");
+    fs::write(data.join("identity"), early).expect("writes");
     refused(&processes, 13, "its start 1");
     fs::write(data.join("identity"), newest).expect("writes");
     // Its journal is gone, as if it had never lived.
@@ -148,6 +148,11 @@ async fn a_node_that_has_lived_does_not_start_in_a_fresh_or_older_directory() {
     let other = Processes::lay_out(1, 1);
     copy(&other.cluster().join("node-1/data"), &data);
     refused(&processes, 11, "is new");
+    // One that another node of the same names has lived in.
+    let other = lived().await;
+    fs::remove_dir_all(&data).expect("removes");
+    fs::rename(other.cluster().join("node-1/data"), &data).expect("moves");
+    refused(&processes, 12, "which has started 1 times");
 }
 
 #[tokio::test(flavor = "multi_thread")]

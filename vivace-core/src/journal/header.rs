@@ -51,6 +51,18 @@ pub enum HeaderError {
     Misnamed,
 }
 
+impl HeaderError {
+    /// What an operator can do.
+    pub fn way_out(&self) -> &'static str {
+        match self {
+            Self::Newer { .. } => "run the newer program",
+            Self::Damaged | Self::Foreign { .. } | Self::Misnamed => {
+                "restore it, or let the node join as a new one"
+            }
+        }
+    }
+}
+
 /// What a header says beside whose file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {

@@ -26,7 +26,7 @@ pub enum OpenError {
         file: String,
     },
     /// A file is not this journal's, or its header is damaged.
-    #[error("{file}: {source}; restore it, or let the node join as a new one")]
+    #[error("{file}: {source}; {}", source.way_out())]
     Header {
         /// The file.
         file: String,

@@ -268,6 +268,10 @@ fn foreign_newer_missing_and_shortened_files_are_refused_by_name() {
     newer.put(&newest, bytes);
     let error = open(&newer, identity()).expect("refused");
     assert!(error.to_string().contains("is of format 2"), "{error}");
+    assert!(
+        error.to_string().contains("run the newer program"),
+        "{error}"
+    );
 
     let shortened = disk.duplicate();
     let mut bytes = shortened.contents(&newest).unwrap();

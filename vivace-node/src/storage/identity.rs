@@ -80,6 +80,23 @@ pub enum IdentityError {
         /// The directory that it remembers.
         lived: DirectoryId,
     },
+    /// Another node of the same number, in a cluster of the same name, has lived in it.
+    #[error(
+        "{}: is another node's, of the same number and cluster's name, which has started {life} \
+         times; {} says that this node's state is in data directory {lived}: point \
+         storage.directory at that one",
+        path.display(), witness.display()
+    )]
+    Another {
+        /// The directory.
+        path: PathBuf,
+        /// How often it was started.
+        life: u16,
+        /// What remembers.
+        witness: PathBuf,
+        /// The directory that it remembers.
+        lived: DirectoryId,
+    },
     /// Not a data directory at all.
     #[error(
         "{}: holds files, but no data of a node: point storage.directory at this node's data",
@@ -190,7 +207,7 @@ impl IdentityError {
         match self {
             Self::Missing(_) => 10,
             Self::Emptied(_) | Self::Incomplete(_) | Self::Replaced { .. } => 11,
-            Self::NotData(_) | Self::Foreign { .. } => 12,
+            Self::NotData(_) | Self::Foreign { .. } | Self::Another { .. } => 12,
             Self::Copied(_) | Self::Outdated { .. } => 13,
             Self::Newer { .. } => 14,
             Self::Development(_) => 15,
@@ -489,6 +506,14 @@ impl Identity {
         let lived = fields.next("directory", "32 HEX DIGITS", DirectoryId::parse)?;
         let lives: u16 = fields.next("life", "1", |text| text.parse().ok())?;
         let (path, witness) = (path.to_owned(), witness.to_owned());
+        if lived != self.directory && self.life > 0 {
+            return Err(IdentityError::Another {
+                path,
+                life: self.life,
+                witness,
+                lived,
+            });
+        }
         if lived != self.directory {
             return Err(IdentityError::Replaced {
                 path,
