@@ -33,6 +33,7 @@ const EXPECTED_MARKS: &[&str] = &[
     "fault: a site is lost",
     "fault: bulk at 1 %",
     "fault: connections cut",
+    "fault: copies that one node has alone",
     "fault: crash",
     "fault: crash at a step",
     "fault: crash between two messages",

@@ -39,6 +39,9 @@ pub enum Fault {
     SiteLoss(SiteId),
     /// Messages of one kind don't get through: priority is lost, bulk waits.
     Sift(Sieve),
+    /// What one node has alone stays so, and its site asks nobody else for it: W-LOCAL
+    /// of its own, and questions of its site to others, don't get through.
+    LoneCopies([Sieve; 2]),
     /// They do again.
     Unsift(Sieve),
     /// A node that is down starts with what was durable.

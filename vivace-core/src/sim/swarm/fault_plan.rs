@@ -68,6 +68,13 @@ impl Configuration {
         }
         for node in self.draw_minority(rng) {
             let at = self.length.mul_f64(rng.random_range(0.0..1.0));
+            let end = at + self.draw_while(rng);
+            if self.shape == Shape::Narrow
+                && let Some(faults) = self.draw_lone_copy(rng, node, (at, end))
+            {
+                plan.extend(faults);
+                continue;
+            }
             match rng.random_range(0..3) {
                 0 => plan.push((at, Fault::Doom(node))),
                 1 => {
@@ -85,7 +92,6 @@ impl Configuration {
                 }
                 _ => {
                     let sieve = self.draw_sieve(rng, node);
-                    let end = at + self.draw_while(rng);
                     plan.push((at, Fault::Sift(sieve.clone())));
                     plan.push((end, Fault::Doom(node)));
                     plan.push((end, Fault::Unsift(sieve)));

@@ -11,6 +11,7 @@ mod draw;
 mod fault;
 mod fault_plan;
 mod liveness;
+mod lone_copy;
 mod oracle;
 mod run;
 mod shrink;

@@ -257,6 +257,12 @@ impl Run {
                 self.mark("fault: one kind of message is lost");
                 self.simulation.sift(sieve);
             }
+            Fault::LoneCopies(sieves) => {
+                self.mark("fault: copies that one node has alone");
+                for sieve in sieves {
+                    self.simulation.sift(sieve);
+                }
+            }
             Fault::Unsift(sieve) => self.simulation.unsift(&sieve),
             Fault::Restart(node) => {
                 if !self.gone.contains(&node) {
