@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_macros)]
 
 use vivace_core::cluster::{Kind, TimestampSource};
-use vivace_core::sim::exhaustive::{Model, Report, Step, Wish, dive, explore};
+use vivace_core::sim::exhaustive::{Disk, Model, Report, Step, Wish, dive, explore};
 use vivace_core::{Mutant, Mutants, NodeId};
 
 const WRITE: Step = Step::new(0, Wish::Write(1));
@@ -19,8 +19,13 @@ const READ_STATE: Step = Step::new(2, Wish::ReadState);
 fn search(model: &Model, states_max: u64) -> Report {
     let report = explore(model, states_max, |_| {});
     println!(
-        "{}: {} states, {} transitions, depth {}, exhausted: {}",
-        model.mutants, report.states, report.transitions, report.depth, report.is_exhausted
+        "{}: {} states, {} transitions, depth {}, {} histories, exhausted: {}",
+        model.mutants,
+        report.states,
+        report.transitions,
+        report.depth,
+        report.histories.len(),
+        report.is_exhausted
     );
     report
 }
@@ -55,6 +60,49 @@ fn equal_searches_see_the_same() {
     let model = Model::new(Kind::Rw, &[WRITE, READ]).with_crashes(1);
     let seen = |report: Report| (report.states, report.transitions, report.depth);
     assert_eq!(seen(search(&model, 2_000)), seen(search(&model, 2_000)));
+}
+
+/// A search that leaves messages out sees every history that a search of all of them does.
+#[track_caller]
+fn assert_nothing_is_missed(model: &Model, states_max: u64) {
+    let mut full = model.clone();
+    full.leaves_out = false;
+    let (left_out, full) = (search(model, states_max), search(&full, states_max));
+    assert!(full.is_exhausted && left_out.is_exhausted, "cut");
+    assert!(left_out.states < full.states, "nothing was left out");
+    assert!(full.histories.len() > 1);
+    assert_eq!(left_out.histories, full.histories);
+    assert_eq!(left_out.violation.is_some(), full.violation.is_some());
+}
+
+#[test]
+fn messages_left_out_make_no_difference_to_a_command() {
+    assert_nothing_is_missed(&Model::new(Kind::Rmw, &[ADD]).with_crashes(1), 10_000);
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "minutes without optimization")]
+fn messages_left_out_make_no_difference() {
+    assert_nothing_is_missed(&Model::new(Kind::Rw, &[WRITE, READ]), 100_000);
+    assert_nothing_is_missed(&Model::new(Kind::Rmw, &[ADD, READ_STATE]), 1_000_000);
+    let lossy = |steps: &[Step]| {
+        let mut model = Model::new(Kind::Rw, steps);
+        model.losses = 1;
+        model
+    };
+    assert_nothing_is_missed(&lossy(&[WRITE, READ]), 1_000_000);
+    let mut slow = Model::new(Kind::Rw, &[WRITE, READ]);
+    slow.disk = Disk::Slow;
+    assert_nothing_is_missed(&slow, 2_000_000);
+}
+
+#[test]
+#[ignore = "a minute with optimization: run it by name, in release"]
+fn messages_left_out_make_no_difference_to_larger_models() {
+    let rw = Model::new(Kind::Rw, &[WRITE, READ]);
+    assert_nothing_is_missed(&rw.with_crashes(1), 10_000_000);
+    assert_nothing_is_missed(&Model::rw(), 10_000_000);
+    assert_nothing_is_missed(&Model::new(Kind::Rmw, &[ADD, OTHER_ADD]), 10_000_000);
 }
 
 /// A model in which `mutant` can be seen.

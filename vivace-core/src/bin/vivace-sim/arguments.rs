@@ -152,8 +152,15 @@ pub struct Exhaust {
     /// Disks finish at any later moment, not before a node's next event.
     #[arg(long)]
     pub slow_disk: bool,
-    /// Stop after this many states.
-    #[arg(long, default_value_t = 20_000_000)]
+    /// Weigh every message, also those that make no difference: many times as many states.
+    #[arg(long)]
+    pub all_messages: bool,
+    /// Stop after this many states, each of 8 to 16 bytes.
+    #[arg(
+        long = "states-max",
+        visible_alias = "states",
+        default_value_t = 200_000_000
+    )]
     pub states: u64,
     #[command(flatten)]
     pub mutants: MutantArguments,

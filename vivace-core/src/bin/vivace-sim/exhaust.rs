@@ -14,7 +14,10 @@ pub fn exhaust(asked: &Exhaust) -> Result<(), Fault> {
     let begun = Instant::now();
     let report = explore(&model, asked.states, |report| {
         let rate = report.states as f64 / begun.elapsed().as_secs_f64();
-        eprintln!("{} states, {rate:.0} a second", report.states);
+        eprintln!(
+            "{} states, {rate:.0} a second, depth {}, {} states and {} steps of single nodes",
+            report.states, report.depth, report.node_states, report.node_steps
+        );
     });
     tell(&report, asked.states, begun.elapsed().as_secs_f64());
     match &report.violation {
@@ -39,6 +42,7 @@ fn model(asked: &Exhaust) -> Model {
     model.losses = asked.losses;
     model.early_timers = asked.early_timers;
     model.mutants = asked.mutants.set;
+    model.leaves_out = !asked.all_messages;
     if !asked.operations.is_empty() {
         let numbered = (1..).zip(model.steps);
         let kept = numbered.filter(|(number, _)| asked.operations.contains(number));
@@ -81,8 +85,16 @@ fn tell(report: &Report, states_max: u64, seconds: f64) {
     };
     let memory = memory_mib().map_or_else(String::new, |mib| format!(", {mib} MiB"));
     println!(
-        "{extent}: {} states, {} transitions, depth {}, {} ends, {seconds:.1} s{memory}",
-        report.states, report.transitions, report.depth, report.ends
+        "{extent}: {} states, {} transitions, depth {}, {} ends, {} histories; {} states and \
+         {} steps of single nodes, begun anew {} times; {seconds:.1} s{memory}",
+        report.states,
+        report.transitions,
+        report.depth,
+        report.ends,
+        report.histories.len(),
+        report.node_states,
+        report.node_steps,
+        report.restarts
     );
 }
 

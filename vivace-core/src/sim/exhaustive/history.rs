@@ -1,6 +1,6 @@
 //! What the clients of a small cluster did so far, and what they heard.
 
-use std::hash::{DefaultHasher, Hash};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::model::{CONTAINER, Step, Wish};
 use crate::client_protocol::{ClientReply, Failure, Request, SessionId, Success};
@@ -79,7 +79,7 @@ impl Operations {
         self.all.iter().all(Operation::has_ended)
     }
 
-    pub fn begin(&mut self, number: usize) -> Request {
+    pub fn begin(&mut self, number: usize) {
         self.moment += 1;
         let before = (0..self.all.len())
             .filter(|&other| matches!(self.all[other].progress, Progress::Ended(_)))
@@ -88,7 +88,6 @@ impl Operations {
         operation.begun = self.moment;
         operation.before = before;
         operation.progress = Progress::UnderWay;
-        request(number, operation.step.wish)
     }
 
     /// The coordinator crashed: its clients hear nothing.
@@ -147,14 +146,17 @@ impl Operations {
         })
     }
 
-    pub fn hash(&self, digest: &mut DefaultHasher) {
+    /// Tells whether two are the same for all that may follow.
+    pub fn digest(&self) -> u64 {
+        let mut digest = DefaultHasher::new();
         for operation in &self.all {
-            operation.before.hash(digest);
-            std::mem::discriminant(&operation.progress).hash(digest);
+            operation.before.hash(&mut digest);
+            std::mem::discriminant(&operation.progress).hash(&mut digest);
             if let Progress::Ended(answer) = &operation.progress {
-                format!("{answer:?}").hash(digest);
+                format!("{answer:?}").hash(&mut digest);
             }
         }
+        digest.finish()
     }
 }
 
@@ -185,7 +187,8 @@ impl Operation {
     }
 }
 
-fn request(number: usize, wish: Wish) -> Request {
+/// What a client asks for that wishes so.
+pub fn request(number: usize, wish: Wish) -> Request {
     let container = CONTAINER.to_owned();
     let key = KeyName::new(b"k".to_vec()).expect("a key of one byte is valid");
     match wish {

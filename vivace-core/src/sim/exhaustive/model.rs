@@ -91,6 +91,9 @@ pub struct Model {
     pub disk: Disk,
     /// How the nodes break the protocol.
     pub mutants: Mutants,
+    /// Whether messages are left out that make no difference; a search of all of them is
+    /// for comparison.
+    pub leaves_out: bool,
 }
 
 pub(super) const CONTAINER: &str = "objects";
@@ -112,6 +115,7 @@ impl Model {
             early_timers: 0,
             disk: Disk::Prompt,
             mutants: Mutants::none(),
+            leaves_out: true,
         }
     }
 

@@ -1,91 +1,21 @@
-//! Through all states, each once, depth first; and dives into them by chance.
+//! Through all states, each once, depth first.
 
 use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-
-use super::cluster::{Choice, Setting, State};
+use super::catalogue::{Catalogue, HistoryId};
+use super::dive::learn;
 use super::model::Model;
+use super::outlook::Outlook;
+use super::path::{Frame, schedule};
+use super::report::{Report, Violation};
+use super::state::State;
+use super::visited::Visited;
 
 /// How many states pass between two reports of progress.
-const PROGRESS_STATES: u64 = 1 << 16;
+const PROGRESS_STATES: u64 = 1 << 20;
 
-/// A broken promise, and how it came about.
-#[derive(Clone, Debug)]
-pub struct Violation {
-    /// What is wrong.
-    pub what: String,
-    /// All that happened, in order, as text in columns.
-    pub schedule: Vec<String>,
-}
-
-/// What a search has seen.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Different states.
-    pub states: u64,
-    /// Steps from one state to another.
-    pub transitions: u64,
-    /// Steps from the beginning to the furthest state, on the way on which it was found.
-    pub depth: usize,
-    /// States in which every operation has ended.
-    pub ends: u64,
-    /// Whether every state was visited; else the search was cut at a number of states.
-    pub is_exhausted: bool,
-    /// The first broken promise that was met.
-    pub violation: Option<Violation>,
-}
-
-impl Report {
-    fn nothing_yet() -> Self {
-        Self {
-            states: 0,
-            transitions: 0,
-            depth: 0,
-            ends: 0,
-            is_exhausted: true,
-            violation: None,
-        }
-    }
-}
-
-struct Frame {
-    state: State,
-    /// With the state after it, where that is known.
-    choices: Vec<(Choice, Option<State>)>,
-    next: usize,
-}
-
-impl Frame {
-    /// The choices in an order of their own per state: one order for all would leave
-    /// what departs from it early to the end of the search.
-    fn new(setting: &Setting, state: State) -> Self {
-        let mut choices = state.choices(setting);
-        let nothing = choices.iter().find_map(|&choice| {
-            let after = state.after_nothing(setting, choice)?;
-            Some((choice, Some(after)))
-        });
-        let choices = match nothing {
-            Some(only) => vec![only],
-            None => {
-                let seed = state.fingerprint();
-                choices.sort_by_cached_key(|choice| {
-                    let mut digest = DefaultHasher::new();
-                    (seed, choice).hash(&mut digest);
-                    digest.finish()
-                });
-                choices.into_iter().map(|choice| (choice, None)).collect()
-            }
-        };
-        Self {
-            state,
-            choices,
-            next: 0,
-        }
-    }
-}
+/// How many states pass between two looks at whether the outlook still holds.
+const CHECK_STATES: u64 = 1 << 16;
 
 /// Visits every state of `model`, but no more than `states_max`, until a promise is
 /// broken. `progress` hears now and then how it stands. Equal arguments give equal reports.
@@ -93,98 +23,121 @@ impl Frame {
 /// # Panics
 /// Where the model's cluster can't be.
 pub fn explore(model: &Model, states_max: u64, mut progress: impl FnMut(&Report)) -> Report {
-    let setting = Setting::new(model);
-    let mut report = Report::nothing_yet();
-    let mut visited = BTreeSet::new();
-    let mut path: Vec<Frame> = Vec::new();
-    let mut reached = State::beginning(&setting);
+    let mut catalogue = Catalogue::new(model);
+    // Where timers fire early, a message counts even for being late.
+    let leaves_out = model.leaves_out && model.early_timers == 0;
+    let mut outlook = leaves_out.then(Outlook::new);
+    if let Some(outlook) = &mut outlook {
+        learn(&mut catalogue, outlook);
+    }
+    let mut restarts = 0;
     loop {
-        match reached {
-            Err(what) => {
-                let schedule = schedule(&setting, &path);
-                report.violation = Some(Violation { what, schedule });
-                return report;
-            }
-            Ok(state) if visited.insert(state.fingerprint()) => {
-                if report.states == states_max {
-                    report.is_exhausted = false;
-                    return report;
-                }
-                report.states += 1;
-                if report.states.is_multiple_of(PROGRESS_STATES) {
-                    progress(&report);
-                }
-                report.depth = report.depth.max(path.len());
-                path.push(Frame::new(&setting, state));
-                let is_end = path.last().is_some_and(|frame| frame.choices.is_empty());
-                report.ends += u64::from(is_end);
-            }
-            Ok(_) => {}
-        }
-        while path
-            .last()
-            .is_some_and(|frame| frame.next == frame.choices.len())
-        {
-            path.pop();
-        }
-        let Some(frame) = path.last_mut() else {
-            return report;
+        let mut search = Search {
+            catalogue: &mut catalogue,
+            outlook: outlook.as_mut(),
+            report: Report::nothing_yet(),
+            histories: BTreeSet::new(),
+            visited: Visited::new(),
+            path: Vec::new(),
         };
+        search.report.restarts = restarts;
+        let holds = search.run(states_max, &mut progress);
+        let Search {
+            mut report,
+            histories,
+            ..
+        } = search;
+        if holds {
+            let digest = |id| catalogue.history(id).digest();
+            report.histories = histories.into_iter().map(digest).collect();
+            report.count(&catalogue);
+            return report;
+        }
+        restarts += 1;
+    }
+}
+
+struct Search<'a> {
+    catalogue: &'a mut Catalogue,
+    outlook: Option<&'a mut Outlook>,
+    report: Report,
+    histories: BTreeSet<HistoryId>,
+    visited: Visited,
+    path: Vec<Frame>,
+}
+
+impl Search<'_> {
+    /// False where the outlook turned out to be wrong.
+    fn run(&mut self, states_max: u64, progress: &mut impl FnMut(&Report)) -> bool {
+        let beginning = State::beginning(self.catalogue);
+        let mut reached = beginning.and_then(|state| self.simplified(state));
+        loop {
+            match reached {
+                Err(what) => {
+                    let schedule = schedule(self.catalogue, &self.path);
+                    self.report.violation = Some(Violation { what, schedule });
+                    return true;
+                }
+                Ok(state) if self.visited.insert(state.fingerprint()) => {
+                    if self.report.states == states_max {
+                        self.report.is_exhausted = false;
+                        return true;
+                    }
+                    self.enter(state);
+                    if self.report.states.is_multiple_of(CHECK_STATES) && !self.holds() {
+                        return false;
+                    }
+                    if self.report.states.is_multiple_of(PROGRESS_STATES) {
+                        self.report.count(self.catalogue);
+                        progress(&self.report);
+                    }
+                }
+                Ok(_) => {}
+            }
+            while self.path.last().is_some_and(Frame::is_over) {
+                self.path.pop();
+            }
+            if self.path.is_empty() {
+                return self.holds();
+            }
+            reached = self.go_on();
+        }
+    }
+
+    fn enter(&mut self, state: State) {
+        self.report.states += 1;
+        self.report.depth = self.report.depth.max(self.path.len());
+        self.histories.insert(state.history);
+        let frame = Frame::new(self.catalogue, state);
+        self.report.ends += u64::from(frame.choices.is_empty());
+        self.path.push(frame);
+    }
+
+    /// The next state after the last one on the path.
+    fn go_on(&mut self) -> Result<State, String> {
+        let frame = self.path.last_mut().expect("the path is not empty");
         let (choice, known) = &mut frame.choices[frame.next];
         frame.next += 1;
-        report.transitions += 1;
-        reached = match known.take() {
-            Some(after) => Ok(after),
-            None => frame.state.after(&setting, *choice),
+        self.report.transitions += 1;
+        let after = match known.take() {
+            Some(after) => after,
+            None => frame.state.after(self.catalogue, *choice)?,
         };
+        if let Some(outlook) = &mut self.outlook {
+            outlook.learn(self.catalogue, &frame.state, &after);
+        }
+        self.simplified(after)
     }
-}
 
-/// Goes down `dives` times from the beginning to an end, each by choices of its own, until
-/// a promise is broken. A search varies the ends of runs first; what takes an early turn
-/// is found sooner so. Equal arguments give equal reports; its states may repeat.
-///
-/// # Panics
-/// Where the model's cluster can't be.
-pub fn dive(model: &Model, dives: u64) -> Report {
-    let setting = Setting::new(model);
-    let mut report = Report::nothing_yet();
-    report.is_exhausted = false;
-    for seed in 0..dives {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut path: Vec<Frame> = Vec::new();
-        let mut reached = State::beginning(&setting);
-        loop {
-            let state = match reached {
-                Ok(state) => state,
-                Err(what) => {
-                    let schedule = schedule(&setting, &path);
-                    report.violation = Some(Violation { what, schedule });
-                    return report;
-                }
-            };
-            report.states += 1;
-            report.depth = report.depth.max(path.len());
-            let mut frame = Frame::new(&setting, state);
-            if frame.choices.is_empty() {
-                report.ends += 1;
-                break;
-            }
-            let (choice, _) = frame
-                .choices
-                .swap_remove(rng.random_range(0..frame.choices.len()));
-            report.transitions += 1;
-            reached = frame.state.after(&setting, choice);
-            frame.choices = vec![(choice, None)];
-            frame.next = 1;
-            path.push(frame);
+    fn simplified(&mut self, state: State) -> Result<State, String> {
+        match &mut self.outlook {
+            Some(outlook) => outlook.simplify(self.catalogue, state),
+            None => Ok(state),
         }
     }
-    report
-}
 
-fn schedule(setting: &Setting, path: &[Frame]) -> Vec<String> {
-    path.iter()
-        .map(|frame| frame.state.words(setting, frame.choices[frame.next - 1].0))
-        .collect()
+    fn holds(&mut self) -> bool {
+        let outlook = self.outlook.as_mut();
+        outlook.is_none_or(|outlook| outlook.holds(self.catalogue))
+    }
 }
