@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::machine_checker::check_machine;
+use super::machine_checker::{Objection, check_machine};
 use super::register_checker::check_register;
 use crate::{Blob, Timestamp};
 
@@ -155,26 +155,30 @@ impl History {
     /// # Errors
     /// The key, what is wrong, and its operations.
     pub fn check(&self) -> Result<(), String> {
-        self.keys().try_for_each(|key| self.check_key(key))
+        let mut keys = self.keys();
+        keys.try_for_each(|key| self.check_key(key).map_err(|objection| objection.why))
     }
 
     /// Checks one key.
     ///
     /// # Errors
     /// The key, what is wrong, and its operations.
-    pub fn check_key(&self, key: &str) -> Result<(), String> {
+    pub fn check_key(&self, key: &str) -> Result<(), Objection> {
         let entries = self.entries(key);
         let register = entries
             .iter()
             .all(|e| matches!(e.ask, Ask::Read | Ask::Write(_)));
         let checked = if register {
-            check_register(entries)
+            check_register(entries).map_err(Objection::from)
         } else {
             check_machine(entries)
         };
-        checked.map_err(|why| {
+        checked.map_err(|objection| {
             let lines: Vec<String> = entries.iter().map(|e| format!("  {e:?}")).collect();
-            format!("key {key}: {why}\n{}", lines.join("\n"))
+            Objection {
+                why: format!("key {key}: {objection}\n{}", lines.join("\n")),
+                ..objection
+            }
         })
     }
 }

@@ -9,7 +9,29 @@ use crate::machine::{ApplyError, Machines};
 
 /// Steps of the search after which a history counts as undecided, which is an error:
 /// the test should ask for less at once.
-const STEPS_MAX: usize = 2_000_000;
+pub const STEPS_MAX: usize = 2_000_000;
+
+/// What a checker says against a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objection {
+    /// What is wrong, or why nobody can tell.
+    pub why: String,
+    /// Whether there may be an order all the same: the search gave up after [`STEPS_MAX`].
+    pub is_undecided: bool,
+}
+
+impl From<String> for Objection {
+    fn from(why: String) -> Self {
+        let is_undecided = false;
+        Self { why, is_undecided }
+    }
+}
+
+impl std::fmt::Display for Objection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
 
 /// How many operations may be under way at once, and how many may never have ended.
 const OPEN_MAX: usize = 128;
@@ -37,7 +59,7 @@ struct Position {
 ///
 /// # Panics
 /// Where an operation is of another machine than the built-in ones.
-pub fn check_machine(entries: &[Entry]) -> Result<(), String> {
+pub fn check_machine(entries: &[Entry]) -> Result<(), Objection> {
     let mut search = Search::new(entries)?;
     let mut seen = BTreeSet::new();
     let mut open = vec![Position {
@@ -52,7 +74,10 @@ pub fn check_machine(entries: &[Entry]) -> Result<(), String> {
             continue;
         }
         if seen.len() > STEPS_MAX {
-            return Err(format!("undecided after {STEPS_MAX} steps"));
+            return Err(Objection {
+                why: format!("undecided after {STEPS_MAX} steps"),
+                is_undecided: true,
+            });
         }
         furthest = furthest.max(position.first as usize);
         if position.first as usize == search.ended.len() {
@@ -64,7 +89,8 @@ pub fn check_machine(entries: &[Entry]) -> Result<(), String> {
     Err(format!(
         "no order explains the answers; none of the tried ones got past {:?} -> {:?}, invoked at {}",
         stuck.ask, stuck.answer, stuck.invoked
-    ))
+    )
+    .into())
 }
 
 struct Search<'a> {

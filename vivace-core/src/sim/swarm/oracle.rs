@@ -17,21 +17,22 @@ use crate::{Key, KeyName, NodeId, Timestamp};
 impl Run {
     /// Linearizability by key. What was acknowledged is seen by the last reads, which
     /// are part of the history; a command that took effect twice leaves no order.
-    pub fn judge_history(&self) -> Result<(), Violation> {
+    pub fn judge_history(&mut self) -> Result<(), Violation> {
         let is_beyond = self.configuration.clocks == Clocks::Beyond;
-        for target in &self.targets {
+        for target in self.targets.clone() {
             let container = &self.configuration.spec.containers[target.container];
             let trusts =
                 container.kind.is_read_write() && container.timestamps == TimestampSource::Clock;
             if trusts && is_beyond {
                 continue;
             }
-            self.history
-                .check_key(&target.key)
-                .map_err(|details| Violation {
-                    promise: Promise::Linearizable,
-                    details,
-                })?;
+            match self.history.check_key(&target.key) {
+                Ok(()) => {}
+                Err(objection) if objection.is_undecided => {
+                    self.mark("undecided: a history too long to judge");
+                }
+                Err(objection) => return Err(violation(Promise::Linearizable, objection.why)),
+            }
         }
         Ok(())
     }
