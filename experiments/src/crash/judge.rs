@@ -137,7 +137,7 @@ pub fn judge(directory: &Path) -> anyhow::Result<Judged> {
     let history = read_json_lines(&text).with_context(shown)?;
     let keys: Vec<&str> = history.keys().collect();
     let wrong = keys.iter().filter_map(|key| {
-        let why = history.check_key(key).err()?;
+        let why = history.check_key(key).err()?.why;
         // The operations follow; they are in the file.
         Some(why.lines().next().unwrap_or_default().to_owned())
     });

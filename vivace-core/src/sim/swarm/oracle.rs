@@ -156,19 +156,34 @@ impl Run {
         }
         let mut newest: BTreeMap<&Key, (Timestamp, Timestamp)> = BTreeMap::new();
         for node in self.simulation.alive() {
+            // A crash may have left a record without its value.
+            let is_stored = |key: &Key, tag: CopyTag| {
+                let key = key.clone();
+                self.simulation
+                    .stored(node, &ValueId { key, tag })
+                    .is_some()
+            };
+            let held = |key: &Key, ts: Timestamp, value: &StoredValue| match value {
+                StoredValue::Bytes(_) if !is_stored(key, CopyTag::Bound(ts)) => Timestamp::ZERO,
+                StoredValue::Bytes(_) | StoredValue::Tombstone => ts,
+            };
             for record in self.simulation.log(node) {
                 let (key, known, has) = match record {
                     Record::Known { key, ts }
                     | Record::Accepted { key, ts }
                     | Record::Chosen { key, ts } => (key, *ts, Timestamp::ZERO),
-                    Record::Complete { key, ts, .. } => (key, *ts, *ts),
-                    Record::Version { key, ts, .. }
-                    | Record::LocalBound { key, ts, .. }
+                    Record::Complete { key, ts, value } => (key, *ts, held(key, *ts, value)),
+                    Record::Version { key, ts, value }
                     | Record::LocalCopy {
                         key,
                         tag: CopyTag::Bound(ts),
-                        ..
-                    } => (key, Timestamp::ZERO, *ts),
+                        value,
+                    } => (key, Timestamp::ZERO, held(key, *ts, value)),
+                    Record::LocalBound { key, write, ts }
+                        if is_stored(key, CopyTag::Unbound(*write)) =>
+                    {
+                        (key, Timestamp::ZERO, *ts)
+                    }
                     _ => continue,
                 };
                 let of = newest.entry(key).or_default();
