@@ -15,6 +15,10 @@ use crate::results::WarmUp;
 /// The pause after a failure, so that a store that refuses at once is not hammered.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 
+/// Over this time clients begin, one after the other: in step, they would send what no
+/// clients in the world send, 64 requests in the same microsecond.
+const SPREAD: Duration = Duration::from_millis(100);
+
 /// Failures that are kept in full.
 const SAID_MAX: usize = 3;
 
@@ -50,7 +54,9 @@ pub async fn warm_up(objects: &mut [Object], measure: &Measure) -> WarmUp {
 /// operations. What was begun is waited for: to cut it off would leave out exactly the
 /// slow ones. Yields the objects again.
 pub async fn run(objects: Vec<Object>, measure: &Measure) -> (Vec<Object>, Outcome) {
-    let end = Instant::now() + Duration::from_secs_f64(measure.window.seconds);
+    let begin = Instant::now();
+    let end = begin + Duration::from_secs_f64(measure.window.seconds);
+    let between = SPREAD / objects.len().max(1) as u32;
     let left = Arc::new(AtomicU64::new(
         measure.window.operations_max.unwrap_or(u64::MAX),
     ));
@@ -58,8 +64,10 @@ pub async fn run(objects: Vec<Object>, measure: &Measure) -> (Vec<Object>, Outco
     let mut clients = JoinSet::new();
     for (number, mut object) in objects.into_iter().enumerate() {
         let left = left.clone();
+        let first = begin + between * number as u32;
         clients.spawn(async move {
             let mut outcome = Outcome::default();
+            tokio::time::sleep_until(first).await;
             while Instant::now() < end && take(&left) {
                 let begin_ns = monotonic_ns();
                 let result = object.operate(operation).await;
