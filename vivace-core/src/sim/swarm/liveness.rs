@@ -103,6 +103,10 @@ impl Run {
                 }
             }
         }
+        // Those whose coordinators crashed to show what their disks had lost.
+        while let Some(occurrence) = self.simulation.next(self.simulation.now) {
+            self.on_occurrence(occurrence)?;
+        }
         Ok(())
     }
 
