@@ -5,26 +5,30 @@
 //! the coordinator says so with GO. Where no GO comes in time, a member copies the
 //! value to its siblings, learns so that it is safe, and carries it itself.
 
+mod care;
+mod found;
 #[cfg(feature = "sim")]
 mod mutated;
+mod recovery;
 #[cfg(feature = "sim")]
 mod remembered;
+mod unbound;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub use self::found::Found;
 use crate::call::Call;
 use crate::cluster::{Cluster, Container, Kind};
 use crate::env::Env;
-use crate::event::Class;
 use crate::identity::{Incarnation, NodeId};
 use crate::key::Key;
-use crate::message::{CopyTag, PriorityBody, Propagation, Refusal, RpcId, WriteId};
-use crate::outbox::{Lsn, Message};
+use crate::message::{CopyTag, Refusal, RpcId, WriteId};
+use crate::outbox::Lsn;
 use crate::propagation::Propagator;
-use crate::quorum::{Tally, Votes};
+use crate::quorum::Votes;
 use crate::record::Record;
-use crate::stored::{StoredBody, StoredValue, ValueId};
+use crate::stored::{StoredValue, ValueId};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
@@ -294,104 +298,8 @@ impl LocalSet {
         }
     }
 
-    fn take_unbound(&mut self, key: &Key, write: WriteId) -> Option<UnboundCopy> {
-        let copy = self.unbound.remove(&(key.clone(), write))?;
-        self.copy_bytes -= copy.value.bytes();
-        Some(copy)
-    }
-
     fn wake_at(&mut self, at: Duration) {
         self.sweep_at = Some(self.sweep_at.map_or(at, |next| next.min(at)));
-    }
-
-    fn bound_to(&self, key: &Key, write: WriteId) -> Option<(Timestamp, Lsn)> {
-        let versions = self.copies.get(key)?;
-        versions
-            .iter()
-            .find(|(_, c)| c.write == Some(write))
-            .map(|(&ts, c)| (ts, c.lsn))
-    }
-
-    /// BIND: the unbound copy gets its timestamp, durably (mend 6). None where the
-    /// copy has not arrived yet: the coordinator asks again. Where a newer version is
-    /// stable, the copy was bound and dropped, or need not be kept any more.
-    ///
-    /// # Errors
-    /// [`Refusal::NotBindable`] where the write was aborted or has another timestamp.
-    pub fn on_bind(
-        &mut self,
-        env: &mut Env,
-        key: &Key,
-        write: WriteId,
-        ts: Timestamp,
-    ) -> Result<Option<Lsn>, Refusal> {
-        if let Some((bound, lsn)) = self.bound_to(key, write) {
-            return if bound == ts {
-                Ok(Some(lsn))
-            } else {
-                Err(Refusal::NotBindable {})
-            };
-        }
-        let coordinator = (write.node, write.incarnation);
-        if self
-            .aborted
-            .get(&coordinator)
-            .is_some_and(|a| a.contains(write.number))
-        {
-            env.counters.count("refused: BIND of an aborted write");
-            return Err(Refusal::NotBindable {});
-        }
-        let copied = self.copies.get(key).and_then(|copies| copies.get(&ts));
-        let copied = copied.map(|copy| copy.lsn);
-        match self.bind(env, key, write, ts) {
-            // A sibling that looks after the value brought it, with its timestamp.
-            None if copied.is_some() => Ok(copied),
-            None if self.propagator.was_stable(key, ts) => Ok(Some(Lsn::default())),
-            bound => Ok(bound),
-        }
-    }
-
-    fn bind(&mut self, env: &mut Env, key: &Key, write: WriteId, ts: Timestamp) -> Option<Lsn> {
-        let unbound = self.take_unbound(key, write)?;
-        let lsn = env.out.persist(Record::LocalBound {
-            key: key.clone(),
-            write,
-            ts,
-        });
-        let copy = LocalCopy {
-            value: unbound.value,
-            write: Some(write),
-            safe: false,
-            lsn,
-            propagator: unbound.propagator,
-            check_at: env.now.monotonic + PATIENCE,
-            takeover: None,
-        };
-        self.insert_bound(env, key, ts, copy);
-        Some(lsn)
-    }
-
-    /// ABORT: refuses a later BIND, durably, or names the timestamp of an earlier
-    /// one. The copy itself goes when a majority of the local set has said so.
-    pub fn on_abort(
-        &mut self,
-        env: &mut Env,
-        key: &Key,
-        write: WriteId,
-    ) -> (Option<Timestamp>, Lsn) {
-        if let Some((ts, lsn)) = self.bound_to(key, write) {
-            return (Some(ts), lsn);
-        }
-        let aborted = self
-            .aborted
-            .entry((write.node, write.incarnation))
-            .or_default();
-        if !aborted.contains(write.number) {
-            aborted.insert(write.number);
-            let key = key.clone();
-            aborted.lsn = env.out.persist(Record::LocalAborted { key, write });
-        }
-        (None, aborted.lsn)
     }
 
     /// GO: the copy is safe; this node carries it.
@@ -473,292 +381,6 @@ impl LocalSet {
         Some(Found::copy(ts, copy))
     }
 
-    /// Answers a sibling that wonders whether a copy is looked after.
-    pub fn propagation_of(&self, key: &Key, ts: Timestamp) -> Propagation {
-        if self.propagator.was_stable(key, ts) {
-            Propagation::Stable {}
-        } else if self.propagator.carries(key, ts) {
-            Propagation::UnderWay {}
-        } else {
-            Propagation::Unknown {}
-        }
-    }
-
-    /// News of the propagator.
-    pub fn on_propagation_is(
-        &mut self,
-        env: &mut Env,
-        container: &Container,
-        key: &Key,
-        ts: Timestamp,
-        state: &Propagation,
-    ) {
-        match state {
-            Propagation::Stable {} => self.on_stable(env, container, key, ts),
-            Propagation::UnderWay {} => {
-                if let Some(copy) = self.copies.get_mut(key).and_then(|v| v.get_mut(&ts)) {
-                    copy.check_at = env.now.monotonic + PATIENCE * 4;
-                }
-            }
-            Propagation::Unknown {} => self.take_over(env, container, key, ts),
-        }
-    }
-
-    /// Copies the value to the siblings; a majority of them makes it safe.
-    fn take_over(&mut self, env: &mut Env, container: &Container, key: &Key, ts: Timestamp) {
-        let rpc = self.next_rpc(env);
-        let Some(copy) = self
-            .copies
-            .get_mut(key)
-            .and_then(|versions| versions.get_mut(&ts))
-        else {
-            return;
-        };
-        if copy.takeover.is_some() {
-            return;
-        }
-        env.counters
-            .count("taken over: a value that nobody carried");
-        let members = container.local_set(env.site);
-        let body = StoredBody::WriteLocal {
-            ts,
-            propagator: env.me,
-        };
-        let id = ValueId {
-            key: key.clone(),
-            tag: copy.tag(ts),
-        };
-        copy.propagator = env.me;
-        let message = Message::stored(rpc, container.epoch, body, id, copy.value);
-        let call = Call::start(env, rpc, members, message, Lsn::default());
-        copy.takeover = Some((call, Votes::new(members.len())));
-    }
-
-    /// Gives an unbound copy up, with a majority of the local set.
-    fn abort(&mut self, env: &mut Env, container: &Container, key: &Key, write: WriteId) {
-        let rpc = self.next_rpc(env);
-        let Some(copy) = self.unbound.get_mut(&(key.clone(), write)) else {
-            return;
-        };
-        if copy.abort.is_some() || mutant!(env, LeaveOrphans) {
-            return;
-        }
-        env.counters.count("aborted: a value without a timestamp");
-        let members = container.local_set(env.site);
-        let body = PriorityBody::Abort {
-            key: key.clone(),
-            write,
-        };
-        let call = Call::priority(env, container, rpc, members, body);
-        copy.abort = Some((call, Votes::new(members.len())));
-    }
-
-    /// An answer to one of the local set's own calls.
-    pub fn on_answer(&mut self, env: &mut Env, from: NodeId, rpc: RpcId, body: &PriorityBody) {
-        let cluster = env.cluster.clone();
-        match body {
-            PriorityBody::WriteLocalAck {} => {
-                let mut safe = None;
-                for (key, versions) in &mut self.copies {
-                    for (&ts, copy) in versions.iter_mut() {
-                        let Some((call, votes)) = &mut copy.takeover else {
-                            continue;
-                        };
-                        if call.rpc == rpc {
-                            call.answered(from);
-                            votes.yes(from, ());
-                            if votes.tally() == Tally::Reached {
-                                copy.takeover = None;
-                                copy.safe = true;
-                                safe = Some((key.clone(), ts, (copy.tag(ts), copy.value)));
-                            }
-                        }
-                    }
-                }
-                if let Some((key, ts, source)) = safe
-                    && let Some(container) = cluster.container(key.container)
-                {
-                    let settled = container.kind == Kind::Rw;
-                    self.propagator
-                        .start(env, container, &key, ts, source, settled);
-                    self.wake_at(env.now.monotonic + SWEEP_INTERVAL);
-                }
-            }
-            PriorityBody::AbortAck { bound } => self.on_abort_ack(env, from, rpc, *bound),
-            _ => {}
-        }
-    }
-
-    fn on_abort_ack(&mut self, env: &mut Env, from: NodeId, rpc: RpcId, bound: Option<Timestamp>) {
-        let Some((id, copy)) = self
-            .unbound
-            .iter_mut()
-            .find(|(_, copy)| copy.abort.as_ref().is_some_and(|(call, _)| call.rpc == rpc))
-        else {
-            return;
-        };
-        let id = id.clone();
-        let (key, write) = id.clone();
-        if let Some((call, votes)) = &mut copy.abort {
-            call.answered(from);
-            votes.yes(from, bound);
-            let known = votes.answers().iter().find_map(|(_, bound)| *bound);
-            let reached = votes.tally() == Tally::Reached;
-            if let Some(ts) = known {
-                self.bind(env, &key, write, ts);
-            } else if reached {
-                self.take_unbound(&key, write);
-                release(env, &key, CopyTag::Unbound(write));
-                env.out.persist(Record::LocalGivenUp { key, write });
-            }
-        }
-    }
-
-    /// Looks after copies whose time has come.
-    pub fn on_tick(&mut self, env: &mut Env) {
-        if self.sweep_at.is_none_or(|at| at > env.now.monotonic) {
-            return;
-        }
-        let now = env.now.monotonic;
-        let cluster = env.cluster.clone();
-        let due: Vec<(Key, Timestamp, NodeId)> = self
-            .copies
-            .iter()
-            .flat_map(|(key, versions)| versions.iter().map(move |(ts, copy)| (key, ts, copy)))
-            .filter(|(_, _, copy)| copy.check_at <= now)
-            .map(|(key, ts, copy)| (key.clone(), *ts, copy.propagator))
-            .collect();
-        for (key, ts, propagator) in due {
-            let Some(container) = cluster.container(key.container) else {
-                continue;
-            };
-            self.look_after(env, container, &key, ts, propagator);
-        }
-        let unbound: Vec<(Key, WriteId)> = self
-            .unbound
-            .iter()
-            .filter(|(_, copy)| copy.check_at <= now)
-            .map(|(id, _)| id.clone())
-            .collect();
-        for (key, write) in unbound {
-            if let Some(container) = cluster.container(key.container) {
-                self.abort(env, container, &key, write);
-            }
-        }
-        for copy in self.copies.values_mut().flat_map(BTreeMap::values_mut) {
-            if let Some((call, _)) = &mut copy.takeover {
-                call.on_tick(env);
-            }
-        }
-        for copy in self.unbound.values_mut() {
-            if let Some((call, _)) = &mut copy.abort {
-                call.on_tick(env);
-            }
-        }
-        self.propagator.on_tick(env);
-        let busy = self.held() > 0 || self.propagator.count() > 0;
-        self.sweep_at = busy.then(|| now + SWEEP_INTERVAL);
-    }
-
-    fn look_after(
-        &mut self,
-        env: &mut Env,
-        container: &Container,
-        key: &Key,
-        ts: Timestamp,
-        propagator: NodeId,
-    ) {
-        if let Some(copy) = self
-            .copies
-            .get_mut(key)
-            .and_then(|versions| versions.get_mut(&ts))
-        {
-            copy.check_at = env.now.monotonic + PATIENCE;
-        }
-        if self.propagator.carries(key, ts) || mutant!(env, LeaveOrphans) {
-            return;
-        }
-        if propagator != env.me && env.is_up(propagator, Class::Priority) {
-            let body = PriorityBody::AskPropagation {
-                key: key.clone(),
-                ts,
-            };
-            env.send_priority(propagator, RpcId::NONE, container.epoch, body);
-        } else {
-            self.take_over(env, container, key, ts);
-        }
-    }
-
-    /// A connection came back.
-    pub fn on_peer_up(&mut self, env: &mut Env, node: NodeId, class: Class) {
-        for copy in self.copies.values_mut().flat_map(BTreeMap::values_mut) {
-            if let Some((call, _)) = &mut copy.takeover {
-                call.on_peer_up(env, node, class);
-            }
-        }
-        for copy in self.unbound.values_mut() {
-            if let Some((call, _)) = &mut copy.abort {
-                call.on_peer_up(env, node, class);
-            }
-        }
-        if class == Class::Bulk {
-            self.propagator.on_peer_up(env);
-        }
-    }
-
-    /// When [`LocalSet::on_tick`] is next due.
-    pub fn next_wakeup(&self) -> Option<Duration> {
-        self.sweep_at
-    }
-
-    /// Takes over a durable copy; it is looked after soon.
-    pub fn recover_copy(&mut self, env: &mut Env, key: &Key, tag: CopyTag, value: StoredValue) {
-        self.insert(
-            env,
-            key,
-            tag,
-            env.me,
-            value,
-            Lsn::default(),
-            env.now.monotonic + PATIENCE,
-        );
-    }
-
-    /// Takes over a durable binding.
-    pub fn recover_bound(&mut self, env: &mut Env, key: &Key, write: WriteId, ts: Timestamp) {
-        if let Some(unbound) = self.take_unbound(key, write) {
-            self.recover_copy(env, key, CopyTag::Bound(ts), unbound.value);
-            if let Some(copy) = self.copies.get_mut(key).and_then(|v| v.get_mut(&ts)) {
-                copy.write = Some(write);
-            }
-        }
-    }
-
-    /// Takes over a durable abort.
-    pub fn recover_aborted(&mut self, write: WriteId) {
-        self.aborted
-            .entry((write.node, write.incarnation))
-            .or_default()
-            .insert(write.number);
-    }
-
-    /// Takes over the end of an aborted write.
-    pub fn recover_given_up(&mut self, key: &Key, write: WriteId) {
-        self.take_unbound(key, write);
-    }
-
-    /// Takes over a durable drop; of an RW object's copies, only stable ones go.
-    pub fn recover_dropped(&mut self, kind: Option<Kind>, key: &Key, ts: Timestamp) {
-        if kind == Some(Kind::Rw) {
-            self.propagator.remember_stable(key, ts);
-        }
-        if let Some(versions) = self.copies.get_mut(key)
-            && let Some(copy) = versions.remove(&ts)
-        {
-            self.copy_bytes -= copy.value.bytes();
-        }
-    }
-
     /// Whether a copy, or a value on its way to replicas, is filed under `id`.
     pub fn refers_to(&self, id: &ValueId) -> bool {
         let mut copies = self.copies.get(&id.key).into_iter().flatten();
@@ -768,83 +390,6 @@ impl LocalSet {
                 CopyTag::Unbound(write) => self.unbound.contains_key(&(id.key.clone(), write)),
                 CopyTag::Bound(_) => false,
             }
-    }
-
-    /// The values that are needed and that `is_stored` does not know.
-    pub fn unstored(&self, is_stored: &dyn Fn(&ValueId) -> bool) -> Vec<ValueId> {
-        let copies = self.copies.iter().flat_map(|(key, versions)| {
-            versions
-                .iter()
-                .map(move |(&ts, copy)| (key, copy.tag(ts), copy.value))
-        });
-        let unbound = self.unbound.iter();
-        let unbound =
-            unbound.map(|((key, write), copy)| (key, CopyTag::Unbound(*write), copy.value));
-        let stored = copies
-            .chain(unbound)
-            .filter(|(_, _, value)| matches!(value, StoredValue::Bytes(_)));
-        let ids = stored.map(|(key, tag, _)| ValueId {
-            key: key.clone(),
-            tag,
-        });
-        ids.filter(|id| !is_stored(id)).collect()
-    }
-
-    /// The disk has lost a value: its copy is none any more, and a sibling's takes
-    /// its place.
-    pub fn lose(&mut self, env: &mut Env, id: &ValueId) {
-        if let CopyTag::Unbound(write) = id.tag {
-            self.take_unbound(&id.key, write);
-        }
-        if let Some(versions) = self.copies.get_mut(&id.key) {
-            let bytes = &mut self.copy_bytes;
-            versions.retain(|&ts, copy| {
-                let keep = copy.tag(ts) != id.tag;
-                if !keep {
-                    *bytes -= copy.value.bytes();
-                }
-                keep
-            });
-            if versions.is_empty() {
-                self.copies.remove(&id.key);
-            }
-        }
-        self.propagator.lose(env, id);
-    }
-}
-
-/// A local copy that answers a question for a value.
-#[derive(Clone, Copy, Debug)]
-pub struct Found {
-    /// The version.
-    pub ts: Timestamp,
-    /// What its value is filed under.
-    pub tag: CopyTag,
-    /// What is kept of the value.
-    pub value: StoredValue,
-    /// It is durable once the log is durable up to here.
-    pub lsn: Lsn,
-}
-
-impl Found {
-    /// A version that a replica holds.
-    pub fn version((ts, value, lsn): (Timestamp, StoredValue, Lsn)) -> Self {
-        let tag = CopyTag::Bound(ts);
-        Self {
-            ts,
-            tag,
-            value,
-            lsn,
-        }
-    }
-
-    fn copy(ts: Timestamp, copy: &LocalCopy) -> Self {
-        Self {
-            ts,
-            tag: copy.tag(ts),
-            value: copy.value,
-            lsn: copy.lsn,
-        }
     }
 }
 
