@@ -40,6 +40,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// ordinary operation takes on the slowest link.
 const UNBOUND_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Copies of a container taken over at once: after a restart with many, their values must not reach the
+/// siblings all together. Others have their turn at the next look.
+const TAKEOVERS_MAX: usize = 256;
+
 /// How often copies are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -56,6 +60,9 @@ struct LocalCopy {
     /// Whose it was before it had a timestamp; the value is filed under that then.
     write: Option<WriteId>,
     safe: bool,
+    /// A majority of replicas holds the value: the copy is here for the others alone, and
+    /// counts as backlog of their sites, no more of the local set.
+    stable: bool,
     lsn: Lsn,
     propagator: NodeId,
     check_at: Duration,
@@ -73,6 +80,11 @@ struct UnboundCopy {
 }
 
 impl LocalCopy {
+    /// What it adds to the bytes that the local set keeps.
+    fn counted_bytes(&self) -> u64 {
+        if self.stable { 0 } else { self.value.bytes() }
+    }
+
     /// What the value of this copy at `ts` is filed under.
     fn tag(&self, ts: Timestamp) -> CopyTag {
         self.write.map_or(CopyTag::Bound(ts), CopyTag::Unbound)
@@ -123,6 +135,8 @@ pub struct LocalSet {
     pub propagator: Propagator,
     copy_bytes: u64,
     calls_made: u32,
+    /// Copies that are on their way to the siblings, by call.
+    takeovers: BTreeMap<u32, (Key, Timestamp)>,
     sweep_at: Option<Duration>,
 }
 
@@ -262,6 +276,7 @@ impl LocalSet {
                     value,
                     write: None,
                     safe: false,
+                    stable: false,
                     lsn,
                     propagator,
                     check_at,
@@ -293,7 +308,7 @@ impl LocalSet {
         self.copy_bytes += copy.value.bytes();
         let replaced = self.copies.entry(key.clone()).or_default().insert(ts, copy);
         if let Some(replaced) = replaced {
-            self.copy_bytes -= replaced.value.bytes();
+            self.copy_bytes -= replaced.counted_bytes();
             release(env, key, replaced.tag(ts));
         }
     }
@@ -320,15 +335,33 @@ impl LocalSet {
     }
 
     /// STABLE: a majority of replicas holds `ts`. RW: copies up to it may go.
-    /// RMW: exactly it may, for an older one may be what was chosen.
+    /// RMW: exactly it may, for an older one may be what was chosen. The member that
+    /// carries it keeps its own until all have it: a restart must not end its way.
     pub fn on_stable(&mut self, env: &mut Env, container: &Container, key: &Key, ts: Timestamp) {
         if container.kind == Kind::Rw {
             self.propagator.remember_stable(key, ts);
         }
+        let kept = self.propagator.is_carrying(key, ts);
+        let copy = self.copies.get_mut(key).and_then(|v| v.get_mut(&ts));
+        if let Some(copy) = copy.filter(|_| kept) {
+            self.copy_bytes -= copy.counted_bytes();
+            copy.stable = true;
+            copy.takeover = None;
+        }
         self.drop_copies(env, key, |version| match container.kind {
-            Kind::Rw | Kind::Abd => version <= ts,
-            Kind::Rmw | Kind::LanRmw => version == ts,
+            Kind::Rw | Kind::Abd => version < ts || (version == ts && !kept),
+            Kind::Rmw | Kind::LanRmw => version == ts && !kept,
         });
+    }
+
+    /// Drops the copies of what has come to the end of its way.
+    pub fn drop_delivered(&mut self, env: &mut Env) {
+        for (key, ts) in self.propagator.take_ended() {
+            let copy = self.copies.get(&key).and_then(|versions| versions.get(&ts));
+            if copy.is_some_and(|copy| copy.stable) {
+                self.drop_copies(env, &key, |version| version == ts);
+            }
+        }
     }
 
     /// COMMIT: `chosen` is chosen, so older versions are history.
@@ -345,7 +378,7 @@ impl LocalSet {
         versions.retain(|&ts, copy| {
             let keep = !drops(ts);
             if !keep {
-                *bytes -= copy.value.bytes();
+                *bytes -= copy.counted_bytes();
                 env.out.persist(Record::LocalDropped {
                     key: key.clone(),
                     ts,

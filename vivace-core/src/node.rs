@@ -180,6 +180,7 @@ impl Node {
         }
         self.drain_loopback();
         self.run_timers();
+        self.local.drop_delivered(&mut self.env);
         self.forget_released();
         self.env.out.take_actions()
     }

@@ -68,6 +68,8 @@ struct InFlight {
     /// When to ask whether it has come.
     ask_at: Duration,
     resend_at: Duration,
+    /// Nothing was sent: the replica is asked first whether it has the value.
+    only_asked: bool,
 }
 
 /// One version on its way.
@@ -174,6 +176,8 @@ pub struct Propagator {
     waiting: BTreeMap<SiteId, WaitingKeys>,
     stable: BTreeMap<Key, Timestamp>,
     stable_order: VecDeque<Key>,
+    /// Versions that all replicas hold, or whose place a newer one has taken.
+    ended: Vec<(Key, Timestamp)>,
 }
 
 impl Propagator {
@@ -215,6 +219,17 @@ impl Propagator {
         })
     }
 
+    /// Whether this very version is on its way.
+    pub fn is_carrying(&self, key: &Key, ts: Timestamp) -> bool {
+        let versions = self.transfers.get(key);
+        versions.is_some_and(|versions| versions.contains_key(&ts))
+    }
+
+    /// The versions whose way has ended since this was last asked.
+    pub fn take_ended(&mut self) -> Vec<(Key, Timestamp)> {
+        std::mem::take(&mut self.ended)
+    }
+
     /// Whether a majority of replicas is known to hold this version or one that
     /// stands for it. False where it was long ago.
     pub fn was_stable(&self, key: &Key, ts: Timestamp) -> bool {
@@ -249,31 +264,75 @@ impl Propagator {
         container: &Container,
         key: &Key,
         ts: Timestamp,
-        (tag, value): (CopyTag, StoredValue),
+        source: (CopyTag, StoredValue),
         settled: bool,
     ) {
-        let versions = self.transfers.entry(key.clone()).or_default();
-        match versions.get_mut(&ts) {
-            Some(transfer) => transfer.settled |= settled,
-            None => {
-                let replicas = container.replicas.iter();
-                let lacking_sites = replicas.filter_map(|&r| env.cluster.site_of(r)).collect();
-                let transfer = Transfer {
-                    tag,
-                    value,
-                    settled,
-                    stable: false,
-                    acked: BTreeSet::new(),
-                    lacking_sites,
-                    in_flight: BTreeMap::new(),
-                    started: env.now.monotonic,
-                };
-                self.totals.add(&transfer);
-                versions.insert(ts, transfer);
+        self.admit(env, container, key, ts, source, settled);
+        self.remove_finished(env, container, key);
+        self.pump(env, container, key);
+    }
+
+    /// Carries on what another node, or this one in an earlier life, has carried part of
+    /// the way: the replicas that can be reached are asked first, and those that don't
+    /// have it are sent it.
+    pub fn take_over(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        key: &Key,
+        ts: Timestamp,
+        source: (CopyTag, StoredValue),
+    ) {
+        let settled = container.kind.is_read_write();
+        let transfer = self.admit(env, container, key, ts, source, settled);
+        let now = env.now.monotonic;
+        for &node in &container.replicas {
+            if !env.is_up(node, Class::Bulk) || transfer.acked.contains(&node) {
+                continue;
             }
+            transfer.in_flight.entry(node).or_insert_with(|| InFlight {
+                via: node,
+                bytes: 0,
+                sent_at: now,
+                ask_at: now + DIRECT_PATIENCE,
+                resend_at: now + env.rtt(node) * ASK_AFTER + ASK_MARGIN,
+                only_asked: true,
+            });
+            let key = key.clone();
+            let body = PriorityBody::AskStored { key, ts };
+            env.send_priority(node, RpcId::NONE, container.epoch, body);
         }
         self.remove_finished(env, container, key);
         self.pump(env, container, key);
+    }
+
+    fn admit(
+        &mut self,
+        env: &Env,
+        container: &Container,
+        key: &Key,
+        ts: Timestamp,
+        (tag, value): (CopyTag, StoredValue),
+        settled: bool,
+    ) -> &mut Transfer {
+        let versions = self.transfers.entry(key.clone()).or_default();
+        let transfer = versions.entry(ts).or_insert_with(|| {
+            let replicas = container.replicas.iter();
+            let transfer = Transfer {
+                tag,
+                value,
+                settled,
+                stable: false,
+                acked: BTreeSet::new(),
+                lacking_sites: replicas.filter_map(|&r| env.cluster.site_of(r)).collect(),
+                in_flight: BTreeMap::new(),
+                started: env.now.monotonic,
+            };
+            self.totals.add(&transfer);
+            transfer
+        });
+        transfer.settled |= settled;
+        transfer
     }
 
     /// A replica durably holds `ts` or, for RW objects, a newer version.
@@ -295,7 +354,9 @@ impl Propagator {
                 continue;
             }
             let flight = transfer.in_flight.remove(&from);
-            if let (Some(flight), Some(site)) = (&flight, env.cluster.site_of(from)) {
+            if let (Some(flight), Some(site)) = (&flight, env.cluster.site_of(from))
+                && !flight.only_asked
+            {
                 let took = env.now.monotonic - flight.sent_at;
                 let lately = self.ack_times.entry(site).or_insert(took);
                 *lately = (*lately * (ACK_TIME_WEIGHT - 1) + took) / ACK_TIME_WEIGHT;
@@ -417,7 +478,7 @@ impl Propagator {
             .rev()
             .find(|(_, t)| t.settled)
             .map_or(Timestamp::ZERO, |(&ts, _)| ts);
-        let totals = &mut self.totals;
+        let (totals, ended) = (&mut self.totals, &mut self.ended);
         versions.retain(|&ts, transfer| {
             let superseded = ts < newest_settled && transfer.in_flight.is_empty();
             let everywhere = transfer.acked.len() == container.replicas.len();
@@ -428,6 +489,7 @@ impl Propagator {
             if !keep {
                 totals.remove(transfer);
                 env.out.release(transfer.id(key));
+                ended.push((key.clone(), ts));
             }
             keep
         });
@@ -569,9 +631,13 @@ impl Propagator {
                     .map(|(&to, _)| to)
                     .collect();
                 for to in late {
-                    env.counters
-                        .count("repeated: a value without an acknowledgment");
                     let flight = transfer.in_flight.remove(&to);
+                    env.counters.count(match &flight {
+                        Some(flight) if flight.only_asked => {
+                            "asked: a replica lacks what is taken over"
+                        }
+                        _ => "repeated: a value without an acknowledgment",
+                    });
                     release(&mut self.in_flight_bytes, &env.cluster, flight);
                     overdue.push(key.clone());
                 }
@@ -623,6 +689,7 @@ fn send_copy(
             sent_at: now,
             ask_at,
             resend_at: now + DIRECT_PATIENCE,
+            only_asked: false,
         },
     );
     for &node in relay {
@@ -632,6 +699,7 @@ fn send_copy(
             sent_at: now,
             ask_at,
             resend_at: now + RELAY_PATIENCE,
+            only_asked: false,
         };
         transfer.in_flight.insert(node, flight);
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{LocalSet, PATIENCE, SWEEP_INTERVAL};
+use super::{LocalCopy, LocalSet, PATIENCE, SWEEP_INTERVAL, TAKEOVERS_MAX};
 use crate::call::Call;
-use crate::cluster::{Container, Kind};
+use crate::cluster::Container;
 use crate::env::Env;
 use crate::event::Class;
 use crate::identity::NodeId;
@@ -51,14 +51,18 @@ impl LocalSet {
     /// Copies the value to the siblings; a majority of them makes it safe.
     fn take_over(&mut self, env: &mut Env, container: &Container, key: &Key, ts: Timestamp) {
         let rpc = self.next_rpc(env);
-        let Some(copy) = self
-            .copies
-            .get_mut(key)
-            .and_then(|versions| versions.get_mut(&ts))
-        else {
+        let copy = self.copies.get_mut(key).and_then(|v| v.get_mut(&ts));
+        let Some(copy) = copy.filter(|copy| copy.takeover.is_none()) else {
             return;
         };
-        if copy.takeover.is_some() {
+        let under_way = self.takeovers.values();
+        if under_way
+            .filter(|(other, _)| other.container == key.container)
+            .count()
+            >= TAKEOVERS_MAX
+        {
+            env.counters.count("waits: a value to be taken over");
+            copy.check_at = env.now.monotonic;
             return;
         }
         env.counters
@@ -76,42 +80,52 @@ impl LocalSet {
         let message = Message::stored(rpc, container.epoch, body, id, copy.value);
         let call = Call::start(env, rpc, members, message, Lsn::default());
         copy.takeover = Some((call, Votes::new(members.len())));
+        self.takeovers.insert(rpc.call, (key.clone(), ts));
     }
 
     /// An answer to one of the local set's own calls.
     pub fn on_answer(&mut self, env: &mut Env, from: NodeId, rpc: RpcId, body: &PriorityBody) {
-        let cluster = env.cluster.clone();
         match body {
-            PriorityBody::WriteLocalAck {} => {
-                let mut safe = None;
-                for (key, versions) in &mut self.copies {
-                    for (&ts, copy) in versions.iter_mut() {
-                        let Some((call, votes)) = &mut copy.takeover else {
-                            continue;
-                        };
-                        if call.rpc == rpc {
-                            call.answered(from);
-                            votes.yes(from, ());
-                            if votes.tally() == Tally::Reached {
-                                copy.takeover = None;
-                                copy.safe = true;
-                                safe = Some((key.clone(), ts, (copy.tag(ts), copy.value)));
-                            }
-                        }
-                    }
-                }
-                if let Some((key, ts, source)) = safe
-                    && let Some(container) = cluster.container(key.container)
-                {
-                    let settled = container.kind == Kind::Rw;
-                    self.propagator
-                        .start(env, container, &key, ts, source, settled);
-                    self.wake_at(env.now.monotonic + SWEEP_INTERVAL);
-                }
-            }
+            PriorityBody::WriteLocalAck {} => self.on_taken_over(env, from, rpc),
             PriorityBody::AbortAck { bound } => self.on_abort_ack(env, from, rpc, *bound),
             _ => {}
         }
+    }
+
+    /// A sibling holds a value that this member looks after.
+    fn on_taken_over(&mut self, env: &mut Env, from: NodeId, rpc: RpcId) {
+        let Some((key, ts)) = self.takeovers.get(&rpc.call).cloned() else {
+            return;
+        };
+        let copy = self.copies.get_mut(&key).and_then(|v| v.get_mut(&ts));
+        let Some(copy) = copy else { return };
+        let Some((call, votes)) = copy.takeover.as_mut().filter(|(call, _)| call.rpc == rpc) else {
+            return;
+        };
+        call.answered(from);
+        votes.yes(from, ());
+        if votes.tally() != Tally::Reached {
+            return;
+        }
+        copy.takeover = None;
+        copy.safe = true;
+        let source = (copy.tag(ts), copy.value);
+        self.takeovers.remove(&rpc.call);
+        let cluster = env.cluster.clone();
+        if let Some(container) = cluster.container(key.container) {
+            self.propagator.take_over(env, container, &key, ts, source);
+            self.wake_at(env.now.monotonic + SWEEP_INTERVAL);
+        }
+    }
+
+    /// Forgets calls whose copies have gone meanwhile.
+    fn prune_takeovers(&mut self) {
+        let copies = &self.copies;
+        self.takeovers.retain(|&call, (key, ts)| {
+            let copy = copies.get(key).and_then(|versions| versions.get(ts));
+            let under_way = copy.and_then(|copy| copy.takeover.as_ref());
+            under_way.is_some_and(|(takeover, _)| takeover.rpc.call == call)
+        });
     }
 
     /// Looks after copies whose time has come.
@@ -119,6 +133,7 @@ impl LocalSet {
         if self.sweep_at.is_none_or(|at| at > env.now.monotonic) {
             return;
         }
+        self.prune_takeovers();
         let now = env.now.monotonic;
         let cluster = env.cluster.clone();
         let due: Vec<(Key, Timestamp, NodeId)> = self
@@ -145,10 +160,8 @@ impl LocalSet {
                 self.abort(env, container, &key, write);
             }
         }
-        for copy in self.copies.values_mut().flat_map(BTreeMap::values_mut) {
-            if let Some((call, _)) = &mut copy.takeover {
-                call.on_tick(env);
-            }
+        for (call, _) in takeovers(&mut self.copies) {
+            call.on_tick(env);
         }
         for copy in self.unbound.values_mut() {
             if let Some((call, _)) = &mut copy.abort {
@@ -191,10 +204,8 @@ impl LocalSet {
 
     /// A connection came back.
     pub fn on_peer_up(&mut self, env: &mut Env, node: NodeId, class: Class) {
-        for copy in self.copies.values_mut().flat_map(BTreeMap::values_mut) {
-            if let Some((call, _)) = &mut copy.takeover {
-                call.on_peer_up(env, node, class);
-            }
+        for (call, _) in takeovers(&mut self.copies) {
+            call.on_peer_up(env, node, class);
         }
         for copy in self.unbound.values_mut() {
             if let Some((call, _)) = &mut copy.abort {
@@ -210,4 +221,12 @@ impl LocalSet {
     pub fn next_wakeup(&self) -> Option<Duration> {
         self.sweep_at
     }
+}
+
+/// The calls to siblings that are under way.
+fn takeovers(
+    copies: &mut BTreeMap<Key, BTreeMap<Timestamp, LocalCopy>>,
+) -> impl Iterator<Item = &mut (Call, Votes<()>)> {
+    let copies = copies.values_mut().flat_map(BTreeMap::values_mut);
+    copies.filter_map(|copy| copy.takeover.as_mut())
 }

@@ -54,7 +54,7 @@ impl LocalSet {
         if let Some(versions) = self.copies.get_mut(key)
             && let Some(copy) = versions.remove(&ts)
         {
-            self.copy_bytes -= copy.value.bytes();
+            self.copy_bytes -= copy.counted_bytes();
         }
     }
 
@@ -89,7 +89,7 @@ impl LocalSet {
             versions.retain(|&ts, copy| {
                 let keep = copy.tag(ts) != id.tag;
                 if !keep {
-                    *bytes -= copy.value.bytes();
+                    *bytes -= copy.counted_bytes();
                 }
                 keep
             });

@@ -84,6 +84,7 @@ impl LocalSet {
             value: unbound.value,
             write: Some(write),
             safe: false,
+            stable: false,
             lsn,
             propagator: unbound.propagator,
             check_at: env.now.monotonic + PATIENCE,

@@ -1,17 +1,19 @@
 //! What a writer's level of durability promises, and what it costs: δ = 1 ms,
 //! d = 10 ms, D = 50 ms.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use vivace_core::client_protocol::{Failure, Request};
 use vivace_core::cluster::Kind;
 use vivace_core::message::PriorityBody;
-use vivace_core::{Durability, NodeId};
+use vivace_core::{Durability, Key, NodeId};
 
-use crate::cluster::Simulation;
 use crate::cluster::requests::{
     add, counted, failure, first_of, read, repeated, value, write, written,
 };
+use crate::cluster::{Simulation, layout};
 use crate::{A, B, C, drop_if, is_write_remote, ms, priority, settle, simulate, spec, three_sites};
 
 fn durable(mut request: Request, level: Durability) -> Request {
@@ -171,4 +173,49 @@ fn a_replica_fetches_what_nobody_brings_any_more() {
     simulation.script = None;
     let again = durable(add("k", repeated(first_of(1)), 5), Durability::Majority);
     assert_eq!(counted(simulation.ask(C, again).0), 5);
+}
+
+/// A majority holds the value, one site is away, and whoever carried it there restarts:
+/// the value arrives all the same when the site is back, though nobody asks for it. The
+/// replicas that have it are asked, and sent nothing.
+#[test]
+fn a_restart_does_not_end_the_way_of_a_value_that_a_majority_holds() {
+    for kind in [Kind::Rw, Kind::Rmw] {
+        let mut simulation = three_sites(kind);
+        drop_if(&mut simulation, |_, to, wire| {
+            is_write_remote(wire) && to == C
+        });
+        let change = match kind {
+            Kind::Rw => write("k", "v"),
+            _ => add("k", first_of(1), 5),
+        };
+        simulation
+            .ask(A, durable(change, Durability::Majority))
+            .0
+            .unwrap();
+        simulation.run_for(ms(1000));
+        simulation.crash(A);
+        simulation.restart(A);
+        simulation.run_for(ms(1000));
+        let newest = |simulation: &Simulation, node| {
+            let container = simulation.spec().containers[0].id;
+            let name = layout::key("k");
+            let holding = simulation.holding(node, &Key { container, name });
+            holding.and_then(|holding| holding.versions.last().copied())
+        };
+        assert_eq!(newest(&simulation, C), None, "{kind:?}");
+
+        let sent = Rc::new(Cell::new(0));
+        let counted = sent.clone();
+        drop_if(&mut simulation, move |_, to, wire| {
+            let is_needless = is_write_remote(wire) && to != C;
+            counted.set(counted.get() + u32::from(is_needless));
+            false
+        });
+        settle(&mut simulation);
+        let held = newest(&simulation, C);
+        assert!(held.is_some(), "{kind:?}");
+        assert_eq!(held, newest(&simulation, B), "{kind:?}");
+        assert_eq!(sent.get(), 0, "{kind:?}");
+    }
 }
