@@ -231,6 +231,17 @@ impl Image {
                         is_torn: false,
                     });
                 }
+                // A batch has something where it begins. This is what repair left of an
+                // earlier torn one that began here too: the newest one's first sector is
+                // missing.
+                Read::Nothing
+                    if place == newest && newest.left_in_sector() >= FRAME_HEADER_BYTES =>
+                {
+                    return Ok(End {
+                        place: newest,
+                        is_torn: true,
+                    });
+                }
                 Read::Nothing | Read::Malformed => return Err(place),
             }
         }

@@ -2,9 +2,12 @@
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use vivace_core::Lsn;
+use vivace_core::journal::Opened;
+use vivace_core::record::Record;
 use vivace_core::sim::{LogTail, SimDisk};
 
-use crate::life::Life;
+use crate::life::{Life, RW, key, recover, ts};
 
 const TAILS: [LogTail; 3] = [LogTail::Lost, LogTail::Torn, LogTail::Kept];
 
@@ -76,4 +79,58 @@ fn a_crash_while_a_journal_is_made_leaves_none_or_an_empty_one() {
             life.work(&mut rng, 20).unwrap();
         }
     }
+}
+
+/// Power fails in the middle of a batch, twice at the same place, and each time the batch's
+/// first sector alone is lost. What repair left of the first attempt there looks like the
+/// beginning of the second, which made a sound journal refuse (seed 60018672).
+#[test]
+fn a_batch_torn_twice_at_one_place_is_cut_off_twice() {
+    let disk = SimDisk::default();
+    let mut life = Life::new(disk.clone()).unwrap();
+    let known = |time| Record::Known {
+        key: key(RW, 1),
+        ts: ts(time),
+    };
+    let acknowledged: Vec<Record> = (1..=3).map(known).collect();
+    commit(&mut life.journal, &acknowledged);
+    let start = contents(&disk);
+
+    let torn: Vec<Record> = (4..=40).map(known).collect();
+    let mut journal = life.journal;
+    for attempt in 1..=2 {
+        let before = contents(&disk);
+        let mark = disk.contents("mark").unwrap();
+        commit(&mut journal, &torn);
+        let mut after = contents(&disk);
+        let first = (SECTOR..before.len())
+            .step_by(SECTOR)
+            .find(|&at| before[at..at + SECTOR] != after[at..at + SECTOR])
+            .unwrap();
+        assert!(after[first + SECTOR] != 0, "the batch spans sectors");
+        after[first..first + SECTOR].copy_from_slice(&before[first..first + SECTOR]);
+        disk.put(SEGMENT, after);
+        disk.put("mark", mark);
+
+        let (records, opened) = recover(&disk).unwrap_or_else(|e| panic!("{attempt}: {e}"));
+        assert_eq!(records, acknowledged, "attempt {attempt}");
+        assert!(opened.torn.is_some(), "attempt {attempt}");
+        assert_ne!(contents(&disk), start, "repair seals the sector anew");
+        journal = opened;
+    }
+}
+
+const SEGMENT: &str = "segment-000000000001";
+const SECTOR: usize = 512;
+
+fn contents(disk: &SimDisk) -> Vec<u8> {
+    disk.contents(SEGMENT).unwrap()
+}
+
+fn commit(journal: &mut Opened<SimDisk>, records: &[Record]) {
+    for (lsn, record) in (1..).zip(records) {
+        journal.appender.append(Lsn(lsn), record).unwrap();
+    }
+    let batch = journal.appender.take_batch().unwrap();
+    let _ = journal.committer.commit(batch).unwrap();
 }
