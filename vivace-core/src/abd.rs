@@ -12,6 +12,7 @@
 //! Its replica is [`crate::vivace_rw::Replica`], whose known and complete versions
 //! never differ here.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::call::Call;
@@ -26,7 +27,7 @@ use crate::key::Key;
 use crate::message::{BulkBody, BulkMessage, PriorityBody, RpcId, TrustedTime};
 use crate::operation::{Input, Step, Ticket, refusal_text, unavailable, unknown};
 use crate::outbox::{Lsn, Message};
-use crate::quorum::{Tally, Votes};
+use crate::quorum::{Tally, Votes, majority};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
@@ -49,6 +50,8 @@ enum Phase {
     Query {
         query: Call,
         pairs: Votes<(Timestamp, Option<Value>)>,
+        /// Their disks lost the value that belongs to their timestamp.
+        lacking: BTreeSet<NodeId>,
     },
     /// Timestamp and value to a majority.
     Store {
@@ -143,6 +146,7 @@ impl Operation {
                 self.phase = Phase::Query {
                     query,
                     pairs: Votes::new(container.replicas.len()),
+                    lacking: BTreeSet::new(),
                 };
             }
         }
@@ -187,7 +191,7 @@ impl Operation {
         body: BulkBody,
     ) -> Step {
         match (&mut self.phase, body) {
-            (Phase::Query { query, pairs }, BulkBody::AbdReadAck { ts, .. })
+            (Phase::Query { query, pairs, .. }, BulkBody::AbdReadAck { ts, .. })
                 if query.rpc == answered && env.is_future(container, ts) =>
             {
                 query.answered(from);
@@ -199,22 +203,29 @@ impl Operation {
                     );
                 }
             }
-            (Phase::Query { query, pairs }, BulkBody::AbdReadAck { ts, value, .. })
+            (Phase::Query { query, lacking, .. }, BulkBody::AbdReadAck { ts, value, .. })
                 if query.rpc == answered
                     && self.new_value.is_none()
                     && value.is_none()
                     && ts > Timestamp::ZERO =>
             {
-                query.answered(from);
-                pairs.no(from);
-                if pairs.tally() == Tally::Unreachable {
+                // It has one again after the next write, so it stays asked.
+                lacking.insert(from);
+                let replicas = container.replicas.len();
+                if lacking.len() > replicas - majority(replicas) {
                     return self.fail(env, "the disks of a majority lost the value");
                 }
             }
-            (Phase::Query { query, pairs }, BulkBody::AbdReadAck { ts, value, clock })
-                if query.rpc == answered =>
-            {
+            (
+                Phase::Query {
+                    query,
+                    pairs,
+                    lacking,
+                },
+                BulkBody::AbdReadAck { ts, value, clock },
+            ) if query.rpc == answered => {
                 query.answered(from);
+                lacking.remove(&from);
                 pairs.yes(from, (ts, value));
                 self.remote_clock = self.remote_clock.max(clock);
                 if pairs.tally() == Tally::Reached {
@@ -231,7 +242,9 @@ impl Operation {
                     return self.on_stored(env, container);
                 }
             }
-            (Phase::Query { query, pairs }, BulkBody::Refused { why }) if query.rpc == answered => {
+            (Phase::Query { query, pairs, .. }, BulkBody::Refused { why })
+                if query.rpc == answered =>
+            {
                 query.answered(from);
                 pairs.no(from);
                 if pairs.tally() == Tally::Unreachable {

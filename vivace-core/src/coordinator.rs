@@ -1,6 +1,7 @@
 //! The operations that a node coordinates for its clients (§3.4.2, delegation).
 
 mod checks;
+mod shared_reads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,6 +10,8 @@ use checks::{
     backed_up, busy, check_machine, check_room, check_value, durability_of, find, invalid,
     propagated, read_modify_write, read_write,
 };
+
+use shared_reads::SharedReads;
 
 use crate::abd;
 use crate::batch::{Pending, Wish};
@@ -54,8 +57,10 @@ enum Operation {
 #[derive(Clone, Debug)]
 struct Running {
     container: ContainerId,
-    /// The object, where the operation is its round.
+    /// The object, where the operation is a round of it that others may share.
     round_of: Option<Key>,
+    /// It waits for further clients.
+    is_gathering: bool,
     operation: Operation,
     wakeup: Duration,
 }
@@ -153,6 +158,7 @@ impl Operation {
 pub struct Coordinator {
     running: BTreeMap<u64, Running>,
     rounds: BTreeMap<Key, u64>,
+    shared_reads: SharedReads,
     timers: BTreeSet<(Duration, u64)>,
     last_operation: u64,
     last_session: u64,
@@ -218,14 +224,13 @@ impl Coordinator {
             Request::Read { container, key } => {
                 let container = read_write(find(env, &container)?)?;
                 let (ticket, key) = self.ticket(env, &container, id, deadline, key);
-                let operation = match container.kind {
-                    Kind::Abd => Operation::Abd(abd::Operation::read(ticket, key)),
-                    Kind::Rw | Kind::Rmw | Kind::LanRmw => {
-                        Operation::Read(vivace_rw::Read::new(ticket, key))
-                    }
-                };
-                self.start(env, &container, None, operation);
-                Ok(())
+                if container.kind == Kind::Abd {
+                    let read = Operation::Abd(abd::Operation::read(ticket, key));
+                    self.start(env, &container, None, read);
+                    return Ok(());
+                }
+                let read = Operation::Read(vivace_rw::Read::new(ticket, key.clone()));
+                self.read(env, &container, key, (id, deadline), read)
             }
             Request::Write {
                 container,
@@ -294,9 +299,9 @@ impl Coordinator {
                     return self.enqueue(env, &container, key, pending);
                 }
                 let (ticket, key) = self.ticket(env, &container, id, deadline, key);
-                let read = vivace_rmw::Read::new(ticket, key, extent);
-                self.start(env, &container, None, Operation::ReadState(read));
-                Ok(())
+                let read = vivace_rmw::Read::new(ticket, key.clone(), extent);
+                let read = Operation::ReadState(read);
+                self.read(env, &container, key, (id, deadline), read)
             }
             Request::ListObjects {
                 container,
@@ -353,7 +358,7 @@ impl Coordinator {
     }
 
     fn admit(&self, env: &Env) -> Result<(), Failure> {
-        if self.running.len() >= OPERATIONS_MAX {
+        if self.running.len() + env.sharers() >= OPERATIONS_MAX {
             return Err(busy(format!(
                 "this node coordinates {OPERATIONS_MAX} operations already"
             )));
@@ -483,17 +488,30 @@ impl Coordinator {
         round_of: Option<Key>,
         operation: Operation,
     ) {
+        let number = self.insert(container, round_of, operation, Duration::MAX);
+        self.step(env, number, Input::Start);
+    }
+
+    /// Keeps the operation whose number was taken last; one with a time to begin at is a
+    /// read that gathers others until then.
+    fn insert(
+        &mut self,
+        container: &Container,
+        round_of: Option<Key>,
+        operation: Operation,
+        wakeup: Duration,
+    ) -> u64 {
         let number = self.last_operation;
-        let wakeup = Duration::MAX;
         let running = Running {
             container: container.id,
             round_of,
+            is_gathering: wakeup < Duration::MAX,
             operation,
             wakeup,
         };
         self.running.insert(number, running);
         self.timers.insert((wakeup, number));
-        self.step(env, number, Input::Start);
+        number
     }
 
     fn step(&mut self, env: &mut Env, number: u64, input: Input) {
@@ -504,24 +522,31 @@ impl Coordinator {
         let Some(container) = cluster.container(running.container) else {
             return;
         };
+        let mut input = input;
+        if std::mem::take(&mut running.is_gathering)
+            && let Some(key) = &running.round_of
+        {
+            self.shared_reads.begin(key, number, env.now.monotonic);
+            input = Input::Start;
+        }
         match running.operation.step(env, container, input) {
             Outcome::Continue => self.rearm(number),
             Outcome::Done => {
-                self.remove(number);
+                self.end(env, number);
             }
             Outcome::Becomes(operation) => {
                 running.operation = *operation;
                 self.step(env, number, Input::Start);
             }
             Outcome::Enqueue(key, pending) => {
-                self.remove(number);
+                self.end(env, number);
                 let request = pending.request;
                 if let Err(failure) = self.enqueue(env, container, key, pending) {
                     env.reply(request, Err(failure));
                 }
             }
             Outcome::NeedsRound => {
-                if let Some(Operation::ReadState(read)) = self.remove(number) {
+                if let Some(Operation::ReadState(read)) = self.end(env, number) {
                     env.counters.count("read-only command completed by a round");
                     let (ticket, key, extent) = read.into_parts();
                     let wish = Wish::Read(extent);
@@ -559,11 +584,20 @@ impl Coordinator {
         }
     }
 
-    fn remove(&mut self, number: u64) -> Option<Operation> {
+    /// The operation is over. A read that waited for a round of its object begins.
+    fn end(&mut self, env: &mut Env, number: u64) -> Option<Operation> {
         let running = self.running.remove(&number)?;
         self.timers.remove(&(running.wakeup, number));
-        if let Some(key) = running.round_of {
-            self.rounds.remove(&key);
+        let Some(key) = running.round_of else {
+            return Some(running.operation);
+        };
+        match running.operation {
+            Operation::Read(_) | Operation::ReadState(_) => {
+                if let Some(next) = self.shared_reads.end(&key) {
+                    self.step(env, next, Input::Start);
+                }
+            }
+            _ => drop(self.rounds.remove(&key)),
         }
         Some(running.operation)
     }

@@ -113,6 +113,9 @@ pub struct Env {
     #[cfg(feature = "sim")]
     pub mutants: crate::Mutants,
     peers: BTreeMap<NodeId, Peer>,
+    /// Who else hears the answer to a request.
+    shared: BTreeMap<RequestId, Vec<RequestId>>,
+    sharers: usize,
 }
 
 impl Env {
@@ -144,6 +147,8 @@ impl Env {
             #[cfg(feature = "sim")]
             mutants: crate::Mutants::none(),
             peers: BTreeMap::new(),
+            shared: BTreeMap::new(),
+            sharers: 0,
             cluster,
         }
     }
@@ -160,6 +165,8 @@ impl Env {
             recent,
             turns,
             peers,
+            shared,
+            sharers: _,
             me: _,
             site: _,
             incarnation: _,
@@ -171,7 +178,8 @@ impl Env {
         } = self;
         write!(
             out,
-            "{outbox:?}{clock:?}{jitter:?}{session_floor}{settling:?}{recent:?}{turns:?}{peers:?}"
+            "{outbox:?}{clock:?}{jitter:?}{session_floor}{settling:?}{recent:?}{turns:?}{peers:?}\
+             {shared:?}"
         )
     }
 
@@ -322,8 +330,28 @@ impl Env {
         (ts.time > limit).then_some(limit)
     }
 
-    /// Ends a client's operation and counts the outcome.
+    /// `other` hears the answer to `first` too.
+    pub fn share(&mut self, first: RequestId, other: RequestId) {
+        self.shared.entry(first).or_default().push(other);
+        self.sharers += 1;
+    }
+
+    /// How many clients wait for the answer to another's request.
+    pub fn sharers(&self) -> usize {
+        self.sharers
+    }
+
+    /// Ends a client's operation, and those that share its answer, and counts the outcome.
     pub fn reply(&mut self, request: RequestId, reply: ClientReply) {
+        let others = self.shared.remove(&request).unwrap_or_default();
+        self.sharers -= others.len();
+        for other in others {
+            self.reply_one(other, reply.clone());
+        }
+        self.reply_one(request, reply);
+    }
+
+    fn reply_one(&mut self, request: RequestId, reply: ClientReply) {
         let counts = &mut self.counters.operations;
         match &reply {
             Ok(_) | Err(Failure::Conflict { .. }) => counts.succeeded += 1,

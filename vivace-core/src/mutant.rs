@@ -81,6 +81,9 @@ mutants! {
     AnswerUnsafeCopy = "answer-unsafe-copy",
     /// Nobody looks after the copies that a dead coordinator left: they stay for ever.
     LeaveOrphans = "leave-orphans",
+    /// A read joins a round of its object that is under way: it is answered from what
+    /// replicas said before it was asked. Stale reads.
+    JoinBegunRead = "join-begun-read",
     /// Reads never write back. A value known to one replica is returned, then that
     /// replica crashes: new, old.
     SkipWriteBack = "skip-write-back",

@@ -6,7 +6,7 @@ use crate::call::Call;
 use crate::client_protocol::{Failure, Success};
 use crate::cluster::Container;
 use crate::env::Env;
-use crate::event::Class;
+use crate::event::{Class, RequestId};
 use crate::fetch::Fetch;
 use crate::identity::NodeId;
 use crate::key::Key;
@@ -118,6 +118,16 @@ impl Read {
     /// The client and what it asked, to hand over to a round.
     pub fn into_parts(self) -> (Ticket, Key, Extent) {
         (self.ticket, self.key, self.extent)
+    }
+
+    /// Who asked, and until when they wait.
+    pub fn client(&self) -> (RequestId, Duration) {
+        (self.ticket.request, self.ticket.deadline)
+    }
+
+    /// Whether `other` reads the same of the object.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        self.extent == other.extent
     }
 
     /// Moves the read on.

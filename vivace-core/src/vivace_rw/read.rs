@@ -1,11 +1,13 @@
 //! The coordinator of `read(key)`.
 
+use std::time::Duration;
+
 use crate::call::Call;
 use crate::client_protocol::Success;
 use crate::cluster::Container;
 use crate::commit_wait::CommitWait;
 use crate::env::Env;
-use crate::event::Class;
+use crate::event::{Class, RequestId};
 use crate::fetch::Fetch;
 use crate::identity::NodeId;
 use crate::key::Key;
@@ -87,6 +89,11 @@ impl Read {
             remote_clock: TrustedTime::default(),
             phase: Phase::AwaitPeers,
         }
+    }
+
+    /// Who asked, and until when they wait.
+    pub fn client(&self) -> (RequestId, Duration) {
+        (self.ticket.request, self.ticket.deadline)
     }
 
     /// Moves the read on.
@@ -447,7 +454,7 @@ impl Read {
     }
 
     /// When the read next needs a tick.
-    pub fn next_wakeup(&self) -> std::time::Duration {
+    pub fn next_wakeup(&self) -> Duration {
         let deadline = self.ticket.deadline;
         let wakeup = match &self.phase {
             Phase::AwaitPeers => None,

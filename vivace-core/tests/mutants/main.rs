@@ -72,6 +72,7 @@ catches! {
     AskOneHolder: rw::the_nearest_holder_is_silent => "Read at node 4 got no result",
     AnswerUnsafeCopy: rw::a_copy_that_one_member_holds_answers_nobody => "Read at node 3 got no result",
     LeaveOrphans: rw::a_dead_coordinator_leaves_copies => "copies that nobody needs",
+    JoinBegunRead: rw::a_read_joins_a_round_with_old_reports => "no order explains",
     SkipWriteBack: rw::what_one_replica_knows_is_read_and_the_replica_crashes => "no order explains",
     HideUnaccepted: rmw::the_one_replica_that_accepted_crashes => "at node 7 got no result",
     AnyFalseAborts: rmw::one_replica_refuses_every_round => "at node 0 got no result",

@@ -286,6 +286,24 @@ pub fn a_dead_coordinator_leaves_copies(mutants: Mutants) -> Verdict {
     trial.verdict()
 }
 
+/// What B and C know reaches node 1 late, and A hears of no write meanwhile. 8 is written
+/// elsewhere; a read that node 1 is asked for after that must find it, though another has
+/// asked B and C before.
+pub fn a_read_joins_a_round_with_old_reports(mutants: Mutants) -> Verdict {
+    let mut trial = Trial::new(Kind::Rw, mutants);
+    trial.simulation.script = Some(Box::new(move |_, to, wire| match priority(wire) {
+        Some(PriorityBody::ReadTsAck { .. }) if to == ONE => Fate::Late(ms(2000)),
+        _ => Fate::Deliver,
+    }));
+    let early = trial.begin(1, READ);
+    trial.run_for(15);
+    trial.ask(3, put(8));
+    let late = trial.begin(1, READ);
+    trial.finish(early);
+    trial.finish(late);
+    trial.verdict()
+}
+
 /// 8 is everywhere, 17 is announced to A alone. A reader hears of it from A and returns
 /// it; A crashes. The next reader, who hears B and C, must find 17 too.
 pub fn what_one_replica_knows_is_read_and_the_replica_crashes(mutants: Mutants) -> Verdict {

@@ -22,6 +22,7 @@ mod refusals;
 mod rmw;
 mod rw;
 mod sessions;
+mod shared_reads;
 
 use cluster::Simulation;
 use cluster::script::{
