@@ -61,6 +61,17 @@ pub enum TimestampSource {
     Query,
 }
 
+/// How many copies of a value cross the links between sites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueCopies {
+    /// One per remote site that has replicas: one member of the local set sends it, its
+    /// receiver hands it on there.
+    OnePerSite,
+    /// The paper's m × n: each member of the local set sends one to each replica. For
+    /// comparison; nothing is safer for it.
+    MemberByReplica,
+}
+
 /// Objects that share a kind, a replica set and local sets (Vivace §3.1).
 #[derive(Clone, Debug)]
 pub struct Container {
@@ -83,6 +94,8 @@ pub struct Container {
     /// Whether a coordinator whose round wrote an RMW object's newest version leaves out
     /// the first round trip of the next: replicas promised it as they accepted.
     pub promise_skip: bool,
+    /// How many copies of a value cross a link.
+    pub copies: ValueCopies,
     /// Where a new value is durable before its writer hears of success, unless the
     /// writer asks for another level. Of no meaning for the baselines, whose values
     /// are at a majority always.

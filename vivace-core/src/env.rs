@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::client_protocol::{ClientReply, Failure};
 use crate::clock::{Clock, Now};
-use crate::cluster::{Cluster, Container};
+use crate::cluster::{Cluster, Container, ValueCopies};
 use crate::event::{Class, RequestId};
 use crate::holders::Settling;
 use crate::identity::{Epoch, Incarnation, NodeId, SiteId};
@@ -258,6 +258,15 @@ impl Env {
             .find(|&&node| self.is_up(node, Class::Bulk))
             .or(local_set.first())
             .expect("Cluster::new refuses an empty local set")
+    }
+
+    /// Who is told that a value is safe, to carry it to the replicas.
+    pub fn carriers_of(&self, container: &Container) -> Vec<NodeId> {
+        let local_set = container.local_set(self.site);
+        match container.copies {
+            ValueCopies::OnePerSite => vec![self.propagator_of(local_set)],
+            ValueCopies::MemberByReplica => local_set.to_vec(),
+        }
     }
 
     /// This node's trusted lower bound of the true time.

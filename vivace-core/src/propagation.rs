@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::backlog::Backlogs;
-use crate::cluster::{Cluster, Container};
+use crate::cluster::{Cluster, Container, ValueCopies};
 use crate::env::Env;
 use crate::event::Class;
 use crate::identity::{NodeId, SiteId};
@@ -521,10 +521,10 @@ impl Propagator {
                     continue;
                 }
                 // Inside this site a copy for each costs nothing that is scarce.
-                let groups: Vec<Vec<NodeId>> = if site == env.site {
-                    members.into_iter().map(|node| vec![node]).collect()
-                } else {
-                    vec![members]
+                let is_relayed = site != env.site && container.copies == ValueCopies::OnePerSite;
+                let groups: Vec<Vec<NodeId>> = match is_relayed {
+                    true => vec![members],
+                    false => members.into_iter().map(|node| vec![node]).collect(),
                 };
                 let lately = self.ack_times.get(&site).copied().unwrap_or_default();
                 for group in groups {

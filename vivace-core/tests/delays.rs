@@ -385,8 +385,9 @@ fn a_link_between_sites_carries_one_copy_of_a_value_where_the_paper_sends_m_time
     assert_eq!(
         counted,
         [
-            ("Alg. 1 as printed", 6, 3),
-            ("Alg. 3 as printed", 6, 3),
+            ("Alg. 1 as printed", 6, 6),
+            ("Alg. 3 as printed", 6, 6),
+            ("RW here, member by replica", 6, 6),
             ("RW here", 6, 1),
             ("RMW here", 6, 1),
         ]

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use vivace_core::cluster::{Cluster, ClusterError, ClusterSpec, Container, Kind, TimestampSource};
+use vivace_core::cluster::{
+    Cluster, ClusterError, ClusterSpec, Container, Kind, TimestampSource, ValueCopies,
+};
 use vivace_core::{ContainerId, Durability, Epoch, NodeId, SiteId};
 
 use crate::clock_source::ClockSource;
@@ -155,7 +157,17 @@ struct ContainerFields {
     #[serde(default = "yes")]
     promise_skip: bool,
     #[serde(default)]
+    copies: CopiesField,
+    #[serde(default)]
     durability: DurabilityField,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum CopiesField {
+    #[default]
+    OnePerSite,
+    MemberByReplica,
 }
 
 fn yes() -> bool {
@@ -365,6 +377,10 @@ fn check_container(
         },
         write_back_skip: container.write_back_skip,
         promise_skip: container.promise_skip,
+        copies: match container.copies {
+            CopiesField::OnePerSite => ValueCopies::OnePerSite,
+            CopiesField::MemberByReplica => ValueCopies::MemberByReplica,
+        },
         durability: match container.durability {
             DurabilityField::Local => Durability::Local,
             DurabilityField::Remote => Durability::Remote,

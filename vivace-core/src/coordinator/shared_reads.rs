@@ -3,7 +3,7 @@
 //! A round answers the reads that arrived before it began: what it hears from replicas is
 //! then newer than their questions. A read begins a round of its own unless one of the
 //! object began a moment ago and is under way; then it gathers others until a sixteenth of
-//! a round trip after that one's begin, or until a round of the object ends. So however
+//! a round trip (25 ms at most) after that one's begin, or until a round of the object ends. So however
 //! many clients read a hot object, about sixteen rounds of it are under way per node, and
 //! nobody waits much longer than alone.
 
@@ -21,6 +21,9 @@ use crate::quorum::majority;
 /// Rounds of one object begin at least this part of a round trip apart, where others of it
 /// are under way.
 const ROUNDS_PER_RTT: u32 = 16;
+
+/// On long paths they begin no further apart than this.
+const ROUNDS_APART_MAX: Duration = Duration::from_millis(25);
 
 /// Clients of one round wait equally long, to this: the first one's deadline is the round's.
 const DEADLINES_APART_MAX: Duration = Duration::from_millis(100);
@@ -52,7 +55,8 @@ impl SharedReads {
     /// When a new round of `key` may begin: now, if nothing else is said.
     fn begin_at(&self, env: &Env, container: &Container, key: &Key) -> Option<Duration> {
         let rounds = self.0.get(key).filter(|rounds| rounds.under_way > 0)?;
-        let at = rounds.last_began + round_trip(env, container) / ROUNDS_PER_RTT;
+        let apart = round_trip(env, container) / ROUNDS_PER_RTT;
+        let at = rounds.last_began + apart.min(ROUNDS_APART_MAX);
         (at > env.now.monotonic && rounds.gathering.is_none()).then_some(at)
     }
 
@@ -121,11 +125,11 @@ impl Coordinator {
         }
         let number = self.last_operation;
         match self.shared_reads.begin_at(env, container, &key) {
-            Some(at) => {
+            Some(at) if at < deadline => {
                 self.shared_reads.gather(&key, number);
                 self.insert(container, Some(key), read, at);
             }
-            None => {
+            Some(_) | None => {
                 self.shared_reads.begin(&key, number, env.now.monotonic);
                 self.start(env, container, Some(key), read);
             }

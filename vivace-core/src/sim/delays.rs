@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::network::{Delays, Spread};
 use super::{Simulation, Wire};
 use crate::client_protocol::{ClientReply, Request, SessionId, Success};
-use crate::cluster::{ClusterSpec, Container, Kind, TimestampSource};
+use crate::cluster::{ClusterSpec, Container, Kind, TimestampSource, ValueCopies};
 use crate::machine::StateMachine;
 use crate::machine::builtin::{Counter, counter};
 use crate::message::BulkBody;
@@ -174,6 +174,7 @@ impl Setting {
             timestamps: TimestampSource::Clock,
             write_back_skip: true,
             promise_skip: true,
+            copies: ValueCopies::OnePerSite,
             durability: Durability::Local,
         };
         Self {
@@ -201,7 +202,12 @@ impl Setting {
             Kind::Abd | Kind::LanRmw => Mutants::none(),
         };
         self.container.promise_skip = false;
-        self.without_skip()
+        self.member_by_replica().without_skip()
+    }
+
+    fn member_by_replica(mut self) -> Self {
+        self.container.copies = ValueCopies::MemberByReplica;
+        self
     }
 
     /// Every round asks for promises, as after another coordinator's.
@@ -592,20 +598,15 @@ pub fn copies() -> Vec<Copies> {
         counted: setting.copies(wrote),
         why,
     };
-    let relayed = "as printed each member sends, but here one replica of a site relays";
     let one = "one member sends, one replica of a site relays";
     vec![
+        row("Alg. 1 as printed", &of(Kind::Rw).printed(), &write(), ""),
+        row("Alg. 3 as printed", &of(Kind::Rmw).printed(), &add(1), ""),
         row(
-            "Alg. 1 as printed",
-            &of(Kind::Rw).printed(),
+            "RW here, member by replica",
+            &of(Kind::Rw).member_by_replica(),
             &write(),
-            relayed,
-        ),
-        row(
-            "Alg. 3 as printed",
-            &of(Kind::Rmw).printed(),
-            &add(1),
-            relayed,
+            "",
         ),
         row("RW here", &of(Kind::Rw), &write(), one),
         row("RMW here", &of(Kind::Rmw), &add(1), one),

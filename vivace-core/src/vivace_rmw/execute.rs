@@ -424,12 +424,11 @@ impl Execute {
             };
             env.send_priority(node, RpcId::NONE, container.epoch, body);
         }
-        let go = PriorityBody::Go {
-            key: self.key.clone(),
-            ts: ots,
-        };
-        let to = env.propagator_of(local_set);
-        env.send_priority(to, RpcId::NONE, container.epoch, go);
+        for to in env.carriers_of(container) {
+            let (key, ts) = (self.key.clone(), ots);
+            let go = PriorityBody::Go { key, ts };
+            env.send_priority(to, RpcId::NONE, container.epoch, go);
+        }
         self.batch.succeed(env, &self.key, ots);
         let turn = self.contention.turn(env, &container.replicas);
         env.turns.win(&self.key, env.now.monotonic, turn);

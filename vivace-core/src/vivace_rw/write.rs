@@ -331,12 +331,11 @@ impl Write {
     }
 
     fn publish(&mut self, env: &mut Env, container: &Container, ts: Timestamp) {
-        let to = env.propagator_of(container.local_set(env.site));
-        let go = PriorityBody::Go {
-            key: self.key.clone(),
-            ts,
-        };
-        env.send_priority(to, RpcId::NONE, container.epoch, go);
+        for to in env.carriers_of(container) {
+            let key = self.key.clone();
+            let go = PriorityBody::Go { key, ts };
+            env.send_priority(to, RpcId::NONE, container.epoch, go);
+        }
         let rpc = self.ticket.next_rpc();
         let body = PriorityBody::WriteTs {
             key: self.key.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vivace_core::cluster::{ClusterSpec, Container, Kind, TimestampSource};
+use vivace_core::cluster::{ClusterSpec, Container, Kind, TimestampSource, ValueCopies};
 use vivace_core::{ContainerId, Durability, Epoch, KeyName, NodeId, SiteId};
 
 /// The container of all tests that need only one.
@@ -49,6 +49,7 @@ pub fn container(kind: Kind, replicas: &[u16], local_sets: &[&[u16]]) -> Contain
         timestamps: TimestampSource::Clock,
         write_back_skip: true,
         promise_skip: true,
+        copies: ValueCopies::OnePerSite,
         durability: Durability::Local,
     }
 }

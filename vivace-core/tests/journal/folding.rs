@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use vivace_core::clock::{ClockReading, Now};
-use vivace_core::cluster::{Cluster, ClusterSpec, Container, Kind, TimestampSource};
+use vivace_core::cluster::{Cluster, ClusterSpec, Container, Kind, TimestampSource, ValueCopies};
 use vivace_core::journal::fold;
 use vivace_core::machine::Machines;
 use vivace_core::message::WriteId;
@@ -27,6 +27,7 @@ fn cluster() -> Arc<Cluster> {
         timestamps: TimestampSource::Clock,
         write_back_skip: true,
         promise_skip: true,
+        copies: ValueCopies::OnePerSite,
         durability: vivace_core::Durability::Local,
     };
     let spec = ClusterSpec {

@@ -10,8 +10,8 @@ use vivace_core::cluster::Kind;
 use vivace_core::machine::builtin::Counter;
 
 use crate::cluster::requests::{add, first_of, read, read_state, value, write};
-use crate::cluster::{Occurrence, Simulation};
-use crate::{A, B, drop_if, is_read_ts, ms, settle, three_sites};
+use crate::cluster::{Delays, Occurrence, Simulation, Spread};
+use crate::{A, B, DELAYS, drop_if, is_read_ts, ms, settle, spec, three_sites};
 
 /// Counts R-TS messages from A to B.
 fn count_questions(simulation: &mut Simulation) -> Rc<Cell<u32>> {
@@ -96,4 +96,22 @@ fn a_patient_reader_shares_no_round_with_an_impatient_one() {
     }
     simulation.script = None;
     assert_eq!(value(simulation.await_reply(patient)).unwrap(), b"v");
+}
+
+/// While a round of 40 s is under way, the next would begin after the reader's deadline
+/// (seed 173).
+#[test]
+fn a_reader_that_gathers_others_hears_by_its_deadline() {
+    let far = Delays {
+        priority: Spread::exactly(ms(20_000)),
+        ..DELAYS
+    };
+    let mut simulation = Simulation::new(0, spec(Kind::Rw, |_| {}), far);
+    simulation.ask(A, write("k", "v")).0.unwrap();
+    let began = simulation.now;
+    let first = simulation.request(A, read("k"), ms(60_000));
+    let hasty = simulation.request(A, read("k"), ms(10));
+    simulation.await_reply(hasty).unwrap_err();
+    assert_eq!(simulation.now - began, ms(10));
+    simulation.await_reply(first).unwrap();
 }

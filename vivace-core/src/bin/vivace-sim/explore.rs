@@ -65,6 +65,7 @@ const EXPECTED_MARKS: &[&str] = &[
     "repeated: a command with an unknown outcome",
     "repeated: a request without an answer",
     "repeated: a value without an acknowledgment",
+    "shared: a read joins another's round",
     "superseded: a value by a newer one",
     "taken over: a value that nobody carried",
 ];

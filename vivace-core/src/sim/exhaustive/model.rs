@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{ClusterSpec, Container, Kind, TimestampSource};
+use crate::cluster::{ClusterSpec, Container, Kind, TimestampSource, ValueCopies};
 use crate::{ContainerId, Durability, Epoch, Mutants, NodeId, SiteId};
 
 /// What a client wants.
@@ -165,6 +165,7 @@ impl Model {
             timestamps: self.timestamps,
             write_back_skip: true,
             promise_skip: true,
+            copies: ValueCopies::OnePerSite,
             durability: Durability::Local,
         };
         ClusterSpec {

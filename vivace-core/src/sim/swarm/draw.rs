@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::configuration::{ClientPlan, Clocks, Configuration, Shape};
-use crate::cluster::{ClusterSpec, Container, Kind, TimestampSource};
+use crate::cluster::{ClusterSpec, Container, Kind, TimestampSource, ValueCopies};
 use crate::sim::{ClassPlan, HostClock, LinkPlan, Spread};
 use crate::{ContainerId, Durability, Epoch, Mutants, NodeId, SiteId};
 
@@ -272,6 +272,14 @@ fn draw_container(
         ),
         write_back_skip: rng.random_bool(0.7),
         promise_skip: rng.random_bool(0.8),
+        copies: pick(
+            rng,
+            &[
+                ValueCopies::OnePerSite,
+                ValueCopies::OnePerSite,
+                ValueCopies::MemberByReplica,
+            ],
+        ),
         durability: Durability::Local,
     }
 }
