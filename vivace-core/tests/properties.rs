@@ -181,6 +181,21 @@ proptest! {
         }
     }
 
+    /// Names around the length up to which they are kept in place, alike but for their ends.
+    #[test]
+    fn names_sort_and_equal_as_their_bytes_do(
+        common in prop::collection::vec(0..2_u8, 0..32),
+        ends in prop::array::uniform2(prop::collection::vec(prop::sample::select(vec![0, 1, 255_u8]), 0..3)),
+    ) {
+        let [a, b] = ends.map(|end| [b"n", &common[..], &end].concat());
+        let [left, right] = [&a, &b].map(|name| KeyName::new(name).unwrap());
+        prop_assert_eq!(left.cmp(&right), a.cmp(&b));
+        prop_assert_eq!(left == right, a == b);
+        prop_assert_eq!(left.as_bytes(), &a[..]);
+        let hash = |name: &KeyName| std::hash::BuildHasher::hash_one(&std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default(), name);
+        prop_assert!(left != right || hash(&left) == hash(&right));
+    }
+
     #[test]
     fn a_node_number_is_at_most_16_bits_everywhere(node in node()) {
         prop_assert!(codec::encode(&node).len() <= 3);
