@@ -4,75 +4,10 @@
 mod process;
 
 use std::fs;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use process::refusal::{copy, data, lived, refused, serves};
 use process::{Processes, START_PATIENCE, path_text, stderr, vivace_node};
-
-/// A cluster of one node that has lived, and is stopped.
-async fn lived() -> Processes {
-    let mut processes = Processes::start(1);
-    let client = processes.client('a').await;
-    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
-    key.write("value").await.expect("the cluster serves");
-    processes.kill(1);
-    processes
-}
-
-fn data(processes: &Processes) -> PathBuf {
-    processes.cluster().join("node-1/data")
-}
-
-fn contents(path: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(path).expect("lists") {
-        let path = entry.expect("an entry").path();
-        found.push((path.clone(), fs::read(&path).ok()));
-        if path.is_dir() {
-            found.extend(contents(&path));
-        }
-    }
-    found.sort();
-    found
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("makes it");
-    for entry in fs::read_dir(from).expect("lists") {
-        let path = entry.expect("an entry").path();
-        let to = to.join(path.file_name().expect("a name"));
-        match path.is_dir() {
-            true => copy(&path, &to),
-            false => drop(fs::copy(&path, &to).expect("copies")),
-        }
-    }
-}
-
-fn refused(processes: &Processes, code: i32, expected: &str) {
-    let before = contents(&processes.cluster());
-    let output = vivace_node(&["run", path_text(&processes.node_file(1))]);
-    let message = stderr(&output);
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    assert!(message.contains(expected), "{message}");
-    assert!(!message.contains("panicked"), "{message}");
-    let after = contents(&processes.cluster());
-    let changed: Vec<_> = before.iter().zip(&after).filter(|(b, a)| b != a).collect();
-    assert!(
-        before == after,
-        "changed by a refused start: {:?}",
-        changed.iter().map(|(b, _)| &b.0).collect::<Vec<_>>()
-    );
-}
-
-async fn serves(processes: &mut Processes) {
-    processes.start_node(1);
-    let client = processes.client('a').await;
-    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
-    let found = key.read().await.expect("serves").expect("was written");
-    assert_eq!(found.value, "value");
-    processes.kill(1);
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_is_not_the_nodes_is_refused_and_left_alone() {
@@ -153,31 +88,6 @@ async fn a_node_that_has_lived_does_not_start_in_a_fresh_or_older_directory() {
     fs::remove_dir_all(&data).expect("removes");
     fs::rename(other.cluster().join("node-1/data"), &data).expect("moves");
     refused(&processes, 12, "which has started 1 times");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_journal_is_refused_with_file_and_place() {
-    let processes = lived().await;
-    let journal = data(&processes).join("journal");
-    let first = fs::read_dir(&journal)
-        .expect("lists")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| fs::metadata(path).is_ok_and(|found| found.len() > 1 << 20))
-        .min()
-        .expect("a segment");
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&first)
-        .expect("opens");
-    let mut header = [0; 512];
-    file.read_exact_at(&mut header, 0).expect("reads");
-    file.write_all_at(&[0xff; 16], 16).expect("writes");
-    refused(&processes, 18, "header");
-    file.write_all_at(&header, 0).expect("writes");
-    // The first record: acknowledged long ago.
-    file.write_all_at(&[0xff; 64], 512 + 64).expect("writes");
-    refused(&processes, 18, "must not vote");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,19 +29,36 @@ pub enum CheckpointError {
     #[error(transparent)]
     Header(#[from] HeaderError),
     /// A block fails its checksum, or the file ends too early.
-    #[error("is damaged at byte {offset}")]
+    #[error(
+        "the checkpoint is damaged at byte {offset}: this node may have forgotten what it \
+         acknowledged and must not vote"
+    )]
     Damaged {
         /// Where.
         offset: u64,
     },
     /// Intact, and not a record that this program knows.
-    #[error("holds at byte {offset} what is no record: {source}")]
+    #[error("holds at byte {offset}, intact, what this program can't read ({source})")]
     Malformed {
         /// Where its block begins.
         offset: u64,
         /// Why.
         source: CodecError,
     },
+}
+
+impl CheckpointError {
+    /// What an operator can do.
+    pub fn way_out(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } => {
+                "run the program that wrote it, or let the node join as a new one"
+            }
+            Self::Disk(_) | Self::Header(_) | Self::Damaged { .. } => {
+                "restore the file, or let the node join as a new one"
+            }
+        }
+    }
 }
 
 /// Writes a checkpoint, block by block.

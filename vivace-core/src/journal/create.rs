@@ -21,14 +21,20 @@ pub fn create<D: Disk>(
     settings: Settings,
 ) -> Result<Opened<D>, OpenError> {
     settings.check();
+    let mut blank = Vec::new();
     for file in disk.list()? {
         let is_checkpoint = names::parse_checkpoint(&file).is_some();
-        if is_checkpoint || names::parse_segment(&file).is_some() && !is_blank(&disk, &file)? {
+        let is_segment = names::parse_segment(&file).is_some();
+        if is_checkpoint || is_segment && !is_blank(&disk, &file)? {
             return Err(OpenError::Exists { file });
         }
-        if names::parse_segment(&file).is_some() {
-            disk.remove(&file)?;
+        if is_segment {
+            blank.push(file);
         }
+    }
+    // Not before all are known to be: a refusal changes nothing.
+    for file in blank {
+        disk.remove(&file)?;
     }
     let mark = disk.create(names::MARK, SECTOR_BYTES as u64)?;
     mark.sync()?;

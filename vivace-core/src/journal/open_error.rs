@@ -20,7 +20,11 @@ pub enum OpenError {
     )]
     Missing,
     /// [`create`](super::create) was asked for where there is a journal.
-    #[error("{file}: a journal is here already; it stays as it is")]
+    #[error(
+        "{file}: holds records, and this directory says that its node has never started: it may \
+         have forgotten what it acknowledged and must not vote; restore the directory's newest \
+         state, or let the node join as a new one"
+    )]
     Exists {
         /// One of its files.
         file: String,
@@ -93,7 +97,10 @@ pub enum OpenError {
         marked: u64,
     },
     /// Intact bytes that are no record of this program.
-    #[error("{file}: holds at byte {offset} what is no record: {source}")]
+    #[error(
+        "{file}: holds at byte {offset}, intact, what this program can't read ({source}): run the \
+         program that wrote it, or let the node join as a new one"
+    )]
     Malformed {
         /// The file.
         file: String,
@@ -103,10 +110,7 @@ pub enum OpenError {
         source: CodecError,
     },
     /// The checkpoint can't be read.
-    #[error(
-        "{file}: {source}: this node may have forgotten what it acknowledged and must not vote; \
-         restore the file, or let the node join as a new one"
-    )]
+    #[error("{file}: {source}; {}", source.way_out())]
     Checkpoint {
         /// The file.
         file: String,

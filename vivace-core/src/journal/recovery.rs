@@ -21,6 +21,8 @@ pub struct Torn {
     pub file: String,
     /// Where it was cut.
     pub offset: u64,
+    /// From there to the end of the last sector that was written.
+    pub bytes: u64,
 }
 
 /// An open journal.
@@ -432,6 +434,10 @@ impl<D: Disk> Recovery<D> {
         let (true, Some(last)) = (self.end.is_torn, image.last_sector()) else {
             return Ok(None);
         };
+        let (offset, written) = (
+            u64::from(place.0),
+            u64::from(last + 1) * SECTOR_BYTES as u64,
+        );
         let segment = &self.segments[self.newest];
         let keeps_sector = !place.starts_sector();
         let first = place.sector() + u32::from(keeps_sector);
@@ -451,7 +457,8 @@ impl<D: Disk> Recovery<D> {
         }
         Ok(Some(Torn {
             file: names::segment(segment.generation),
-            offset: u64::from(place.0),
+            offset,
+            bytes: written.saturating_sub(offset),
         }))
     }
 

@@ -25,7 +25,7 @@ use vivace_node::{NodeOptions, RunningNode, StartError};
         vivace-node dev                          three sites in one process, to try things out\n  \
         vivace-node init cluster                 files for three sites of three nodes each\n  \
         vivace-node run cluster/node-1/node.toml one of them, until Ctrl-C\n\n\
-        Exit codes: 0 stopped on request, 1 could not start, 2 usage, 10 to 22 the data directory \
+        Exit codes: 0 stopped on request, 1 could not start, 2 usage, 10 to 27 the data directory \
         can't be used (`vivace-node run --help`), 74 a disk write failed."
 )]
 struct Arguments {
@@ -62,7 +62,7 @@ enum Command {
     #[command(
         after_help = "Example:\n  vivace-node run cluster/node-1/node.toml\n\n\
         RUST_LOG=debug shows more.\n\n\
-        Exit codes, of which 10 to 22 say that the data directory was left as it is:\n  \
+        Exit codes, of which 10 to 27 say that the data directory was left as it is:\n  \
         0  stopped on request\n  \
         1  could not start: the message names the file and the field\n  \
         10 the data directory does not exist\n  \
@@ -73,11 +73,16 @@ enum Command {
         15 a development version wrote it\n  \
         16 it can't be written to\n  \
         17 another process uses it\n  \
-        18 the journal is damaged: this node must not vote\n  \
+        18 the journal is damaged before its end: this node must not vote\n  \
         19 the values can't be opened: the node can do without them\n  \
         20 the disk is full\n  \
         21 the disk can't be read\n  \
         22 the node has started 65,535 times\n  \
+        23 a journal file's header or length is wrong\n  \
+        24 the journal is damaged in what was written last\n  \
+        25 the journal ends before what was acknowledged\n  \
+        26 the journal's checkpoint is damaged\n  \
+        27 the journal holds what this program can't read\n  \
         74 a write or sync failed while the node ran\n  \
         134 the protocol core panicked: please report it"
     )]

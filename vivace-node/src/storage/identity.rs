@@ -17,6 +17,8 @@ use std::time::UNIX_EPOCH;
 use nix::unistd::{AccessFlags, access};
 use vivace_core::{Incarnation, NodeId};
 
+use super::space::is_no_space;
+
 /// The format of data directories that this code writes, and the newest that it reads.
 pub const FORMAT: u32 = 2;
 
@@ -213,7 +215,7 @@ impl IdentityError {
             Self::Development(_) => 15,
             Self::ReadOnly { .. } => 16,
             Self::InUse(_) => 17,
-            Self::Io { source, .. } if source.kind() == ErrorKind::StorageFull => 20,
+            Self::Io { source, .. } if is_no_space(source) => 20,
             Self::Unreadable { .. } | Self::Io { .. } => 21,
             Self::Taken(_) => 1,
             Self::Exhausted(_) => 22,
@@ -564,7 +566,12 @@ fn replace_file(path: &Path, text: &str) -> Result<(), IdentityError> {
         fs::rename(&new, path)?;
         File::open(directory)?.sync_all()
     };
-    write().map_err(at(path))
+    let written = write();
+    if written.is_err() {
+        // What is left of it is of no use, and a refused start leaves nothing.
+        let _ = fs::remove_file(&new);
+    }
+    written.map_err(at(path))
 }
 
 #[cfg(test)]

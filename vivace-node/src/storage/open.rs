@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vivace_core::journal::{self, HeaderError, Recovery};
+use vivace_core::journal::{self, CheckpointError, HeaderError, Recovery, Torn};
 use vivace_core::record::Record;
 use vivace_core::{Incarnation, NodeId};
 
@@ -11,8 +11,14 @@ use super::engine::{Engine, Reports};
 use super::identity::{DataDirectory, DirectoryId, IdentityError};
 use super::journal_disk::JournalDisk;
 use super::progress::Progress;
-use super::space::Space;
+use super::space::{Room, Space, is_no_space};
 use super::values::{self, MemoryStore, ValueLog};
+
+/// The exit code of a start that finds no space.
+const EXIT_FULL: u8 = 20;
+
+/// What a new directory takes beside the journal's first segment.
+const FIRST_START_BYTES: u64 = 1 << 20;
 
 const JOURNAL: &str = "journal";
 const VALUES: &str = "values";
@@ -78,6 +84,12 @@ pub enum OpenError {
         /// Why.
         source: values::OpenError,
     },
+    /// There is no space for what a start writes.
+    #[error("the disk is full: {why}: free some space, and start again")]
+    Full {
+        /// What found none.
+        why: String,
+    },
     /// No thread could be started.
     #[error("threads: {0}")]
     Threads(#[from] std::io::Error),
@@ -88,26 +100,56 @@ impl OpenError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Identity(error) => error.exit_code(),
-            Self::Journal { source, .. } => match source {
-                journal::OpenError::Disk(error) if error.is_no_space() => 20,
-                journal::OpenError::Disk(_) => 21,
-                journal::OpenError::Missing | journal::OpenError::MissingSegment { .. } => 11,
-                journal::OpenError::Header {
-                    source: HeaderError::Foreign { .. },
-                    ..
-                } => 12,
-                journal::OpenError::Header {
-                    source: HeaderError::Newer { .. },
-                    ..
-                } => 14,
-                _ => 18,
-            },
+            Self::Journal { source, .. } => journal_exit_code(source),
             Self::Values { source, .. } => match source {
                 values::OpenError::Newer { .. } => 14,
                 values::OpenError::Foreign { .. } | values::OpenError::Io { .. } => 19,
             },
+            Self::Full { .. } => EXIT_FULL,
             Self::Threads(_) => 21,
         }
+    }
+
+    /// Whatever found no space: there is one thing to do about it.
+    fn or_full(self) -> Self {
+        let why = match &self {
+            Self::Identity(error) if error.exit_code() == EXIT_FULL => error.to_string(),
+            Self::Journal { source, .. } if journal_exit_code(source) == EXIT_FULL => {
+                source.to_string()
+            }
+            Self::Values {
+                source: source @ values::OpenError::Io { source: cause, .. },
+                ..
+            } if is_no_space(cause) => source.to_string(),
+            _ => return self,
+        };
+        Self::Full { why }
+    }
+}
+
+/// Each kind of damage has its own: what is lost, and so what there is to do, differs.
+fn journal_exit_code(error: &journal::OpenError) -> u8 {
+    match error {
+        journal::OpenError::Disk(error) if error.is_no_space() => EXIT_FULL,
+        journal::OpenError::Disk(_) => 21,
+        journal::OpenError::Missing | journal::OpenError::MissingSegment { .. } => 11,
+        journal::OpenError::Exists { .. } => 13,
+        journal::OpenError::Header { source, .. } => match source {
+            HeaderError::Foreign { .. } => 12,
+            HeaderError::Newer { .. } => 14,
+            HeaderError::Damaged | HeaderError::Misnamed => 23,
+        },
+        journal::OpenError::WrongLength { .. } => 23,
+        journal::OpenError::Damaged { .. } => 18,
+        journal::OpenError::LastDamaged { .. } => 24,
+        journal::OpenError::AcknowledgedLost { .. } => 25,
+        journal::OpenError::Checkpoint { source, .. } => match source {
+            CheckpointError::Malformed { .. } => 27,
+            CheckpointError::Damaged { .. }
+            | CheckpointError::Disk(_)
+            | CheckpointError::Header(_) => 26,
+        },
+        journal::OpenError::Malformed { .. } => 27,
     }
 }
 
@@ -159,7 +201,12 @@ impl Claimed {
     ///
     /// # Errors
     /// [`OpenError`]; nothing was changed but for what a crash had left unfinished.
-    pub fn open<T>(mut self, recover: &mut dyn FnMut(Record)) -> Result<Opened<T>, OpenError> {
+    pub fn open<T>(self, recover: &mut dyn FnMut(Record)) -> Result<Opened<T>, OpenError> {
+        self.open_or_fail(recover).map_err(OpenError::or_full)
+    }
+
+    fn open_or_fail<T>(mut self, recover: &mut dyn FnMut(Record)) -> Result<Opened<T>, OpenError> {
+        self.check_space()?;
         let path = self.directory.path().join(JOURNAL);
         let failed = |source| OpenError::Journal {
             path: path.clone(),
@@ -176,8 +223,17 @@ impl Claimed {
             None => journal::create(disk, self.owner.clone(), journal::Settings::default()),
         };
         let journal = journal.map_err(failed)?;
-        if let Some(torn) = &journal.torn {
-            tracing::info!("cut off the end of an interrupted write: {torn:?}");
+        if let Some(Torn {
+            file,
+            offset,
+            bytes,
+        }) = &journal.torn
+        {
+            tracing::info!(
+                "{}: cut off {bytes} bytes from byte {offset} on, of a write that a crash \
+                 interrupted and nobody was told of",
+                path.join(file).display()
+            );
         }
         self.directory.begin_life()?;
         let reserve = self.settings.reserve_bytes;
@@ -187,6 +243,22 @@ impl Claimed {
             Engine::start(Some(journal), Arc::new(values), Some(space), cache_bytes)?;
         engine.hold(self.directory);
         Ok(Opened { engine, reports })
+    }
+
+    /// A first start that breaks off half-way would leave a journal behind.
+    fn check_space(&self) -> Result<(), OpenError> {
+        let path = self.directory.path();
+        let needed = u64::from(journal::Settings::default().segment_bytes) + FIRST_START_BYTES;
+        match Space::watch(path, needed).room(0) {
+            Room::None | Room::Scarce if self.directory.is_new() => Err(OpenError::Full {
+                why: format!(
+                    "{}: a first start takes {} MiB",
+                    path.display(),
+                    needed >> 20
+                ),
+            }),
+            Room::None | Room::Scarce | Room::Ample => Ok(()),
+        }
     }
 
     fn read_journal(
@@ -223,6 +295,13 @@ fn open_values(path: &Path, directory: DirectoryId) -> Result<ValueLog, OpenErro
         "found {values} values, {mib} MiB, in {:.1?}",
         progress.elapsed()
     );
+    if found.cut_bytes > 0 {
+        tracing::info!(
+            "{}: cut off {} bytes of a write that a crash interrupted",
+            path.display(),
+            found.cut_bytes
+        );
+    }
     if found.damaged > 0 {
         tracing::error!(
             "{}: damaged in {} places; the values there are fetched from the other replicas",

@@ -71,6 +71,12 @@ impl Space {
     }
 }
 
+/// Whether an operation failed for want of space.
+pub fn is_no_space(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

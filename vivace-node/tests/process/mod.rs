@@ -1,6 +1,8 @@
 //! A cluster of real `vivace-node` processes on this machine's loopback.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub mod refusal;
+
 use std::io::Write;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -129,6 +131,13 @@ impl Processes {
             Some(child) => child.try_wait().expect("its state is known").is_none(),
             None => false,
         }
+    }
+
+    /// How a node's process ended by itself.
+    pub fn exit_code(&mut self, node: u16) -> Option<i32> {
+        let child = self.children[usize::from(node) - 1].take();
+        let ended = child.expect("it was started").wait();
+        ended.expect("its state is known").code()
     }
 
     /// A connected client of site `a`, `b`, ...
