@@ -90,9 +90,9 @@ impl SmallDisk {
     }
 }
 
-/// A cluster of one node whose data are on `disk`.
-fn on(disk: &SmallDisk, reserve_mib: u64) -> Processes {
-    let processes = Processes::lay_out(1, 1);
+/// A cluster of `sites` nodes; the first one's data are on `disk`.
+fn on(disk: &SmallDisk, sites: u16, reserve_mib: u64) -> Processes {
+    let processes = Processes::lay_out(sites, 1);
     let data = disk.path().join("data");
     fs::create_dir(&data).expect("makes it");
     let made = processes.cluster().join("node-1/data/identity");
@@ -119,6 +119,13 @@ fn contents(i: u64) -> Vec<u8> {
 async fn write(client: &Client, i: u64, deadline: Duration) -> Result<(), OperationError> {
     let key = client.container("kv").rw(format!("key {i}"));
     key.deadline(deadline).write(contents(i)).await.map(drop)
+}
+
+/// Nothing of a write that was refused is there.
+async fn is_absent(client: &Client, i: u64) {
+    let key = client.container("kv").rw(format!("key {i}"));
+    let found = key.deadline(PATIENCE).read().await.expect("reads go on");
+    assert!(found.is_none(), "key {i} was refused, and is there");
 }
 
 async fn reads_all(client: &Client, acknowledged: &[u64]) {
@@ -152,7 +159,7 @@ async fn writes_again(client: &Client, i: u64) {
 async fn a_full_disk_refuses_writes_with_the_reason_and_recovers_by_itself() {
     let Some(disk) = SmallDisk::new() else { return };
     let ballast = disk.fill("ballast", BALLAST_MIB);
-    let mut processes = on(&disk, 32);
+    let mut processes = on(&disk, 1, 32);
     processes.start_node(1);
     let client = processes.client('a').await;
     let first = client.container("kv").rw("first").deadline(START_PATIENCE);
@@ -167,6 +174,7 @@ async fn a_full_disk_refuses_writes_with_the_reason_and_recovers_by_itself() {
     assert!(reason.contains("storage.reserve_bytes"), "{reason}");
     assert!(acknowledged.len() > 50, "{}", acknowledged.len());
     reads_all(&client, &acknowledged).await;
+    is_absent(&client, acknowledged.len() as u64).await;
     let status = client.status().await.expect("status");
     let warnings = status.warnings.join("; ");
     assert!(warnings.contains("the disk is full"), "{warnings}");
@@ -194,9 +202,57 @@ async fn a_full_disk_refuses_writes_with_the_reason_and_recovers_by_itself() {
         "{outcome:?}"
     );
     fs::remove_file(ballast).expect("removes");
+    is_absent(&client, 1 << 40).await;
     writes_again(&client, acknowledged.len() as u64).await;
     acknowledged.push(acknowledged.len() as u64);
     reads_all(&client, &acknowledged).await;
+}
+
+/// Bytes that wait at node 1 for site c.
+async fn waiting_for_c(client: &Client) -> u64 {
+    let status = client.status().await.expect("status");
+    let mut sites = status.backlog.sites.iter();
+    sites.find(|site| site.site == "c").map_or(0, |c| c.bytes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_node_goes_on_sending_to_other_sites_what_waits_for_them() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let ballast = disk.fill("ballast", BALLAST_MIB);
+    let mut processes = on(&disk, 3, 32);
+    processes.start_node(1);
+    processes.start_node(2);
+    let client = processes.client('a').await;
+    let first = client.container("kv").rw("first").deadline(START_PATIENCE);
+    first.write("x").await.expect("two of three serve");
+    let mut acknowledged = Vec::new();
+    let refusal = fill_up(&client, &mut acknowledged).await;
+    assert!(matches!(refusal, OperationError::Busy { .. }), "{refusal}");
+    let all = (acknowledged.len() * VALUE_BYTES) as u64;
+    assert!(all > 10 << 20, "{all}");
+    let waits = waiting_for_c(&client).await;
+    assert!(waits >= all, "{waits} of {all} bytes");
+
+    processes.start_node(3);
+    let deadline = Instant::now() + 3 * PATIENCE;
+    while waiting_for_c(&client).await > 0 {
+        assert!(Instant::now() < deadline, "it does not drain");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let next = acknowledged.len() as u64;
+    let outcome = write(&client, next, Duration::from_secs(3)).await;
+    assert!(
+        matches!(outcome, Err(OperationError::Busy { .. })),
+        "{outcome:?}"
+    );
+    // Site c has them itself.
+    processes.kill(1);
+    let other = processes.client('c').await;
+    reads_all(&other, &acknowledged).await;
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    fs::remove_file(ballast).expect("removes");
+    writes_again(&client, next).await;
 }
 
 /// Without a reserve the disk's own refusal must do: what was begun waits, and with it
@@ -205,7 +261,7 @@ async fn a_full_disk_refuses_writes_with_the_reason_and_recovers_by_itself() {
 async fn a_disk_that_is_full_to_the_last_byte_loses_nothing() {
     let Some(disk) = SmallDisk::new() else { return };
     let ballast = disk.fill("ballast", BALLAST_MIB);
-    let mut processes = on(&disk, 0);
+    let mut processes = on(&disk, 1, 0);
     processes.start_node(1);
     let client = processes.client('a').await;
     let first = client.container("kv").rw("first").deadline(START_PATIENCE);
