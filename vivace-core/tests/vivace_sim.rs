@@ -138,3 +138,54 @@ fn a_mutant_in_a_small_cluster_ends_with_its_schedule() {
     assert!(ended.out.contains("not linearizable"), "{}", ended.out);
     assert!(ended.out.contains("client -> node 0 asks"), "{}", ended.out);
 }
+
+/// Three seeds can't take every rare path; what was not taken is named, and nothing else.
+#[test]
+fn an_exploration_that_took_no_rare_path_fails_and_names_it() {
+    let few = vivace_sim(&["explore", "--seeds", "3"]);
+    assert_eq!(few.code, Some(0), "{}{}", few.out, few.err);
+    assert!(!few.out.contains("NOT COVERED"), "{}", few.out);
+    let enough = vivace_sim(&["explore", "--seeds", "3", "--cover-from", "3"]);
+    assert_eq!(enough.code, Some(1), "{}{}", enough.out, enough.err);
+    assert!(enough.out.contains("no violation"), "{}", enough.out);
+    let missing = enough.out.lines();
+    let missing: Vec<&str> = missing
+        .filter_map(|line| line.strip_prefix("NOT COVERED: "))
+        .collect();
+    assert!(!missing.is_empty(), "{}", enough.out);
+    for mark in missing {
+        let taken = format!("  {mark}\n");
+        assert!(!enough.out.contains(&taken), "{mark}: {}", enough.out);
+    }
+    let too_few = vivace_sim(&["explore", "--seeds", "3", "--cover-from", "4"]);
+    assert_eq!(too_few.code, Some(0), "{}{}", too_few.out, too_few.err);
+}
+
+#[test]
+fn what_no_run_can_be_made_of_is_refused() {
+    let seeds_and_jobs = &["--seeds and --jobs must be 1 at least"][..];
+    let cases: [(&[&str], &[&str]); 12] = [
+        (&["explore", "--seeds", "0"], seeds_and_jobs),
+        (&["explore", "--jobs", "0"], seeds_and_jobs),
+        (
+            &["explore", "--from", "18446744073709551615"],
+            &["--from plus --seeds"],
+        ),
+        (&["explore", "--seeds", "many"], &["--seeds", "many"]),
+        // No exploration can ask for less than the usual one does.
+        (&["explore", "--cover-from", "2001"], &["--cover-from"]),
+        (&["explore", "--cover-from", "0"], &["--cover-from"]),
+        (
+            &["mutants", "--seeds", "0"],
+            &["--seeds and --jobs must be 1 at least"],
+        ),
+        (&["mutants", "--only", "no-such"], &["no-such"]),
+        (&["replay", "1", "--faults", "one"], &["no fault's number"]),
+        (&["exhaust", "--crash-at", "3"], &["--crash-at"]),
+        (&["exhaust", "--states", "none"], &["--states"]),
+        (&["prove"], &["prove"]),
+    ];
+    for (words, says) in cases {
+        assert_refused(words, says);
+    }
+}

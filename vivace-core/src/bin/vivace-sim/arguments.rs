@@ -8,6 +8,8 @@ use vivace_core::cluster::TimestampSource;
 use vivace_core::sim::swarm::{Configuration, Limits};
 use vivace_core::{Mutant, Mutants};
 
+use crate::coverage::SEEDS_TO_COVER;
+
 const EXAMPLES: &str = "\
 Examples:
   vivace-sim explore --seeds 2000                       # what a change must pass
@@ -79,6 +81,15 @@ pub struct Explore {
     /// How many runs a violation may take to shrink; 0 leaves it as it is.
     #[arg(long, default_value_t = 200)]
     pub shrink_runs: u32,
+    /// From this many seeds on, a rare path that none of them took is a failure, and so are
+    /// too many histories that nobody could judge. At most 2000.
+    #[arg(
+        long,
+        value_name = "SEEDS",
+        default_value_t = SEEDS_TO_COVER,
+        value_parser = clap::value_parser!(u64).range(1..=SEEDS_TO_COVER)
+    )]
+    pub cover_from: u64,
 }
 
 #[derive(Args)]

@@ -11,77 +11,8 @@ use vivace_core::sim::swarm::{Configuration, Outcome, Promise, Violation, run, s
 
 use crate::Fault;
 use crate::arguments::Explore;
+use crate::coverage;
 use crate::replay::tell;
-
-/// What this many seeds never did, they can't do.
-const SEEDS_TO_COVER: u64 = 2_000;
-
-/// Rare paths that a long exploration must have taken.
-const EXPECTED_MARKS: &[&str] = &[
-    "aborted: a value without a timestamp",
-    "busy: the backlog is full",
-    "came back: from query mode to clock mode",
-    "commit wait judged by a replica's clock",
-    "contested: a vote waits for the silent",
-    "died: a coordinator with an operation under way",
-    "fault: a clock changes",
-    "fault: a damaged journal",
-    "fault: a disk is full",
-    "fault: a disk that lies",
-    "fault: a disk's error",
-    "fault: a local set is lost",
-    "fault: a site is lost",
-    "fault: bulk at 1 %",
-    "fault: connections cut",
-    "fault: copies that one node has alone",
-    "fault: crash",
-    "fault: crash at a step",
-    "fault: crash between two messages",
-    "fault: crash for good",
-    "fault: messages vanish in silence",
-    "fault: one kind of message is lost",
-    "fault: pause",
-    "fault: power failure",
-    "fell back: from clock mode to query mode",
-    "gone: a version asked for after a newer one was chosen",
-    "hasty: a request to a second node",
-    "hedged: a value asked of one more node",
-    "judged: truthful nodes beside lying clocks",
-    "late: a client waits for the next round",
-    "lost: a value at its relay",
-    "lost: an RMW round to another coordinator",
-    "direct: an RMW round without promises",
-    "yielded: it is another coordinator's turn",
-    "disturbed: a direct round that another coordinator came before",
-    "lost: the newest version with a site",
-    "overlooked: a replica's timestamp ahead of the clock",
-    "read-only command completed by a round",
-    "read: a timestamp ahead of its value",
-    "rechecked: promises whose base does not come",
-    "rechecked: reports whose version does not come",
-    "refused: BIND of an aborted write",
-    "refused: a damaged journal",
-    "refused: timestamp ahead of the clock",
-    "repeated: a command with an unknown outcome",
-    "repeated: a request without an answer",
-    "repeated: a value without an acknowledgment",
-    "shared: a read joins another's round",
-    "superseded: a value by a newer one",
-    "taken over: a value that nobody carried",
-];
-
-/// What this many seeds never did, they can't do; fewer may miss it.
-const SEEDS_TO_COVER_ALL: u64 = 20_000;
-
-/// Paths that 2 of 13 runs of 2,000 seeds did not take.
-const RARE_MARKS: &[&str] = &["refused: a copy of an aborted write"];
-
-/// Objects whose histories are too long to judge: one of a machine in 10,000 seeds has so
-/// many commands without an answer that the search for an order gives up.
-const UNDECIDED: &str = "undecided: a history too long to judge";
-
-/// More of them than one in so many seeds say that the checker does not judge any more.
-const SEEDS_PER_UNDECIDED: u64 = 1_000;
 
 #[derive(Default)]
 struct Totals {
@@ -153,14 +84,20 @@ pub fn explore(asked: &Explore) -> Result<(), Fault> {
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
     summarize(&totals, begun.elapsed(), jobs);
-    let is_uncovered = totals.seeds >= SEEDS_TO_COVER && tell_uncovered(&totals);
+    let wanting = match totals.seeds >= asked.cover_from {
+        true => coverage::wanting(totals.seeds, &totals.marks),
+        false => Vec::new(),
+    };
+    for line in &wanting {
+        println!("{line}");
+    }
     if let Some((_, &(_, first))) = totals.broken.iter().min_by_key(|(_, (_, first))| first) {
         tell_violation(first, asked);
         return Err(Fault::Broken);
     }
-    match is_uncovered {
-        true => Err(Fault::Broken),
-        false => Ok(()),
+    match wanting.is_empty() {
+        true => Ok(()),
+        false => Err(Fault::Broken),
     }
 }
 
@@ -242,29 +179,6 @@ fn summarize(totals: &Totals, took: Duration, jobs: usize) {
     if totals.broken.is_empty() {
         println!("no violation");
     }
-}
-
-/// Tells what never happened; true where there is such a thing.
-fn tell_uncovered(totals: &Totals) -> bool {
-    let rare = match totals.seeds >= SEEDS_TO_COVER_ALL {
-        true => RARE_MARKS,
-        false => &[],
-    };
-    let missing = EXPECTED_MARKS
-        .iter()
-        .chain(rare)
-        .filter(|mark| !totals.marks.contains_key(**mark));
-    let mut is_uncovered = false;
-    for mark in missing {
-        is_uncovered = true;
-        println!("NOT COVERED: {mark}");
-    }
-    let undecided = totals.marks.get(UNDECIDED).copied().unwrap_or_default();
-    if undecided > totals.seeds / SEEDS_PER_UNDECIDED {
-        is_uncovered = true;
-        println!("NOT JUDGED: {undecided} objects, in {} seeds", totals.seeds);
-    }
-    is_uncovered
 }
 
 fn tell_violation(seed: u64, asked: &Explore) {

@@ -10,6 +10,7 @@
 
 mod arguments;
 mod check;
+mod coverage;
 mod delays;
 mod exhaust;
 mod explore;
