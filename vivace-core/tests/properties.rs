@@ -5,20 +5,24 @@
 mod arbitrary;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use arbitrary::{
     bulk_message, client_reply, client_request, key, node, priority_message, record, timestamp,
 };
 use bincode::{Decode, Encode};
 use proptest::prelude::*;
-use vivace_core::client_protocol::{ClientReply, ClientRequest};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use vivace_core::client_protocol::{ClientReply, ClientRequest, Request};
+use vivace_core::clock::{Clock, ClockReading, Mode, Now};
 use vivace_core::codec::{self, CodecError, MESSAGE_BYTES_MAX};
 use vivace_core::message::{
-    BulkMessage, PRIORITY_MESSAGE_BYTES_MAX, PriorityBody, PriorityMessage,
+    BulkBody, BulkMessage, PRIORITY_MESSAGE_BYTES_MAX, PriorityBody, PriorityMessage, TrustedTime,
 };
 use vivace_core::quorum::{Tally, Votes, majority};
 use vivace_core::record::Record;
-use vivace_core::{KEY_NAME_BYTES_MAX, KeyName, NodeId, Timestamp};
+use vivace_core::{Incarnation, KEY_NAME_BYTES_MAX, KeyName, NodeId, Timestamp, WriterId};
 
 fn round_trips<M: Encode + Decode<()> + PartialEq + std::fmt::Debug>(
     message: &M,
@@ -96,14 +100,42 @@ proptest! {
 
     #[test]
     fn a_message_with_one_byte_changed_never_panics(
-        message in bulk_message(),
+        messages in (priority_message(), bulk_message(), client_request(), client_reply(), record()),
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
     ) {
-        let mut bytes = codec::encode(&message);
-        let at = at.index(bytes.len());
-        bytes[at] = byte;
-        never_panics::<BulkMessage>(&bytes)?;
+        fn changed<M>(message: &M, at: prop::sample::Index, byte: u8) -> Result<(), TestCaseError>
+        where
+            M: Encode + Decode<()> + PartialEq + std::fmt::Debug,
+        {
+            let mut bytes = codec::encode(message);
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            never_panics::<M>(&bytes)
+        }
+        changed(&messages.0, at, byte)?;
+        changed(&messages.1, at, byte)?;
+        changed(&messages.2, at, byte)?;
+        changed(&messages.3, at, byte)?;
+        changed(&messages.4, at, byte)?;
+    }
+
+    #[test]
+    fn timestamps_sort_by_time_then_node_then_life(a in timestamp(), b in timestamp()) {
+        let parts = |ts: Timestamp| (ts.time, ts.writer.node(), ts.writer.incarnation());
+        prop_assert_eq!(a.cmp(&b), parts(a).cmp(&parts(b)));
+        prop_assert!(Timestamp::ZERO <= a && a <= Timestamp::MAX);
+    }
+
+    /// What one writer's acceptance promises besides is its own, later, and nobody else's.
+    #[test]
+    fn the_next_round_is_the_writers_own_and_later(a in timestamp(), b in timestamp()) {
+        let next = a.next_round();
+        prop_assert_eq!(next.writer, a.writer);
+        prop_assert_eq!(next > a, a.time < u64::MAX);
+        let (one, other) = (a.next_round(), b.next_round());
+        prop_assert!(one != other || a == b || a.time >= u64::MAX - 1);
+        prop_assert!(a.time != b.time || a.cmp(&b) == one.cmp(&other));
     }
 
     #[test]
@@ -122,7 +154,71 @@ proptest! {
     #[test]
     fn the_writer_names_its_node_and_life(ts in timestamp()) {
         let (node, life) = (ts.writer.node(), ts.writer.incarnation());
-        prop_assert_eq!(vivace_core::WriterId::new(node, life), ts.writer);
+        prop_assert_eq!(WriterId::new(node, life), ts.writer);
+    }
+
+    #[test]
+    fn two_lives_never_sign_as_one(one in any::<(u16, u16)>(), other in any::<(u16, u16)>()) {
+        let writer = |(node, life)| WriterId::new(NodeId(node), Incarnation(life));
+        prop_assert_eq!(writer(one) == writer(other), one == other);
+        prop_assert_eq!(writer(one).cmp(&writer(other)), one.cmp(&other));
+    }
+
+    /// An operation waits until a clock that is trusted has passed its timestamp by E, and
+    /// no longer.
+    #[test]
+    fn a_commit_wait_ends_when_a_trusted_clock_has_passed_by_e(
+        time in 1_000_000..u64::MAX / 2,
+        lead in -2_000_000..2_000_000_i64,
+        error in prop::option::of(0..1_000_000_u64),
+        remote in 0..u64::MAX / 2,
+        error_max in 0..1_000_000_u64,
+    ) {
+        let clock = Clock::new(
+            NodeId(1),
+            Incarnation(1),
+            Duration::from_nanos(error_max),
+            Duration::ZERO,
+        );
+        let now = |waited: u64| Now {
+            monotonic: Duration::ZERO,
+            clock: ClockReading { time_ns: time + waited, error_ns: error },
+        };
+        let ts = Timestamp { time: time.saturating_add_signed(lead), ..Timestamp::ZERO };
+        let remote = TrustedTime(remote);
+        let passed = |waited: u64| {
+            let own = error.map_or(0, |error| time + waited - error);
+            own.max(remote.0) > ts.time + error_max
+        };
+        match clock.commit_wait(now(0), ts, remote) {
+            None => prop_assert!(passed(0)),
+            Some(wait) => {
+                prop_assert!(!passed(0));
+                // Of its own clock alone: a remote one is asked again.
+                if error.is_some_and(|error| time - error >= remote.0) {
+                    let wait = u64::try_from(wait.as_nanos()).unwrap();
+                    prop_assert!(passed(wait) && !passed(wait - 1));
+                    prop_assert_eq!(clock.commit_wait(now(wait), ts, remote), None);
+                }
+            }
+        }
+    }
+
+    /// Nobody takes a clock for true that does not know its error within E, or that is
+    /// behind what it may have signed before a restart.
+    #[test]
+    fn clock_mode_needs_a_bound_within_e_and_a_clock_beyond_its_mark(
+        time in any::<u64>(),
+        mark in any::<u64>(),
+        error in prop::option::of(0..2_000_u64),
+    ) {
+        let error_max = Duration::from_nanos(1_000);
+        let mut clock = Clock::new(NodeId(1), Incarnation(2), error_max, Duration::ZERO);
+        clock.recover_high_water(mark);
+        let reading = ClockReading { time_ns: time, error_ns: error };
+        clock.observe(Now { monotonic: Duration::ZERO, clock: reading });
+        let is_true = error.is_some_and(|error| error <= 1_000) && time > mark;
+        prop_assert_eq!(clock.mode() == Mode::Clock, is_true);
     }
 
     #[test]
@@ -166,6 +262,52 @@ proptest! {
             votes.is_contested(),
             expected == Tally::Pending && answered && !no.is_empty()
         );
+    }
+
+    /// What a majority said of one question, somebody remembers at the next.
+    #[test]
+    fn two_votes_that_were_reached_share_a_voter(
+        members in 1..=9_u16,
+        one in prop::collection::vec((0..9_u16, any::<bool>()), 0..20),
+        other in prop::collection::vec((0..9_u16, any::<bool>()), 0..20),
+    ) {
+        let voters = |cast: Vec<(u16, bool)>| {
+            let mut votes = Votes::new(usize::from(members));
+            for (node, answer) in cast.into_iter().filter(|(node, _)| *node < members) {
+                if answer { votes.yes(NodeId(node), ()) } else { votes.no(NodeId(node)) }
+            }
+            let yes: BTreeSet<NodeId> = votes.answers().iter().map(|(node, ())| *node).collect();
+            (votes.tally() == Tally::Reached).then_some(yes)
+        };
+        if let (Some(one), Some(other)) = (voters(one), voters(other)) {
+            prop_assert!(!one.is_disjoint(&other), "{:?} {:?}", one, other);
+        }
+    }
+
+    /// A verdict is not taken back, and does not hang on the order of the answers.
+    #[test]
+    fn a_verdict_is_final_and_the_same_in_every_order(
+        members in 1..=9_u16,
+        answers in prop::collection::vec(any::<bool>(), 9),
+        order in Just((0..9_u16).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let cast = |votes: &mut Votes<()>, node: u16| match answers[usize::from(node)] {
+            true => votes.yes(NodeId(node), ()),
+            false => votes.no(NodeId(node)),
+        };
+        let n = usize::from(members);
+        let (mut votes, mut in_order) = (Votes::new(n), Votes::new(n));
+        let mut verdict = Tally::Pending;
+        for node in order.into_iter().filter(|node| *node < members) {
+            cast(&mut votes, node);
+            prop_assert!(verdict == Tally::Pending || votes.tally() == verdict);
+            verdict = votes.tally();
+        }
+        (0..members).for_each(|node| cast(&mut in_order, node));
+        prop_assert_eq!(verdict, in_order.tally());
+        let yes = answers[..n].iter().filter(|answer| **answer).count();
+        prop_assert_eq!(verdict == Tally::Reached, yes >= majority(n));
+        prop_assert_ne!(verdict, Tally::Pending, "all have answered");
     }
 
     #[test]
@@ -224,4 +366,49 @@ fn a_huge_claimed_length_is_refused() {
         assert!(codec::decode::<Vec<NodeId>>(&bytes, MESSAGE_BYTES_MAX).is_err());
         assert!(codec::decode::<String>(&bytes, MESSAGE_BYTES_MAX).is_err());
     }
+}
+
+/// The tags that the decoder of an enum knows: the first byte of its encodings.
+fn known_tags<M: Decode<()> + std::fmt::Debug>() -> BTreeSet<u8> {
+    let is_known = |tag: &u8| match codec::decode::<M>(&[*tag], MESSAGE_BYTES_MAX) {
+        Ok(_) => true,
+        Err(error) => {
+            let why = format!("{error:?}");
+            !why.contains("names no variant") && !why.contains("UnexpectedVariant")
+        }
+    };
+    (0..=u8::MAX - 5).filter(is_known).collect()
+}
+
+fn drawn_tags<T>(
+    strategy: impl Strategy<Value = T>,
+    encode: impl Fn(&T) -> Vec<u8>,
+) -> BTreeSet<u8> {
+    let mut runner = TestRunner::deterministic();
+    let draw = |_| encode(&strategy.new_tree(&mut runner).unwrap().current())[0];
+    (0..3_000).map(draw).collect()
+}
+
+/// A variant that nobody draws is one that no property is tested for.
+#[test]
+fn every_variant_of_every_message_is_drawn() {
+    let priority = drawn_tags(priority_message(), |message| codec::encode(&message.body));
+    assert_eq!(priority, known_tags::<PriorityBody>());
+    let bulk = drawn_tags(bulk_message(), |message| codec::encode(&message.body));
+    assert_eq!(bulk, known_tags::<BulkBody>());
+    let request = drawn_tags(client_request(), |message| codec::encode(&message.request));
+    assert_eq!(request, known_tags::<Request>());
+    assert_eq!(drawn_tags(record(), codec::encode), known_tags::<Record>());
+    let success = drawn_tags(client_reply(), |reply| match reply {
+        Ok(success) => codec::encode(success),
+        Err(_) => vec![u8::MAX],
+    });
+    let known = known_tags::<vivace_core::client_protocol::Success>();
+    assert_eq!(success, known.into_iter().chain([u8::MAX]).collect());
+    let failure = drawn_tags(client_reply(), |reply| match reply {
+        Ok(_) => vec![u8::MAX],
+        Err(failure) => codec::encode(failure),
+    });
+    let known = known_tags::<vivace_core::client_protocol::Failure>();
+    assert_eq!(failure, known.into_iter().chain([u8::MAX]).collect());
 }
