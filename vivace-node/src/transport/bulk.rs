@@ -5,11 +5,11 @@
 //! its length (u32, little-endian) and that many bytes. It ends only with the
 //! connection.
 
-use std::io;
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
-use quinn::{Connection, IdleTimeout, ReadExactError, RecvStream, TransportConfig, VarInt};
+use quinn::{Connection, IdleTimeout, TransportConfig, VarInt};
+use tokio::io::AsyncRead;
 use vivace_core::Incarnation;
 
 use super::counters::DropCause;
@@ -17,6 +17,7 @@ use super::event::{BulkLane, SendError, TrafficClass, TransportEvent};
 use super::lane_queue::{LaneQueue, QueueRefusal};
 use super::limits::Limits;
 use super::lock::lock;
+use super::peer_stream::{CutShort, read_exact};
 use super::pipe_window::PipeWindows;
 use super::refusal::{Ending, OrderlyEnd, Refusal, RefusalCause};
 use super::state::{Peer, Shared};
@@ -108,7 +109,7 @@ pub(super) async fn run(
     connection: &Connection,
     incarnation: Incarnation,
 ) -> Ending {
-    let lanes_seen = Mutex::new([false; LANES]);
+    let lanes_seen = LanesSeen::default();
     let reader = || read_lane(shared, peer, connection, &lanes_seen);
     let ending = tokio::select! {
         ending = write_lane(peer, connection, BulkLane::Read) => ending,
@@ -187,18 +188,11 @@ async fn read_lane(
     shared: &Shared,
     peer: &Peer,
     connection: &Connection,
-    lanes_seen: &Mutex<[bool; LANES]>,
+    lanes_seen: &LanesSeen,
 ) -> Ending {
     let frames = async {
         let mut stream = connection.accept_uni().await.map_err(Ending::from)?;
-        let mut lane = [0];
-        stream.read_exact(&mut lane).await.map_err(read_ending)?;
-        let detail = format!("lane {}", lane[0]);
-        match lock(lanes_seen).get_mut(usize::from(lane[0])) {
-            None => return Err(Refusal::new(RefusalCause::UnknownLane, detail).into()),
-            Some(true) => return Err(Refusal::new(RefusalCause::DuplicateLane, detail).into()),
-            Some(seen) => *seen = true,
-        }
+        lanes_seen.read_lane(&mut stream).await?;
         loop {
             let bytes = read_frame(&mut stream, shared.limits.bulk_frame_bytes_max).await?;
             peer.bulk.counters.on_received(bytes.len());
@@ -216,26 +210,53 @@ async fn read_lane(
     }
 }
 
-async fn read_frame(stream: &mut RecvStream, frame_bytes_max: usize) -> Result<Bytes, Ending> {
+/// The lanes that the peer has opened; each has one stream.
+#[derive(Default)]
+pub(super) struct LanesSeen(Mutex<[bool; LANES]>);
+
+impl LanesSeen {
+    /// Reads the lane that begins a stream.
+    pub(super) async fn read_lane(
+        &self,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> Result<(), Ending> {
+        let mut lane = [0];
+        read_exact(stream, &mut lane).await.map_err(cut_short)?;
+        let detail = format!("lane {}", lane[0]);
+        match lock(&self.0).get_mut(usize::from(lane[0])) {
+            None => Err(Refusal::new(RefusalCause::UnknownLane, detail).into()),
+            Some(true) => Err(Refusal::new(RefusalCause::DuplicateLane, detail).into()),
+            Some(seen) => {
+                *seen = true;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Reads the next frame; one beyond the limit is refused before memory is taken for it.
+pub(super) async fn read_frame(
+    stream: &mut (impl AsyncRead + Unpin),
+    frame_bytes_max: usize,
+) -> Result<Bytes, Ending> {
     let mut length = [0; 4];
-    stream.read_exact(&mut length).await.map_err(read_ending)?;
+    read_exact(stream, &mut length).await.map_err(cut_short)?;
     let length = u32::from_le_bytes(length) as usize;
     if length > frame_bytes_max {
         let detail = format!("a frame of {length} bytes; at most {frame_bytes_max}");
         return Err(Refusal::new(RefusalCause::FrameTooLarge, detail).into());
     }
     let mut frame = BytesMut::zeroed(length);
-    stream.read_exact(&mut frame).await.map_err(read_ending)?;
+    read_exact(stream, &mut frame).await.map_err(cut_short)?;
     Ok(frame.freeze())
 }
 
-fn read_ending(error: ReadExactError) -> Ending {
+fn cut_short(how: CutShort) -> Ending {
     let truncated = |detail: &str| Refusal::new(RefusalCause::TruncatedFrame, detail).into();
-    match error {
-        ReadExactError::FinishedEarly(_) => truncated("the stream ended"),
-        ReadExactError::ReadError(quinn::ReadError::ConnectionLost(error)) => error.into(),
-        ReadExactError::ReadError(quinn::ReadError::Reset(_)) => truncated("the stream was reset"),
-        ReadExactError::ReadError(error) => Ending::Lost(io::Error::from(error).to_string()),
+    match how {
+        CutShort::Finished => truncated("the stream ended"),
+        CutShort::Reset => truncated("the stream was reset"),
+        CutShort::Ended(ending) => ending,
     }
 }
 

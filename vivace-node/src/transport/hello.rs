@@ -12,11 +12,13 @@
 //! | node: u16 | site: u16 | incarnation: u16 | cluster: the remaining 1 to 63 bytes
 //! ```
 
-use quinn::{Connection, ReadExactError, RecvStream, WriteError};
+use quinn::{Connection, WriteError};
+use tokio::io::AsyncRead;
 use vivace_core::{Incarnation, NodeId, SiteId};
 
 use super::event::TrafficClass;
 use super::identity::{ClusterName, LABEL_BYTES_MAX, Role};
+use super::peer_stream::{CutShort, read_exact};
 use super::refusal::{Ending, Refusal, RefusalCause};
 use super::state::{AddressBook, LocalNode};
 
@@ -215,29 +217,28 @@ fn check(
     Ok(())
 }
 
-async fn read_hello(recv: &mut RecvStream) -> Result<Hello, Ending> {
+/// Reads the hello that begins a peer's stream.
+pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> Result<Hello, Ending> {
     let mut length = [0];
-    recv.read_exact(&mut length)
-        .await
-        .map_err(read_exact_ending)?;
+    read_exact(stream, &mut length).await.map_err(cut_short)?;
     let length = usize::from(length[0]);
     if length > BODY_BYTES_MAX {
         let detail = format!("a hello of {length} bytes; at most {BODY_BYTES_MAX}");
         return Err(Refusal::new(RefusalCause::MalformedHello, detail).into());
     }
     let mut body = [0; BODY_BYTES_MAX];
-    recv.read_exact(&mut body[..length])
+    read_exact(stream, &mut body[..length])
         .await
-        .map_err(read_exact_ending)?;
+        .map_err(cut_short)?;
     Ok(Hello::decode(&body[..length])?)
 }
 
-fn read_exact_ending(error: ReadExactError) -> Ending {
-    match error {
-        ReadExactError::FinishedEarly(_) => {
-            Refusal::new(RefusalCause::MalformedHello, "the hello is cut off").into()
-        }
-        ReadExactError::ReadError(error) => read_ending(error),
+fn cut_short(how: CutShort) -> Ending {
+    let malformed = |detail: &str| Refusal::new(RefusalCause::MalformedHello, detail).into();
+    match how {
+        CutShort::Finished => malformed("the hello is cut off"),
+        CutShort::Reset => malformed("the hello's stream was reset"),
+        CutShort::Ended(ending) => ending,
     }
 }
 

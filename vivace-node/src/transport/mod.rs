@@ -23,12 +23,15 @@ mod dscp_table;
 mod event;
 mod events;
 mod fixed_window;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hello;
 pub mod identity;
 mod lane_queue;
 mod limits;
 mod link;
 mod lock;
+mod peer_stream;
 mod pipe_window;
 mod priority;
 mod refusal;

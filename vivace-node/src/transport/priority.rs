@@ -40,6 +40,75 @@ const PROBES_IN_FLIGHT_MAX: usize = 16;
 /// Bytes received and not yet taken by us; beyond, QUIC drops the oldest.
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
+/// What a datagram says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Datagram {
+    Message(Bytes),
+    Ping {
+        sequence: u64,
+    },
+    /// With the DSCPs of the priority and the bulk class, where they are known.
+    Pong {
+        sequence: u64,
+        dscps: [Option<u8>; 2],
+    },
+}
+
+impl Datagram {
+    /// Reads a whole datagram; a message shares its bytes.
+    pub(super) fn decode(datagram: &Bytes) -> Result<Self, Refusal> {
+        let malformed = || {
+            let kind = datagram.first().copied();
+            let detail = format!("a datagram of kind {kind:?} and {} bytes", datagram.len());
+            Refusal::new(RefusalCause::MalformedDatagram, detail)
+        };
+        match datagram.split_first() {
+            Some((&KIND_MESSAGE, _)) => Ok(Self::Message(datagram.slice(1..))),
+            Some((&KIND_PING, body)) => {
+                let sequence: &[u8; 8] = body.try_into().map_err(|_| malformed())?;
+                let sequence = u64::from_le_bytes(*sequence);
+                Ok(Self::Ping { sequence })
+            }
+            Some((&KIND_PONG, body)) => {
+                let body: &[u8; 10] = body.try_into().map_err(|_| malformed())?;
+                let [sequence @ .., priority, bulk] = *body;
+                let known = |dscp| (dscp != DSCP_UNKNOWN).then_some(dscp);
+                Ok(Self::Pong {
+                    sequence: u64::from_le_bytes(sequence),
+                    dscps: [known(priority), known(bulk)],
+                })
+            }
+            Some(_) | None => Err(malformed()),
+        }
+    }
+
+    pub(super) fn encode(&self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(11);
+        match self {
+            Self::Message(message) => return encode_message(message),
+            Self::Ping { sequence } => {
+                bytes.put_u8(KIND_PING);
+                bytes.put_u64_le(*sequence);
+            }
+            Self::Pong { sequence, dscps } => {
+                bytes.put_u8(KIND_PONG);
+                bytes.put_u64_le(*sequence);
+                for dscp in dscps {
+                    bytes.put_u8(dscp.unwrap_or(DSCP_UNKNOWN));
+                }
+            }
+        }
+        bytes.freeze()
+    }
+}
+
+fn encode_message(message: &[u8]) -> Bytes {
+    let mut datagram = BytesMut::with_capacity(1 + message.len());
+    datagram.put_u8(KIND_MESSAGE);
+    datagram.put_slice(message);
+    datagram.freeze()
+}
+
 /// QUIC settings of the class's connections.
 pub(super) fn transport_config(limits: &Limits) -> TransportConfig {
     let mut config = TransportConfig::default();
@@ -105,9 +174,7 @@ impl PrioritySender {
         if message.len() > PRIORITY_MESSAGE_BYTES_MAX {
             return refuse(DropCause::TooLarge, SendError::TooLarge);
         }
-        let mut datagram = BytesMut::with_capacity(1 + message.len());
-        datagram.put_u8(KIND_MESSAGE);
-        datagram.put_slice(message);
+        let datagram = encode_message(message);
         // Held from the look at the free space to the send: `send_datagram` makes
         // room by dropping the oldest, silently.
         let mut state = lock(&self.state);
@@ -124,7 +191,7 @@ impl PrioritySender {
         {
             return refuse(DropCause::OverRate, SendError::Full);
         }
-        match connection.send_datagram(datagram.freeze()) {
+        match connection.send_datagram(datagram) {
             Ok(()) => {
                 link.counters.on_sent(message.len());
                 Ok(())
@@ -188,22 +255,10 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn on_datagram(&mut self, datagram: Bytes) -> Result<(), Refusal> {
-        let malformed = || {
-            let kind = datagram.first().copied();
-            let detail = format!("a datagram of kind {kind:?} and {} bytes", datagram.len());
-            Refusal::new(RefusalCause::MalformedDatagram, detail)
-        };
-        match datagram.split_first() {
-            Some((&KIND_MESSAGE, _)) => self.on_message(datagram.slice(1..)),
-            Some((&KIND_PING, body)) => {
-                self.on_ping(body.try_into().map_err(|_| malformed())?);
-            }
-            Some((&KIND_PONG, body)) => {
-                let body: &[u8; 10] = body.try_into().map_err(|_| malformed())?;
-                let [sequence @ .., priority_dscp, bulk_dscp] = *body;
-                self.on_pong(u64::from_le_bytes(sequence), priority_dscp, bulk_dscp);
-            }
-            Some(_) | None => return Err(malformed()),
+        match Datagram::decode(&datagram)? {
+            Datagram::Message(message) => self.on_message(message),
+            Datagram::Ping { sequence } => self.on_ping(sequence),
+            Datagram::Pong { sequence, dscps } => self.on_pong(sequence, dscps),
         }
         Ok(())
     }
@@ -229,29 +284,22 @@ impl Session<'_> {
         }
         self.in_flight
             .push_back((self.next_sequence, Instant::now()));
-        let mut ping = BytesMut::with_capacity(9);
-        ping.put_u8(KIND_PING);
-        ping.put_u64_le(self.next_sequence);
+        let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.peer.priority_sender.send_probe(ping.freeze());
+        let ping = Datagram::Ping { sequence };
+        self.peer.priority_sender.send_probe(ping.encode());
     }
 
-    fn on_ping(&self, sequence: &[u8; 8]) {
-        let mut pong = BytesMut::with_capacity(11);
-        pong.put_u8(KIND_PONG);
-        pong.put_slice(sequence);
-        for link in [&self.peer.priority, &self.peer.bulk] {
-            pong.put_u8(link.dscp_seen_here().unwrap_or(DSCP_UNKNOWN));
-        }
-        self.peer.priority_sender.send_probe(pong.freeze());
+    fn on_ping(&self, sequence: u64) {
+        let links = [&self.peer.priority, &self.peer.bulk];
+        let dscps = links.map(|link| link.dscp_seen_here());
+        let pong = Datagram::Pong { sequence, dscps };
+        self.peer.priority_sender.send_probe(pong.encode());
     }
 
-    fn on_pong(&mut self, sequence: u64, priority_dscp: u8, bulk_dscp: u8) {
-        let known = |dscp| (dscp != DSCP_UNKNOWN).then_some(dscp);
-        self.peer
-            .priority
-            .on_dscp_seen_by_peer(known(priority_dscp));
-        self.peer.bulk.on_dscp_seen_by_peer(known(bulk_dscp));
+    fn on_pong(&mut self, sequence: u64, [priority, bulk]: [Option<u8>; 2]) {
+        self.peer.priority.on_dscp_seen_by_peer(priority);
+        self.peer.bulk.on_dscp_seen_by_peer(bulk);
         // A pong that answers nothing: its ping was given up as lost.
         let Some(at) = self.in_flight.iter().position(|(s, _)| *s == sequence) else {
             return;
