@@ -200,7 +200,7 @@ mod tests {
 
     fn saved(key: &str, value: &[u8]) -> Saved {
         Saved {
-            key: KeyName::new(key.as_bytes().to_vec()).unwrap(),
+            key: KeyName::new(key.as_bytes()).unwrap(),
             value: Bytes::copy_from_slice(value),
         }
     }

@@ -352,7 +352,7 @@ fn is_result(reply: &ClientReply) -> bool {
 }
 
 fn key() -> KeyName {
-    KeyName::new(b"k".to_vec()).expect("a key of one byte is valid")
+    KeyName::new(b"k").expect("a key of one byte is valid")
 }
 
 fn write() -> Request {

@@ -55,5 +55,5 @@ pub fn container(kind: Kind, replicas: &[u16], local_sets: &[&[u16]]) -> Contain
 }
 
 pub fn key(name: &str) -> KeyName {
-    KeyName::new(name.as_bytes().to_vec()).expect("the test's key is valid")
+    KeyName::new(name.as_bytes()).expect("the test's key is valid")
 }

@@ -18,7 +18,7 @@ const LOST: &str = "lost: a value, by the disk";
 
 /// The newest version that `node` has a record of.
 fn newest(simulation: &Simulation, node: NodeId) -> ValueId {
-    let versions = simulation
+    let mut versions = simulation
         .log(node)
         .iter()
         .filter_map(|record| match record {
@@ -27,7 +27,7 @@ fn newest(simulation: &Simulation, node: NodeId) -> ValueId {
             | Record::LanAccepted { key, ts, .. } => Some(ValueId::version(key, *ts)),
             _ => None,
         });
-    versions.last().expect("the node has a version")
+    versions.next_back().expect("the node has a version")
 }
 
 fn has_newest(simulation: &Simulation, node: NodeId) -> bool {

@@ -72,14 +72,14 @@ fn a_lost_site_takes_no_older_value_along() {
     assert!(matches!(lost, Failure::Unavailable { .. }), "{lost}");
     // But B and C hold the one before, for an operator who accepts the loss.
     for node in [B, C] {
-        let complete = simulation
+        let mut complete = simulation
             .log(node)
             .iter()
             .filter_map(|record| match record {
                 Record::Complete { key, ts, .. } => Some(ValueId::version(key, *ts)),
                 _ => None,
             });
-        let newest = simulation.stored(node, &complete.last().unwrap());
+        let newest = simulation.stored(node, &complete.next_back().unwrap());
         assert_eq!(newest.unwrap(), bytes::Bytes::from_static(b"old").into());
     }
     simulation.script = None;

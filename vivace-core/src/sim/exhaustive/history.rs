@@ -190,7 +190,7 @@ impl Operation {
 /// What a client asks for that wishes so.
 pub fn request(number: usize, wish: Wish) -> Request {
     let container = CONTAINER.to_owned();
-    let key = KeyName::new(b"k".to_vec()).expect("a key of one byte is valid");
+    let key = KeyName::new(b"k").expect("a key of one byte is valid");
     match wish {
         Wish::Read => Request::Read { container, key },
         Wish::Write(value) => Request::Write {

@@ -267,7 +267,7 @@ impl Run {
         let container = self.configuration.spec.containers[target.container]
             .name
             .clone();
-        let key = KeyName::new(target.key.as_bytes().to_vec()).expect("a drawn key is valid");
+        let key = KeyName::new(target.key.as_bytes()).expect("a drawn key is valid");
         match ask {
             Ask::Read => Request::Read { container, key },
             Ask::Write(value) => {

@@ -42,7 +42,7 @@ impl Run {
     }
 
     fn key_of(&self, target: &Target) -> Key {
-        let name = KeyName::new(target.key.as_bytes().to_vec());
+        let name = KeyName::new(target.key.as_bytes());
         Key {
             container: self.container_of(target).id,
             name: name.expect("a drawn key is valid"),
