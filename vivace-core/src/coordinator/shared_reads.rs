@@ -35,8 +35,7 @@ pub(super) struct Rounds {
     last_began: Duration,
     /// The one that waits for further clients.
     gathering: Option<u64>,
-    /// The one that began last, which a broken node lets clients join.
-    #[cfg(feature = "sim")]
+    /// The one that began last.
     begun: u64,
 }
 
@@ -45,13 +44,6 @@ pub(super) struct Rounds {
 pub(super) struct SharedReads(BTreeMap<Key, Rounds>);
 
 impl SharedReads {
-    /// The round of `key` that may still be joined.
-    fn open_to_all(&self, env: &Env, key: &Key) -> Option<u64> {
-        let rounds = self.0.get(key)?;
-        mutant!(env, JoinBegunRead => return Some(rounds.begun));
-        rounds.gathering
-    }
-
     /// When a new round of `key` may begin: now, if nothing else is said.
     fn begin_at(&self, env: &Env, container: &Container, key: &Key) -> Option<Duration> {
         let rounds = self.0.get(key).filter(|rounds| rounds.under_way > 0)?;
@@ -72,15 +64,11 @@ impl SharedReads {
             under_way: 0,
             last_began: now,
             gathering: None,
-            #[cfg(feature = "sim")]
             begun: number,
         });
         rounds.under_way += 1;
         rounds.last_began = now;
-        #[cfg(feature = "sim")]
-        {
-            rounds.begun = number;
-        }
+        rounds.begun = number;
         if rounds.gathering == Some(number) {
             rounds.gathering = None;
         }
@@ -108,7 +96,12 @@ impl Coordinator {
         (id, deadline): (RequestId, Duration),
         read: Operation,
     ) -> Result<(), Failure> {
-        if let Some(number) = self.shared_reads.open_to_all(env, &key)
+        let rounds = self.shared_reads.0.get(&key);
+        let open = rounds.and_then(|rounds| match mutant!(env, JoinBegunRead) {
+            true => Some(rounds.begun),
+            false => rounds.gathering,
+        });
+        if let Some(number) = open
             && let Some(running) = self.running.get(&number)
             && let Some((first, until)) = running.operation.as_shared(&read)
             && deadline.abs_diff(until) <= DEADLINES_APART_MAX
