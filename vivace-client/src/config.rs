@@ -97,12 +97,12 @@ impl ClientConfig {
     /// # Errors
     /// [`ConfigError`] with the first field at fault.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if self.cluster.is_empty() || self.cluster.len() > 63 || !self.cluster.chars().all(label) {
+        if !is_cluster_name(&self.cluster) {
             return Err(ConfigError::new(
                 "cluster",
                 format!(
-                    "{:?} is no cluster name: 1 to 63 of a-z, 0-9 and '-'",
+                    "{:?} is no cluster name: 1 to 63 of a-z, 0-9 and '-', with no '-' at \
+                     either end",
                     self.cluster
                 ),
             ));
@@ -141,6 +141,15 @@ impl ClientConfig {
     pub(crate) fn server_name(&self) -> String {
         format!("node.{}.vivace", self.cluster)
     }
+}
+
+/// Whether nodes can have certificates for a cluster of this name: a DNS label.
+fn is_cluster_name(name: &str) -> bool {
+    let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&name.len())
+        && name.chars().all(label)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
 /// Checks that a deadline is one that nodes accept.

@@ -10,6 +10,7 @@
 //! ```
 
 use std::fs;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -123,14 +124,23 @@ fn address(text: &str) -> Result<SocketAddr, ConfigError> {
     })
 }
 
+/// Also of what has no length to look at first, such as a pipe.
 fn read_limited(path: &Path) -> std::io::Result<String> {
+    let too_long = |what: String| {
+        let why = format!("{what}; the limit is {FILE_BYTES_MAX}");
+        Err(std::io::Error::other(why))
+    };
     let bytes = fs::metadata(path)?.len();
     if bytes > FILE_BYTES_MAX {
-        return Err(std::io::Error::other(format!(
-            "has {bytes} bytes; the limit is {FILE_BYTES_MAX}"
-        )));
+        return too_long(format!("has {bytes} bytes"));
     }
-    fs::read_to_string(path)
+    let mut text = String::new();
+    let file = fs::File::open(path)?;
+    let bytes = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    match bytes as u64 > FILE_BYTES_MAX {
+        true => too_long("goes on and on".to_owned()),
+        false => Ok(text),
+    }
 }
 
 fn certificates(

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -290,7 +291,10 @@ impl ClusterConfig {
 
 fn site_numbers(names: &[String]) -> Result<BTreeMap<String, SiteId>, Wrong> {
     let mut sites = BTreeMap::new();
-    for (name, number) in names.iter().zip(0..) {
+    for (number, name) in names.iter().enumerate() {
+        let Ok(number) = u16::try_from(number) else {
+            return Err(field("sites", "names more than 65,536"));
+        };
         if name.is_empty() {
             return Err(field("sites", "has an empty name; name every site"));
         }
@@ -524,7 +528,20 @@ fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigErr
             bytes,
         });
     }
-    parse(&fs::read_to_string(path).map_err(unreadable)?, path)
+    parse(&read_bounded(path).map_err(unreadable)?, path)
+}
+
+/// Also of what has no length to look at first, such as a pipe.
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = fs::File::open(path)?;
+    let bytes = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    match bytes as u64 > FILE_BYTES_MAX {
+        true => Err(std::io::Error::other(format!(
+            "goes on beyond {FILE_BYTES_MAX} bytes; a configuration has at most as many"
+        ))),
+        false => Ok(text),
+    }
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, ConfigError> {

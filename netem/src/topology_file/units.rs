@@ -265,13 +265,17 @@ fn bytes(text: &str) -> Option<u64> {
     Some((number * factor).round() as u64)
 }
 
-/// A number that is not negative, and what follows it.
+/// A number that is not negative and not infinite, and what follows it.
 fn number_and_unit(text: &str) -> Option<(f64, &str)> {
     let end = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
-    Some((number.parse().ok()?, unit.trim()))
+    let number = number
+        .parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite())?;
+    Some((number, unit.trim()))
 }
 
 /// Bytes of a text such as `6KB`.
@@ -339,6 +343,10 @@ mod tests {
         assert!("101%".parse::<Share>().is_err());
         assert_eq!("120%".parse(), Ok(Load(1.2)));
         assert!("NaN".parse::<Load>().is_err());
+        // More digits than a number holds made a load without bounds.
+        let endless = "9".repeat(400);
+        assert!(endless.parse::<Load>().is_err());
+        assert!(format!("{endless}KB").parse::<Depth>().is_err());
     }
 
     #[test]

@@ -77,12 +77,14 @@ pub struct FileManifest {
 impl Manifest {
     /// Objects in the backup.
     pub fn objects(&self) -> u64 {
-        self.containers.iter().map(|c| c.objects).sum()
+        let counts = self.containers.iter().map(|c| c.objects);
+        counts.fold(0, u64::saturating_add)
     }
 
     /// Bytes of their values.
     pub fn bytes(&self) -> u64 {
-        self.containers.iter().map(|c| c.bytes).sum()
+        let counts = self.containers.iter().map(|c| c.bytes);
+        counts.fold(0, u64::saturating_add)
     }
 
     /// The text of the file: the manifest, and its own checksum.
@@ -208,6 +210,19 @@ mod tests {
         for cut in 0..text.trim_end().len() {
             assert!(unseal(&text[..cut]).is_err(), "cut at {cut}");
         }
+    }
+
+    /// The progress of a check counted all objects before it had seen any, and panicked
+    /// where a manifest claims more of them than there can be.
+    #[test]
+    fn counts_beyond_all_numbers_are_no_panic() {
+        let mut boasting = manifest();
+        boasting.containers.push(boasting.containers[0].clone());
+        for container in &mut boasting.containers {
+            (container.objects, container.bytes) = (u64::MAX, u64::MAX);
+        }
+        let read = unseal(&boasting.seal()).unwrap();
+        assert_eq!((read.objects(), read.bytes()), (u64::MAX, u64::MAX));
     }
 
     #[test]

@@ -69,6 +69,9 @@ fn a_fault_names_its_field_and_what_would_be_right() {
         (swapped("cluster = \"test\"", ""), "cluster"),
         (swapped("key = \"client.key\"", ""), "key"),
         (swapped("\"test\"", "\"Test!\""), "a-z"),
+        // No certificate can be for such a name: RFC 1035 §2.3.1.
+        (swapped("\"test\"", "\"-test\""), "at either end"),
+        (swapped("\"test\"", "\"test-\""), "at either end"),
         (
             swapped("127.0.0.1:7003", "localhost:7003"),
             "192.0.2.1:7003",
@@ -94,4 +97,17 @@ fn a_missing_client_file_is_named() {
     let error = ClientConfig::from_file("/nowhere/client.toml").expect_err("no such file");
     assert!(matches!(error, ConfigFileError::Unreadable { .. }));
     assert!(error.to_string().contains("/nowhere/client.toml"));
+}
+
+/// A file without a length was read until memory was full.
+#[cfg(unix)]
+#[test]
+fn a_client_file_without_end_is_refused() {
+    let error = ClientConfig::from_file("/dev/zero").expect_err("it has no end");
+    assert!(matches!(error, ConfigFileError::Unreadable { .. }));
+    let words = error.to_string();
+    assert!(
+        words.contains("/dev/zero") && words.contains("the limit is"),
+        "{words}"
+    );
 }

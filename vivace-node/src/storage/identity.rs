@@ -270,7 +270,7 @@ impl Identity {
                 found: format,
             });
         }
-        Ok(Some(Self {
+        let identity = Self {
             cluster: fields.next("cluster", "NAME", |text| Some(text.to_owned()))?,
             node: fields.next("node", "1", |text| text.parse().ok().map(NodeId))?,
             directory: fields.next("directory", "32 HEX DIGITS", DirectoryId::parse)?,
@@ -279,7 +279,9 @@ impl Identity {
                 "unknown" => Some(None),
                 _ => text.parse().ok().map(Some),
             })?,
-        }))
+        };
+        fields.end()?;
+        Ok(Some(identity))
     }
 }
 
@@ -307,6 +309,17 @@ impl Fields<'_> {
                 line: self.line,
                 expected: format!("{name} {example}"),
             })
+    }
+
+    fn end(mut self) -> Result<(), IdentityError> {
+        match self.lines.next() {
+            None => Ok(()),
+            Some(_) => Err(IdentityError::Unreadable {
+                path: self.path.to_owned(),
+                line: self.line + 1,
+                expected: "the end".to_owned(),
+            }),
+        }
     }
 }
 
@@ -507,6 +520,7 @@ impl Identity {
         };
         let lived = fields.next("directory", "32 HEX DIGITS", DirectoryId::parse)?;
         let lives: u16 = fields.next("life", "1", |text| text.parse().ok())?;
+        fields.end()?;
         let (path, witness) = (path.to_owned(), witness.to_owned());
         if lived != self.directory && self.life > 0 {
             return Err(IdentityError::Another {
@@ -732,6 +746,11 @@ mod tests {
         let error = home.claim().expect_err("is damaged");
         assert_eq!(error.exit_code(), 21);
         assert!(error.to_string().contains("line 3"), "{error}");
+        // Nothing is behind the six lines that anyone would have meant.
+        with(&format!("{text}life 9\n"));
+        let error = home.claim().expect_err("is damaged");
+        assert_eq!(error.exit_code(), 21);
+        assert!(error.to_string().contains("line 7"), "{error}");
         with(&text);
         assert_eq!(home.live(), 1);
     }

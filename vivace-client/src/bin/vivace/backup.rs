@@ -58,7 +58,8 @@ pub async fn take(client: &Client, asked: &BackupArguments, json: bool) -> Resul
         }
     };
     drop(bar);
-    let unreadable: u64 = manifest.containers.iter().map(|c| c.unreadable).sum();
+    let unreadable = manifest.containers.iter().map(|c| c.unreadable);
+    let unreadable = unreadable.fold(0, u64::saturating_add);
     if unreadable > 0 {
         eprintln!("vivace: {unreadable} objects whose newest value is lost were left out");
     }

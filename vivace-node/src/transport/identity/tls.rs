@@ -2,7 +2,7 @@
 //! 0-RTT and no resumption, so that every connection verifies the other side anew.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::role::{Role, RoleError};
+
+/// The longest PEM file, in bytes.
+const PEM_BYTES_MAX: u64 = 1 << 20;
 
 /// ALPN of connections between nodes.
 pub const PEER_ALPN: &[u8] = b"vivace-peer/1";
@@ -209,7 +212,18 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, IdentityError> {
-    fs::read(path).map_err(|source| IdentityError::Read {
+    let bounded = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = fs::File::open(path)?;
+        let read = file.take(PEM_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        match read as u64 > PEM_BYTES_MAX {
+            true => Err(io::Error::other(format!(
+                "it has more than {PEM_BYTES_MAX} bytes"
+            ))),
+            false => Ok(bytes),
+        }
+    };
+    bounded().map_err(|source| IdentityError::Read {
         field,
         path: path.to_owned(),
         source,
@@ -301,5 +315,18 @@ mod tests {
             .expect_err("no role")
             .to_string();
         assert!(text.contains("0 vivace:// URIs"), "{text}");
+    }
+
+    /// A file without a length was read until memory was full.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_without_end_is_refused() {
+        let endless = Path::new("/dev/zero");
+        let error = Identity::load(endless, endless, endless).expect_err("it has no end");
+        let text = error.to_string();
+        assert!(
+            text.starts_with("CA certificate: can't read /dev/zero: it has more than"),
+            "{text}"
+        );
     }
 }
