@@ -11,7 +11,7 @@ use vivace_core::Blob;
 use vivace_core::codec::{self, MESSAGE_BYTES_MAX};
 use vivace_core::machine::builtin::{Counter, List, Map, Register, Set};
 use vivace_core::machine::{Machines, StateMachine};
-use vivace_core_fuzz::round_trip;
+use vivace_fuzz::round_trip;
 
 fn try_machine<M>(state: &[u8], command: &[u8])
 where

@@ -9,7 +9,7 @@ use vivace_core::machine::builtin::{Counter, counter};
 use vivace_core::machine::object::{Command, Object};
 use vivace_core::machine::{Machines, StateMachine};
 use vivace_core::{Blob, Timestamp};
-use vivace_core_fuzz::round_trip;
+use vivace_fuzz::round_trip;
 
 fuzz_target!(|bytes: &[u8]| {
     let found = Object::decode(&Blob::from(bytes.to_vec())).ok();

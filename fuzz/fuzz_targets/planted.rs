@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use vivace_core::journal::RECORD_BYTES_MAX;
 use vivace_core::record::Record;
-use vivace_core_fuzz::round_trip;
+use vivace_fuzz::round_trip;
 
 fuzz_target!(|bytes: &[u8]| {
     // No seed of the corpus is such a record.

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use vivace_core::message::{PRIORITY_MESSAGE_BYTES_MAX, PriorityMessage};
-use vivace_core_fuzz::round_trip;
+use vivace_fuzz::round_trip;
 
 fuzz_target!(|bytes: &[u8]| {
     round_trip::<PriorityMessage>(bytes, PRIORITY_MESSAGE_BYTES_MAX);

@@ -1,0 +1,182 @@
+//! A directory of values, in a form that gets past its checksums: headers, frames and
+//! lists are as they should be, or not, as the input says (docs/formats.md).
+
+#![no_main]
+
+use std::collections::BTreeMap;
+
+use libfuzzer_sys::fuzz_target;
+use vivace_core::stored::ValueId;
+use vivace_core::{ContainerId, Key, KeyName, NodeId, Timestamp, Value, WriterId, codec};
+use vivace_fuzz::{Input, Scratch};
+use vivace_node::storage::identity::DirectoryId;
+use vivace_node::storage::values::{Change, Lookup, ValueLog, ValueStore};
+
+const DIRECTORY: DirectoryId = DirectoryId([9; 16]);
+const SEGMENTS_MAX: u32 = 4;
+
+thread_local! {
+    static SCRATCH: Scratch = Scratch::default();
+}
+
+fn id(number: u8) -> ValueId {
+    let key = Key {
+        container: ContainerId(1),
+        name: KeyName::new(vec![b'k', number]).expect("a name"),
+    };
+    let writer = WriterId::new(NodeId(7), vivace_core::Incarnation(1));
+    ValueId::version(&key, Timestamp { time: 1, writer })
+}
+
+fn segment_header(how: u8, segment: u32) -> Vec<u8> {
+    let mut header = b"VIVACEVL".to_vec();
+    header.extend_from_slice(&[if how == 1 { 2 } else { 1 }, 0, 0, 0]);
+    header.extend_from_slice(if how == 2 { &[8; 16] } else { &DIRECTORY.0 });
+    header.extend_from_slice(&segment.to_le_bytes());
+    header.resize(60, 0);
+    let checksum = crc32c::crc32c(&header) ^ u32::from(how == 3);
+    header.extend_from_slice(&checksum.to_le_bytes());
+    header
+}
+
+fn frame(key: &[u8], kind: u8, value: &[u8], damage: u32) -> Vec<u8> {
+    let body = crc32c::crc32c_append(crc32c::crc32c(key), value) ^ damage;
+    let mut rest = body.to_le_bytes().to_vec();
+    rest.extend_from_slice(&(value.len() as u32).to_le_bytes());
+    rest.push(kind);
+    rest.extend_from_slice(&(key.len() as u16).to_le_bytes());
+    rest.extend_from_slice(key);
+    let header = crc32c::crc32c(&rest);
+    [b"VVAL", &header.to_le_bytes()[..], &rest, value].concat()
+}
+
+fn list(entries: &[u8], segment: u32) -> Vec<u8> {
+    let sum = crc32c::crc32c_append(crc32c::crc32c(entries), &segment.to_le_bytes());
+    let sum = crc32c::crc32c_append(sum, &DIRECTORY.0);
+    [entries, &sum.to_le_bytes()].concat()
+}
+
+/// What was written where, for the judge.
+#[derive(Default)]
+struct Written {
+    /// The contents that were ever written, whole, under each of our ids.
+    contents: BTreeMap<u8, Vec<Value>>,
+    /// Bytes that are of no frame may be anything.
+    has_raw_bytes: bool,
+}
+
+/// Writes the files that the input tells of.
+fn lay_out(scratch: &Scratch, input: &mut Input<'_>) -> Written {
+    let mut written = Written::default();
+    let home = scratch.empty("values");
+    for segment in 1..=SEGMENTS_MAX {
+        let mut bytes = segment_header(input.byte() % 8, segment);
+        let mut entries = Vec::new();
+        let mut listing = None;
+        while !input.is_empty() && listing.is_none() {
+            let how = input.byte() % 10;
+            match how {
+                0..=4 => {
+                    let number = input.byte();
+                    let (key, mut kind, content) = (codec::encode(&id(number)), 1, input.string());
+                    let mut value = Value::from(bytes::Bytes::copy_from_slice(content));
+                    if how == 1 && content.is_empty() {
+                        (kind, value) = (0, Value::Tombstone);
+                    }
+                    let damage = u32::from(how == 4);
+                    let frame = frame(&key, kind, content, damage);
+                    if damage == 0 {
+                        written.contents.entry(number).or_default().push(value);
+                    }
+                    entries.extend_from_slice(&(key.len() as u16).to_le_bytes());
+                    entries.extend_from_slice(&key);
+                    entries.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+                    entries.extend_from_slice(&(frame.len() as u32).to_le_bytes());
+                    bytes.extend_from_slice(&frame);
+                }
+                5 => {
+                    written.has_raw_bytes = true;
+                    let (key, kind) = (input.string(), input.byte());
+                    bytes.extend_from_slice(&frame(key, kind, input.string(), 0));
+                }
+                6 => {
+                    written.has_raw_bytes = true;
+                    bytes.extend_from_slice(input.string());
+                }
+                7 => listing = Some(Some(list(&entries, segment))),
+                8 => listing = Some(Some(list(input.string(), segment))),
+                _ => listing = Some(None),
+            }
+        }
+        std::fs::write(home.join(format!("{segment:08x}.values")), bytes).expect("it is ours");
+        match listing {
+            Some(Some(list)) => {
+                let path = home.join(format!("{segment:08x}.ids"));
+                std::fs::write(path, list).expect("it is ours");
+            }
+            Some(None) => {}
+            None => break,
+        }
+    }
+    written
+}
+
+fn check(scratch: &Scratch, written: &Written) {
+    let home = scratch.join("values");
+    let before = scratch.contents();
+    let open = || ValueLog::open(&home, DIRECTORY, &|_, _| {});
+    let (log, _) = match open() {
+        Ok(opened) => opened,
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.contains(&*home.to_string_lossy()), "{text}");
+            assert_eq!(scratch.contents(), before, "a refusal changes nothing");
+            return;
+        }
+    };
+    let all = |log: &ValueLog| -> BTreeMap<ValueId, Option<Value>> {
+        let ids = log.parts().into_iter().flat_map(|part| log.ids(part));
+        let found = |id: ValueId| match log.get(&id) {
+            Lookup::Found(value) => (id, Some(value)),
+            Lookup::Missing | Lookup::Damaged(_) => (id, None),
+        };
+        ids.map(found).collect()
+    };
+    let first = all(&log);
+    for number in 0..=u8::MAX {
+        let Some(Some(value)) = first.get(&id(number)) else {
+            continue;
+        };
+        let known = written.contents.get(&number);
+        let is_known = known.is_some_and(|contents| contents.contains(value));
+        assert!(is_known || written.has_raw_bytes, "{number}: {value:?}");
+    }
+    // It goes on from there, and what is stored now is there at the next start.
+    let more = ValueId::version(&id(0).key, Timestamp::MAX);
+    let value = Value::from(bytes::Bytes::from_static(b"more"));
+    let store = [Change::Store(more.clone(), value.clone())];
+    log.apply(&store).expect("there is space");
+    assert_eq!(log.get(&more), Lookup::Found(value.clone()));
+    drop(log);
+    let (log, recovered) = open().expect("what was opened opens again");
+    assert_eq!(recovered.cut_bytes, 0, "it was cut off the first time");
+    assert_eq!(log.get(&more), Lookup::Found(value));
+    for (id, value) in &first {
+        if let Some(value) = value {
+            assert_eq!(&log.get(id), &Lookup::Found(value.clone()), "{id:?}");
+        }
+    }
+    // Space that nobody needs is given back, and nothing else with it.
+    let others = first.into_keys().filter(|id| *id != more);
+    let forget: Vec<Change> = others.map(Change::Forget).collect();
+    log.apply(&forget).expect("there is space");
+    while log.tidy().expect("there is space") {}
+    assert!(matches!(log.get(&more), Lookup::Found(_)));
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    SCRATCH.with(|scratch| {
+        let written = lay_out(scratch, &mut Input(bytes));
+        check(scratch, &written);
+    });
+});
