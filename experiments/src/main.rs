@@ -14,6 +14,10 @@ use experiments::step::StepStore;
 use experiments::wan::{GUARD, GuardArguments, run_guard};
 use experiments::{catalog, report, results};
 
+/// As `vivace-node` has it: nodes run in this program too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(
     name = "experiments",

@@ -11,6 +11,6 @@ use vivace_fuzz::round_trip;
 fuzz_target!(|bytes: &[u8]| {
     // No seed of the corpus is such a record.
     if let Some(Record::Accepted { ts, .. }) = round_trip::<Record>(bytes, RECORD_BYTES_MAX) {
-        assert!(ts.time & 0xff != 0x5a, "the planted bug");
+        assert!(ts.time & 0x0f != 0x05, "the planted bug");
     }
 });

@@ -107,6 +107,9 @@ impl ClientPort {
             .name("vivace-clients".into())
             .spawn(move || {
                 let runtime = match tokio::runtime::Builder::new_current_thread()
+                    // Replies that the core has ready at once are all written before the
+                    // driver sends: by default each was a packet of its own.
+                    .global_queue_interval(1)
                     .enable_all()
                     .build()
                 {

@@ -15,6 +15,9 @@ use vivace_node::storage::PARTS;
 use vivace_node::storage::identity::{DataDirectory, IdentityError};
 use vivace_node::{NodeOptions, RunningNode, StartError};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(
     name = "vivace-node",

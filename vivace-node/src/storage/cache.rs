@@ -1,8 +1,7 @@
 //! Values that were stored or loaded lately, so that a read of a hot key and the send
 //! right after a store never wait for the disk.
 
-use std::collections::BTreeMap;
-
+use lru::LruCache;
 use vivace_core::Value;
 use vivace_core::stored::ValueId;
 
@@ -12,10 +11,7 @@ const ENTRY_BYTES: u64 = 256;
 /// Values by id, the least lately used first to go.
 #[derive(Debug)]
 pub struct ValueCache {
-    values: BTreeMap<ValueId, (Value, u64)>,
-    /// Ids by when they were last used.
-    uses: BTreeMap<u64, ValueId>,
-    last_use: u64,
+    values: LruCache<ValueId, Value>,
     bytes: u64,
     bytes_max: u64,
 }
@@ -24,9 +20,7 @@ impl ValueCache {
     /// An empty one of up to `bytes_max`; of 0 it stays empty.
     pub fn new(bytes_max: u64) -> Self {
         Self {
-            values: BTreeMap::new(),
-            uses: BTreeMap::new(),
-            last_use: 0,
+            values: LruCache::unbounded(),
             bytes: 0,
             bytes_max,
         }
@@ -34,37 +28,28 @@ impl ValueCache {
 
     /// Puts a value in, and others out. One that alone is too long stays out.
     pub fn insert(&mut self, id: &ValueId, value: &Value) {
-        self.remove(id);
         let bytes = weight(value);
         if bytes > self.bytes_max {
-            return;
+            return self.remove(id);
         }
         self.bytes += bytes;
-        self.last_use += 1;
-        self.uses.insert(self.last_use, id.clone());
-        self.values
-            .insert(id.clone(), (value.clone(), self.last_use));
+        if let Some(replaced) = self.values.put(id.clone(), value.clone()) {
+            self.bytes -= weight(&replaced);
+        }
         while self.bytes > self.bytes_max {
-            let (_, oldest) = self.uses.pop_first().expect("bytes are of entries");
-            let (value, _) = self.values.remove(&oldest).expect("each use has a value");
-            self.bytes -= weight(&value);
+            let (_, oldest) = self.values.pop_lru().expect("bytes are of entries");
+            self.bytes -= weight(&oldest);
         }
     }
 
     /// The value, which counts as used.
     pub fn get(&mut self, id: &ValueId) -> Option<Value> {
-        let (value, used) = self.values.get_mut(id)?;
-        self.last_use += 1;
-        let id = self.uses.remove(used).expect("each value has a use");
-        self.uses.insert(self.last_use, id);
-        *used = self.last_use;
-        Some(value.clone())
+        self.values.get(id).cloned()
     }
 
     /// Lets a value go.
     pub fn remove(&mut self, id: &ValueId) {
-        if let Some((value, used)) = self.values.remove(id) {
-            self.uses.remove(&used);
+        if let Some(value) = self.values.pop(id) {
             self.bytes -= weight(&value);
         }
     }
