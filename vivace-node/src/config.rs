@@ -17,8 +17,8 @@ use vivace_core::{ContainerId, Durability, Epoch, NodeId, SiteId};
 
 use crate::clock_source::ClockSource;
 use crate::storage::DiskSettings;
-use crate::transport::DSCP_MAX;
 use crate::transport::identity::{ClusterName, Identity, IdentityError};
+use crate::transport::{BoundScope, DSCP_MAX, PriorityBound};
 
 /// The longest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -403,6 +403,53 @@ struct NodeFile {
     key: PathBuf,
     storage: StorageFields,
     clock: NodeClock,
+    #[serde(default)]
+    priority: PriorityFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PriorityFields {
+    bytes_per_s: Option<u64>,
+    burst_bytes: Option<u64>,
+    scope: Option<ScopeField>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ScopeField {
+    Path,
+    Uplink,
+}
+
+impl PriorityFields {
+    fn check(self) -> Result<Option<PriorityBound>, Wrong> {
+        let Some(bytes_per_s) = self.bytes_per_s else {
+            return match (self.burst_bytes, self.scope) {
+                (None, None) => Ok(None),
+                _ => Err(field(
+                    "priority.bytes_per_s",
+                    "is missing; burst_bytes and scope say nothing without it",
+                )),
+            };
+        };
+        let unset = PriorityBound::new(bytes_per_s);
+        let bound = PriorityBound {
+            bytes_per_s,
+            burst_bytes: self.burst_bytes.unwrap_or(unset.burst_bytes),
+            scope: match self.scope {
+                None | Some(ScopeField::Path) => BoundScope::Path,
+                Some(ScopeField::Uplink) => BoundScope::Uplink,
+            },
+        };
+        match bound.validate() {
+            Ok(()) => Ok(Some(bound)),
+            Err(error) => Err(field(
+                error.field.replace("priority_bound.", "priority."),
+                format!("is {}; it must be {}", error.value, error.allowed),
+            )),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -446,6 +493,8 @@ pub struct NodeConfig {
     pub storage: StorageConfig,
     /// How far its clock is trusted.
     pub clock: ClockSource,
+    /// What its priority class may use between sites.
+    pub priority_bound: Option<PriorityBound>,
 }
 
 impl NodeConfig {
@@ -506,12 +555,14 @@ impl NodeConfig {
             },
             NodeClock::Untrusted {} => ClockSource::Untrusted,
         };
+        let priority_bound = file.priority.check().map_err(|wrong| wrong.in_file(path))?;
         Ok(Self {
             node,
             cluster,
             identity,
             storage,
             clock,
+            priority_bound,
         })
     }
 }

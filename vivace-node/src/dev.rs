@@ -72,6 +72,7 @@ pub struct DevCluster {
     ca: DevelopmentCa,
     client: ClientCredentials,
     machines: Machines,
+    limits: Limits,
 }
 
 impl DevCluster {
@@ -112,6 +113,20 @@ impl DevCluster {
         machines: Machines,
         seed: u64,
     ) -> Result<Self, DevError> {
+        Self::with_limits(cluster_file, topology, machines, seed, Limits::default())
+    }
+
+    /// As [`DevCluster::with`], with other bounds of the nodes' transports.
+    ///
+    /// # Errors
+    /// [`DevError`].
+    pub fn with_limits(
+        cluster_file: &str,
+        topology: &Topology,
+        machines: Machines,
+        seed: u64,
+        limits: Limits,
+    ) -> Result<Self, DevError> {
         let config = ClusterConfig::from_text(cluster_file, Path::new("cluster.toml"))?;
         let wan = Wan::start(topology, seed)?;
         let ca = DevelopmentCa::generate(&config.name, VALID_FOR)?;
@@ -131,6 +146,7 @@ impl DevCluster {
             ca,
             client,
             machines,
+            limits,
         };
         let nodes: Vec<NodeId> = cluster.config.addresses.keys().copied().collect();
         for node in nodes {
@@ -171,7 +187,7 @@ impl DevCluster {
                 bulk: self.socket(Site(at.site.0), at.bulk, bulk),
             },
             client_address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
-            limits: Limits::default(),
+            limits: self.limits.clone(),
         };
         let running =
             RunningNode::start(options).map_err(|source| DevError::Node { node, source })?;

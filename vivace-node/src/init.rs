@@ -228,7 +228,11 @@ impl Layout {
              # vouch for error_us; \"untrusted\": never. All nodes of this development cluster\n\
              # share one machine's clock, so a fixed bound is true here and only here.\n\
              source = \"fixed\"\n\
-             error_us = 500\n",
+             error_us = 500\n\
+             \n\
+             # [priority]               # where the network polices the priority class\n\
+             # bytes_per_s = 125000     # what it lets pass, with headers; more waits here instead\n\
+             # scope = \"path\"          # to each other site; \"uplink\": to all of them together\n",
             node.0, self.cluster
         )
     }

@@ -69,6 +69,7 @@ mod kernel_clock;
 mod runtime;
 pub mod storage;
 pub mod transport;
+mod urgency;
 
 pub use client_port::ClientPortError;
 pub use clock_source::ClockSource;

@@ -30,9 +30,11 @@ use crate::storage::{
 };
 use crate::transport::identity::Identity;
 use crate::transport::{
-    self, BulkLane, ClassSocket, Limits, PeerAddress, SocketFactory, TrafficClass, Transport,
+    self, ClassSocket, Limits, PeerAddress, SocketFactory, TrafficClass, Transport,
     TransportConfig, TransportEvent,
 };
+
+use crate::urgency::{self, Urgency};
 
 /// Events from peers that wait for the core; beyond it priority messages are
 /// dropped (and repeated by their senders) and bulk waits.
@@ -43,6 +45,10 @@ pub const REQUESTS_MAX: usize = 4096;
 
 /// Events, and requests, handled between two writes to the disk.
 const EVENTS_PER_TURN: usize = 64;
+
+/// A priority message that waited so long for its class's bound made an operation
+/// noticeably slower.
+const BOUND_WAIT_WORTH_A_WARNING: Duration = Duration::from_millis(5);
 
 /// A client's request, as the client port hands it over.
 pub struct Asked {
@@ -102,7 +108,10 @@ impl NodeOptions {
             machines: Machines::builtin(),
             sockets: Sockets::Udp,
             client_address,
-            limits: Limits::default(),
+            limits: Limits {
+                priority_bound: config.priority_bound,
+                ..Limits::default()
+            },
         }
     }
 }
@@ -283,6 +292,7 @@ struct Core {
     values_dropped: u64,
     client_refusals: Arc<ClientRefusals>,
     send_refused: u64,
+    urgency: Urgency,
 }
 
 impl Core {
@@ -337,6 +347,7 @@ impl Core {
             values_dropped: 0,
             client_refusals: Arc::default(),
             send_refused: 0,
+            urgency: Urgency::default(),
         };
         Ok((core, reports))
     }
@@ -533,18 +544,9 @@ impl Core {
         for action in actions {
             match action {
                 Action::SendPriority { to, message } => {
-                    let bytes = codec::encode(&message).into();
-                    self.note(transport.send_priority(to, bytes));
+                    self.note(transport.send_priority(to, self.urgency.of(&message)));
                 }
-                Action::SendBulk { to, message } => {
-                    let lane = if message.is_awaited() {
-                        BulkLane::Read
-                    } else {
-                        BulkLane::Propagate
-                    };
-                    let bytes = codec::encode(&message).into();
-                    self.note(transport.send_bulk(to, lane, bytes));
-                }
+                Action::SendBulk { to, message } => self.send_bulk(transport, to, &message),
                 Action::SendStored { to, message } => self.send_stored(transport, to, message),
                 Action::StoreValue { lsn, id, value } => self.storage.store(lsn, id, value),
                 Action::ForgetValue { id } => self.storage.forget(id),
@@ -580,17 +582,17 @@ impl Core {
         message: StoredMessage,
         value: Value,
     ) {
-        let lane = match message.is_awaited() {
-            true => BulkLane::Read,
-            false => BulkLane::Propagate,
-        };
         let message = message.with(value);
         if to == self.me {
             self.loaded.push_back(Event::Bulk { from: to, message });
         } else {
-            let bytes = codec::encode(&message).into();
-            self.note(transport.send_bulk(to, lane, bytes));
+            self.send_bulk(transport, to, &message);
         }
+    }
+
+    fn send_bulk(&mut self, transport: &Transport, to: NodeId, message: &BulkMessage) {
+        let bytes = codec::encode(message).into();
+        self.note(transport.send_bulk(to, urgency::lane_of(message), bytes));
     }
 
     /// A message that was not taken is as good as lost; the core repeats it.
@@ -656,6 +658,7 @@ impl Core {
             .collect();
         let mut warnings = self.cluster.cluster.warnings().to_vec();
         warnings.extend(dscp_warnings(&peers));
+        warnings.extend(bound_warnings(&links));
         warnings.extend(self.storage.why_behind());
         warnings.extend(self.storage.why_full());
         if self.storage.name() == "memory" {
@@ -730,6 +733,26 @@ fn link_status(link: &transport::LinkStatus) -> LinkStatus {
         reconnects: link.reconnects,
         last_error: link.last_error.clone(),
     }
+}
+
+/// Where priority messages wait for the bound that they are held to.
+fn bound_warnings(links: &transport::TransportStatus) -> Vec<String> {
+    let waiting = links.peers.iter().filter_map(|peer| {
+        let wire = peer.priority.wire.as_ref()?;
+        let bound = wire.bytes_per_s_max?;
+        let is_busy = Duration::from_micros(wire.longest_wait_us) >= BOUND_WAIT_WORTH_A_WARNING;
+        is_busy.then(|| {
+            format!(
+                "priority traffic to node {} is at its bound of {bound} B/s: {} B wait, the \
+                 longest wait of late was {} ms, {} messages have waited",
+                peer.node,
+                peer.priority.queue_bytes,
+                wire.longest_wait_us / 1_000,
+                wire.messages_waited
+            )
+        })
+    });
+    waiting.collect()
 }
 
 /// Where the network does not keep the mark, priority is a wish.

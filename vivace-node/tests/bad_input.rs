@@ -158,6 +158,24 @@ fn a_wrong_configuration_is_refused_with_the_fields_name() {
             &["tape", "memory"],
         ),
         ("node-1/node.toml", "node = 1", "node = [", &["node.toml"]),
+        (
+            "node-1/node.toml",
+            "[clock]",
+            "[priority]\nbytes_per_s = 999\n[clock]",
+            &["priority.bytes_per_s", "999", "1000"],
+        ),
+        (
+            "node-1/node.toml",
+            "[clock]",
+            "[priority]\nscope = \"uplink\"\n[clock]",
+            &["priority.bytes_per_s", "missing"],
+        ),
+        (
+            "node-1/node.toml",
+            "[clock]",
+            "[priority]\nbytes_per_s = 9999\nscope = \"port\"\n[clock]",
+            &["port", "uplink"],
+        ),
     ] {
         let message = refused(&processes, file, from, to);
         for part in expected {

@@ -218,7 +218,7 @@ fn a_client_of_the_client_port_protocol_finds_no_common_protocol() {
 fn a_hello_that_does_not_fit_is_refused_by_name() {
     type Edit = fn(&mut Vec<u8>);
     let cases: [(Edit, RefusalCause); 8] = [
-        (|b| b[4] = 2, RefusalCause::WrongVersion),
+        (|b| b[4] = 1, RefusalCause::WrongVersion),
         (|b| b[6] = BULK, RefusalCause::WrongClass),
         (|b| b[6] = 9, RefusalCause::MalformedHello),
         (|b| b[0] = b'X', RefusalCause::MalformedHello),
@@ -301,12 +301,17 @@ fn accepted(class: u8) -> (Node, Rogue, quinn::Connection) {
 
 #[test]
 fn a_datagram_that_is_no_message_and_no_probe_ends_the_connection() {
-    let malformed: [&[u8]; 5] = [
+    let malformed: [&[u8]; 8] = [
         b"",
-        b"\x09",
+        // A ping and a pong that are cut off, an entry of no kind, a copy of nothing.
+        b"\x00short",
         b"\x01short",
-        b"\x02short",
-        b"\x01longer than it",
+        b"\x03",
+        b"\x02",
+        // A message that is cut off, one like an earlier that isn't there, one too long.
+        b"\x1acut off",
+        b"\x0f\x00",
+        b"\xff\xff\x7f",
     ];
     for datagram in malformed {
         let (mut node, rogue, connection) = accepted(PRIORITY);
@@ -325,10 +330,10 @@ fn a_datagram_that_is_no_message_and_no_probe_ends_the_connection() {
 #[test]
 fn a_pong_to_no_ping_is_ignored() {
     let (mut node, rogue, connection) = accepted(PRIORITY);
-    let pong = [&[2][..], &u64::MAX.to_le_bytes(), &[46, 0]].concat();
+    let pong = [&[1][..], &u64::MAX.to_le_bytes(), &[46, 0]].concat();
     connection.send_datagram(pong.into()).expect("sent");
     connection
-        .send_datagram(b"\x00hello".to_vec().into())
+        .send_datagram(b"\x0ehello".to_vec().into())
         .expect("sent");
     assert_eq!(&node.wait_message(1, Priority)[..], b"hello");
     assert_eq!(node.link(1, Priority).dscp_seen_by_peer, Some(46));
@@ -410,7 +415,7 @@ fn a_new_connection_of_the_same_node_replaces_the_old_one() {
     node.wait_up(1, Priority);
     rogue.run(old.closed());
     assert_eq!(new.close_reason(), None);
-    new.send_datagram(b"\x00hello".to_vec().into())
+    new.send_datagram(b"\x0ehello".to_vec().into())
         .expect("sent");
     assert_eq!(&node.wait_message(1, Priority)[..], b"hello");
     assert!(node.transport.status().refusals.is_empty());

@@ -1,20 +1,22 @@
 //! The bulk class: one long-lived unidirectional stream per lane and direction,
 //! each with one writer that drains a bounded queue.
 //!
-//! A stream begins with its lane (u8: 0 read, 1 propagate); then frames, each
+//! A stream begins with its lane (u8: 0 read, 1 propagate, 2 repair); then frames, each
 //! its length (u32, little-endian) and that many bytes. It ends only with the
 //! connection.
 
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
-use quinn::{Connection, IdleTimeout, TransportConfig, VarInt};
+use quinn::{Connection, IdleTimeout, SendStream, TransportConfig, VarInt};
 use tokio::io::AsyncRead;
+use tokio::sync::watch;
 use vivace_core::Incarnation;
 
 use super::counters::DropCause;
 use super::event::{BulkLane, SendError, TrafficClass, TransportEvent};
 use super::lane_queue::{LaneQueue, QueueRefusal};
+use super::lane_turns::{LANES, LaneTurns};
 use super::limits::Limits;
 use super::lock::lock;
 use super::peer_stream::{CutShort, read_exact};
@@ -22,15 +24,13 @@ use super::pipe_window::PipeWindows;
 use super::refusal::{Ending, OrderlyEnd, Refusal, RefusalCause};
 use super::state::{Peer, Shared};
 
-const LANES: usize = BulkLane::ALL.len();
-
 /// A PING per so many idle timeouts: several may be lost on a full link.
 const KEEP_ALIVES_PER_TIMEOUT: u32 = 6;
 
 /// QUIC settings of the class's connections.
 pub(super) fn transport_config(limits: &Limits) -> TransportConfig {
     let lane_window = limits.bulk_window_bytes;
-    // Two lanes, each with its window.
+    // A window for each lane.
     let connection_window = u64::from(lane_window) * LANES as u64;
     let receive_window = VarInt::from_u64(connection_window).unwrap_or(VarInt::MAX);
     let mut config = TransportConfig::default();
@@ -63,7 +63,7 @@ impl BulkQueues {
         }
     }
 
-    /// Bytes queued on both lanes, with their overhead.
+    /// Bytes queued on all lanes, with their overhead.
     pub(super) fn queued_bytes(&self) -> usize {
         self.lanes.iter().map(|queue| queue.charged_bytes()).sum()
     }
@@ -110,12 +110,17 @@ pub(super) async fn run(
     incarnation: Incarnation,
 ) -> Ending {
     let lanes_seen = LanesSeen::default();
+    let turns = LaneTurns::new();
+    let writer = |lane| write_lane(peer, connection, lane, &turns);
     let reader = || read_lane(shared, peer, connection, &lanes_seen);
     let ending = tokio::select! {
-        ending = write_lane(peer, connection, BulkLane::Read) => ending,
-        ending = write_lane(peer, connection, BulkLane::Propagate) => ending,
+        ending = writer(BulkLane::Read) => ending,
+        ending = writer(BulkLane::Propagate) => ending,
+        ending = writer(BulkLane::Repair) => ending,
         ending = reader() => ending,
         ending = reader() => ending,
+        ending = reader() => ending,
+        never = turns.run() => match never {},
         ending = restart_of_peer(peer, connection, incarnation) => ending,
         error = connection.closed() => error.into(),
     };
@@ -147,31 +152,30 @@ async fn restart_of_peer(peer: &Peer, connection: &Connection, incarnation: Inca
     }
 }
 
-async fn write_lane(peer: &Peer, connection: &Connection, lane: BulkLane) -> Ending {
+async fn write_lane(
+    peer: &Peer,
+    connection: &Connection,
+    lane: BulkLane,
+    turns: &LaneTurns,
+) -> Ending {
     let queue = peer.bulk_queues.lane(lane);
     let written = async {
-        let mut stream = connection.open_uni().await.map_err(Ending::from)?;
-        // quinn serves the stream with the larger number first.
-        let urgency = match lane {
-            BulkLane::Read => 1,
-            BulkLane::Propagate => 0,
+        let stream = connection.open_uni().await.map_err(Ending::from)?;
+        let mut writer = LaneWriter {
+            stream,
+            lane,
+            urgencies: turns.urgencies(),
         };
-        stream
-            .set_priority(urgency)
-            .map_err(|e| Ending::Lost(e.to_string()))?;
-        stream
-            .write_all(&[lane as u8])
-            .await
-            .map_err(write_ending)?;
+        writer.set_urgency()?;
+        let lane_number = Bytes::copy_from_slice(&[lane as u8]);
+        writer.write(&mut [lane_number]).await?;
         loop {
-            let frame = queue.next().await;
+            let frame = writer.next_of(queue).await?;
             let frame_bytes = frame.len();
+            turns.on_used(lane);
             // The limit is below 4 GiB, so the length fits.
             let length = Bytes::copy_from_slice(&(frame_bytes as u32).to_le_bytes());
-            stream
-                .write_all_chunks(&mut [length, frame])
-                .await
-                .map_err(write_ending)?;
+            writer.write(&mut [length, frame]).await?;
             queue.written(frame_bytes);
             peer.bulk.counters.on_sent(frame_bytes);
         }
@@ -180,6 +184,47 @@ async fn write_lane(peer: &Peer, connection: &Connection, lane: BulkLane) -> End
     match outcome {
         Ok(never) => match never {},
         Err(ending) => ending,
+    }
+}
+
+/// A lane's stream, which takes its turn also while a frame waits for room.
+struct LaneWriter {
+    stream: SendStream,
+    lane: BulkLane,
+    urgencies: watch::Receiver<[i32; LANES]>,
+}
+
+impl LaneWriter {
+    fn set_urgency(&mut self) -> Result<(), Ending> {
+        let urgency = self.urgencies.borrow_and_update()[self.lane as usize];
+        let set = self.stream.set_priority(urgency);
+        set.map_err(|e| Ending::Lost(e.to_string()))
+    }
+
+    /// The queue's next frame; QUIC may still hold earlier ones meanwhile.
+    async fn next_of(&mut self, queue: &LaneQueue) -> Result<Bytes, Ending> {
+        loop {
+            tokio::select! {
+                biased;
+                Ok(()) = self.urgencies.changed() => self.set_urgency()?,
+                frame = queue.next() => return Ok(frame),
+            }
+        }
+    }
+
+    async fn write(&mut self, mut chunks: &mut [Bytes]) -> Result<(), Ending> {
+        while !chunks.is_empty() {
+            // A write that is given up has written nothing.
+            tokio::select! {
+                biased;
+                Ok(()) = self.urgencies.changed() => self.set_urgency()?,
+                written = self.stream.write_chunks(chunks) => {
+                    let written = written.map_err(write_ending)?;
+                    chunks = &mut chunks[written.chunks..];
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -9,18 +9,20 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use quinn::{Endpoint, TokioRuntime};
+use quinn::{AsyncUdpSocket, Endpoint, TokioRuntime};
 use tokio::runtime::{Builder, Handle};
 
 use super::event::TrafficClass;
 use super::identity::{Identity, IdentityError};
 use super::link::Marking;
 use super::lock::lock;
+use super::metered_socket::{MeteredSocket, Meters};
+use super::precise_timer::PreciseTimer;
 use super::refusal::OrderlyEnd;
 use super::reset::endpoint_config;
 use super::socket::ClassSocket;
 use super::state::{Peer, Shared};
-use super::{accept, bulk, dial, priority};
+use super::{accept, bulk, dial, pacer, priority};
 
 /// Makes a class's socket, on the class's thread and inside its runtime, for a
 /// socket belongs to the reactor that it is made in.
@@ -41,6 +43,9 @@ pub enum ThreadError {
     /// The socket factory failed.
     #[error("can't open the socket: {0}")]
     Socket(#[source] io::Error),
+    /// The timer of what waits could not be made.
+    #[error("can't make a timer: {0}")]
+    Timer(#[source] io::Error),
     /// The endpoint could not be made.
     #[error("can't make the QUIC endpoint: {0}")]
     Endpoint(#[source] io::Error),
@@ -135,7 +140,14 @@ async fn serve(
     ready: &ReadySender,
 ) {
     let mut shutdown = shared.shutdown.subscribe();
-    let endpoint = match open(shared, class, identity, socket) {
+    let opened = open(shared, class, identity, socket).and_then(|(endpoint, local_addr)| {
+        if class == TrafficClass::Priority {
+            let timer = PreciseTimer::new().map_err(ThreadError::Timer)?;
+            tokio::spawn(pacer::run(shared.clone(), timer));
+        }
+        Ok((endpoint, local_addr))
+    });
+    let endpoint = match opened {
         Ok((endpoint, local_addr)) => {
             let _ = ready.send(Ok(Ready {
                 runtime: Handle::current(),
@@ -163,6 +175,13 @@ async fn serve(
     endpoint.close(end.code(), end.reason().as_bytes());
     // The goodbyes are a courtesy: without one, a peer's timeout ends the connection.
     let _ = tokio::time::timeout(GOODBYE_TIMEOUT, endpoint.wait_idle()).await;
+}
+
+fn priority_meters(shared: &Shared) -> Meters {
+    let peers = shared.book.values();
+    peers
+        .map(|peer| (peer.address.priority, peer.priority_sender.meter.clone()))
+        .collect()
 }
 
 fn open(
@@ -205,6 +224,10 @@ fn open(
     let port = match class {
         TrafficClass::Priority => "priority",
         TrafficClass::Bulk => "bulk",
+    };
+    let socket: Arc<dyn AsyncUdpSocket> = match class {
+        TrafficClass::Priority => MeteredSocket::new(socket, priority_meters(shared)),
+        TrafficClass::Bulk => socket,
     };
     let mut endpoint = Endpoint::new_with_abstract_socket(
         endpoint_config(identity, port),

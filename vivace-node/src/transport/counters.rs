@@ -10,21 +10,18 @@ pub(super) enum DropCause {
     Down,
     /// A send while the queue was full.
     QueueFull,
-    /// A priority send above the configured rate.
-    OverRate,
     /// A send of a message larger than the class allows.
     TooLarge,
-    /// Queued bulk, or bulk half written, when the connection ended.
+    /// What was queued, or bulk half written, when the connection ended.
     ConnectionEnded,
     /// A received priority message while the owner's event queue was full.
     EventQueueFull,
 }
 
 impl DropCause {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Down, "down"),
         (Self::QueueFull, "queue_full"),
-        (Self::OverRate, "over_rate"),
         (Self::TooLarge, "too_large"),
         (Self::ConnectionEnded, "connection_ended"),
         (Self::EventQueueFull, "event_queue_full"),
@@ -38,8 +35,8 @@ struct Flow {
 }
 
 impl Flow {
-    fn add(&self, bytes: usize) {
-        self.messages.fetch_add(1, Ordering::Relaxed);
+    fn add(&self, messages: u64, bytes: usize) {
+        self.messages.fetch_add(messages, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
@@ -56,16 +53,26 @@ impl Flow {
 pub(super) struct Counters {
     sent: Flow,
     received: Flow,
+    replaced: AtomicU64,
     dropped: [AtomicU64; DropCause::ALL.len()],
 }
 
 impl Counters {
     pub(super) fn on_sent(&self, bytes: usize) {
-        self.sent.add(bytes);
+        self.sent.add(1, bytes);
+    }
+
+    pub(super) fn on_sent_together(&self, messages: u64, bytes: usize) {
+        self.sent.add(messages, bytes);
+    }
+
+    /// A repeat took the place of a message that still waited.
+    pub(super) fn on_replaced(&self) {
+        self.replaced.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn on_received(&self, bytes: usize) {
-        self.received.add(bytes);
+        self.received.add(1, bytes);
     }
 
     pub(super) fn on_dropped(&self, cause: DropCause, messages: u64) {
@@ -80,6 +87,11 @@ impl Counters {
     /// Messages and bytes that arrived.
     pub(super) fn received(&self) -> (u64, u64) {
         self.received.get()
+    }
+
+    /// Messages that a repeat replaced while they waited.
+    pub(super) fn replaced(&self) -> u64 {
+        self.replaced.load(Ordering::Relaxed)
     }
 
     /// Drops by cause, all causes.

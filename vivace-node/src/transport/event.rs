@@ -27,20 +27,60 @@ impl TrafficClass {
     }
 }
 
+/// What shares a priority queue's room and turns: where the class is held to a rate,
+/// flows get equal parts, and the answers to all containers' requests as much as all
+/// requests together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flow {
+    /// Messages that name no container: acknowledgments, probes.
+    Answers,
+    /// Messages of one container.
+    Requests(u32),
+}
+
+/// A priority message to be sent, and how it may wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriorityMessage {
+    /// The message, at most
+    /// [`PRIORITY_MESSAGE_BYTES_MAX`](super::PRIORITY_MESSAGE_BYTES_MAX) bytes.
+    pub bytes: Bytes,
+    /// Whose turn it takes.
+    pub flow: Flow,
+    /// A message with the same number is a repeat: it takes the place of one that
+    /// still waits.
+    pub identity: Option<u64>,
+    /// Whether it may leave with a later message that somebody waits for.
+    pub can_wait: bool,
+}
+
+impl From<Bytes> for PriorityMessage {
+    /// A message of its own, in no container's turn.
+    fn from(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            flow: Flow::Answers,
+            identity: None,
+            can_wait: false,
+        }
+    }
+}
+
 /// The streams of a bulk connection. A lane keeps its order; lanes don't wait
 /// for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BulkLane {
-    /// Values that a reader is waiting for; sent before everything on `Propagate`.
+    /// Values that a reader is waiting for; sent before everything else.
     Read,
-    /// Background copies of values, and repair.
+    /// Background copies of new values.
     Propagate,
+    /// Values that a replica lacks and nobody waits for; behind the others.
+    Repair,
 }
 
 impl BulkLane {
-    /// Both lanes, the more urgent first.
-    pub const ALL: [Self; 2] = [Self::Read, Self::Propagate];
+    /// All lanes, the more urgent first.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Propagate, Self::Repair];
 }
 
 /// What the transport reports to its owner.
@@ -92,7 +132,7 @@ pub enum SendError {
     /// No connection of that class to the peer is up; `PeerUp` says when one is.
     #[error("no connection of this class to the peer is up")]
     Down,
-    /// The queue to this peer is full, or its priority rate is used up; retry later, with back-off.
+    /// The queue to this peer is full; retry later, with back-off.
     #[error("the queue to the peer is full")]
     Full,
     /// Larger than [`PRIORITY_MESSAGE_BYTES_MAX`](super::PRIORITY_MESSAGE_BYTES_MAX)

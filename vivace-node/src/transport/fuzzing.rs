@@ -7,9 +7,9 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use super::batch::{Batch, Entries, Entry};
 use super::bulk::{LanesSeen, read_frame};
 use super::hello::read_hello;
-use super::priority::Datagram;
 use super::refusal::{Ending, RefusalCause};
 
 /// Reads the hello that begins `stream`; its bytes as we would send them, or why the peer
@@ -24,15 +24,22 @@ pub fn hello(mut stream: &[u8]) -> Result<Vec<u8>, RefusalCause> {
     }
 }
 
-/// Reads a datagram of the priority class; its bytes as we would send them.
+/// Reads a datagram of the priority class; a datagram of the same entries as we would
+/// send them, and how many bytes of messages they hold.
 ///
 /// # Errors
 /// The cause.
-pub fn datagram(bytes: &Bytes) -> Result<Bytes, RefusalCause> {
-    match Datagram::decode(bytes) {
-        Ok(datagram) => Ok(datagram.encode()),
-        Err(refusal) => Err(refusal.cause),
+pub fn datagram(bytes: &Bytes) -> Result<(Bytes, usize), RefusalCause> {
+    let mut batch = Batch::default();
+    let mut message_bytes = 0;
+    for entry in Entries::of(bytes.clone()) {
+        let entry = entry.map_err(|_| RefusalCause::MalformedDatagram)?;
+        if let Entry::Message(message) = &entry {
+            message_bytes += message.len();
+        }
+        assert!(batch.push(&entry, usize::MAX), "there is room for all");
     }
+    Ok((batch.take(), message_bytes))
 }
 
 /// Reads a connection's bulk streams, one after the other, each to its end: their frames,

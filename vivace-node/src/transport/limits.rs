@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// One QUIC DATAGRAM frame in a packet of [`PRIORITY_MTU_BYTES`]: that packet's
 /// short header, connection id, packet number, frame header and AEAD tag take up
-/// to 42 bytes, our own type byte 1; the rest is room for a later header.
+/// to 42 bytes, our own framing 3; the rest is room for a later header.
 pub const PRIORITY_MESSAGE_BYTES_MAX: usize = 1_120;
 
 /// UDP payload of the priority class's packets, in bytes. QUIC's smallest
@@ -17,6 +17,60 @@ pub const PRIORITY_MTU_BYTES: u16 = 1_200;
 /// Bytes that a queued bulk frame is charged on top of its own, so that a flood
 /// of empty frames is bounded too.
 pub const BULK_FRAME_OVERHEAD_BYTES: usize = 64;
+
+/// What an operator lets the priority class use: the contracted share of the links
+/// between sites, with all headers from IP on. What exceeds it waits in the queue to
+/// each peer, for a policer would drop it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriorityBound {
+    /// Bytes per second. Range 1,000 to 4 GiB.
+    pub bytes_per_s: u64,
+    /// What may leave at once after a pause, in bytes. Range 1,300 (a full packet over
+    /// IPv6) to 16 MiB, default 3,000: two full packets, which any policer lets pass.
+    pub burst_bytes: u64,
+    /// What the rate is of.
+    pub scope: BoundScope,
+}
+
+/// What a [`PriorityBound`] is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BoundScope {
+    /// Each path to another site has the rate: leased lines, pseudowires.
+    #[default]
+    Path,
+    /// All paths to other sites have it together: a site's one access to a VPN.
+    Uplink,
+}
+
+impl PriorityBound {
+    /// So much on each path to another site.
+    pub const fn new(bytes_per_s: u64) -> Self {
+        Self {
+            bytes_per_s,
+            burst_bytes: 3_000,
+            scope: BoundScope::Path,
+        }
+    }
+
+    /// Checks every field against its range.
+    ///
+    /// # Errors
+    /// The first field out of range.
+    pub fn validate(&self) -> Result<(), LimitError> {
+        in_range(
+            "priority_bound.bytes_per_s",
+            self.bytes_per_s,
+            1_000,
+            u64::from(u32::MAX),
+        )?;
+        in_range(
+            "priority_bound.burst_bytes",
+            self.burst_bytes,
+            1_300,
+            16 << 20,
+        )
+    }
+}
 
 /// Bounds and intervals of a [`Transport`](super::Transport). `Default` suits
 /// WAN links from 10 Mbit/s and round trips up to 300 ms.
@@ -29,13 +83,8 @@ pub struct Limits {
     /// Priority bytes queued to one peer behind that window. Range 8 KiB to
     /// 16 MiB, default 128 KiB. Larger only makes messages older.
     pub priority_queue_bytes_max: usize,
-    /// Priority bytes per second to one peer; above it, sends answer `Full`.
-    /// At least 1,000; default none. Set it below the operator's share of the
-    /// link, or the policer drops at random what we could have held back.
-    pub priority_rate_bytes_per_s: Option<u64>,
-    /// What that rate may be exceeded by at once, in bytes. Range 1,200 to
-    /// 16 MiB, default 32 KiB.
-    pub priority_burst_bytes: u64,
+    /// What the priority class may use between sites; default no bound.
+    pub priority_bound: Option<PriorityBound>,
     /// Largest bulk frame, in bytes. Range 1 to 1 GiB, default 16 MiB.
     pub bulk_frame_bytes_max: usize,
     /// Bytes queued to one peer on one lane. At least one frame of the largest
@@ -67,8 +116,7 @@ impl Default for Limits {
         Self {
             priority_window_bytes: 256 << 10,
             priority_queue_bytes_max: 128 << 10,
-            priority_rate_bytes_per_s: None,
-            priority_burst_bytes: 32 << 10,
+            priority_bound: None,
             bulk_frame_bytes_max: 16 << 20,
             bulk_queue_bytes_max: 64 << 20,
             bulk_window_bytes: 16 << 20,
@@ -117,20 +165,9 @@ impl Limits {
             8 << 10,
             16 << 20,
         )?;
-        if let Some(rate) = self.priority_rate_bytes_per_s {
-            in_range(
-                "priority_rate_bytes_per_s",
-                rate,
-                1_000,
-                u64::from(u32::MAX),
-            )?;
+        if let Some(bound) = &self.priority_bound {
+            bound.validate()?;
         }
-        in_range(
-            "priority_burst_bytes",
-            self.priority_burst_bytes,
-            1_200,
-            16 << 20,
-        )?;
         in_range(
             "bulk_frame_bytes_max",
             self.bulk_frame_bytes_max,

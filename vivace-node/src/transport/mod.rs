@@ -5,7 +5,7 @@
 //!             TransportEvent (one bounded queue)
 //!   owner  <------------------------------------+---------------------+
 //!     | send_priority                           |                     |
-//!     +-----> PrioritySender --> datagrams  [thread vivace-priority]  |
+//!     +-----> PrioritySender --> pacer --> datagrams [vivace-priority] |
 //!     | send_bulk                                                     |
 //!     +-----> LaneQueue -------> streams              [thread vivace-bulk]
 //! ```
@@ -15,6 +15,8 @@
 //! both sides.
 
 mod accept;
+mod batch;
+mod budget;
 mod bulk;
 mod class_thread;
 mod counters;
@@ -22,17 +24,24 @@ mod dial;
 mod dscp_table;
 mod event;
 mod events;
+mod fair_queue;
 mod fixed_window;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod hello;
 pub mod identity;
 mod lane_queue;
+mod lane_turns;
 mod limits;
 mod link;
 mod lock;
+mod loss_copies;
+mod metered_socket;
+mod outgoing;
+mod pacer;
 mod peer_stream;
 mod pipe_window;
+mod precise_timer;
 mod priority;
 mod refusal;
 pub(crate) mod reset;
@@ -40,32 +49,34 @@ mod session;
 mod socket;
 mod state;
 mod status;
-mod token_bucket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use vivace_core::{Incarnation, NodeId, SiteId};
 
+use budget::Budgets;
 use class_thread::ClassThread;
 use events::Events;
 use identity::{ClusterName, Identity, Role};
+use metered_socket::Meter;
 use refusal::RefusalLog;
 use state::{AddressBook, LocalNode, Peer, Shared};
 
 pub use class_thread::{SocketFactory, ThreadError};
 pub use dscp_table::{DscpObservation, REMOTES_MAX};
-pub use event::{BulkLane, SendError, TrafficClass, TransportEvent};
+pub use event::{BulkLane, Flow, PriorityMessage, SendError, TrafficClass, TransportEvent};
 pub use limits::{
-    BULK_FRAME_OVERHEAD_BYTES, LimitError, Limits, PRIORITY_MESSAGE_BYTES_MAX, PRIORITY_MTU_BYTES,
+    BULK_FRAME_OVERHEAD_BYTES, BoundScope, LimitError, Limits, PRIORITY_MESSAGE_BYTES_MAX,
+    PRIORITY_MTU_BYTES, PriorityBound,
 };
 pub use refusal::RefusalCause;
 pub use socket::{ClassSocket, DSCP_MAX, DscpSocket, ObservedDscp, ObservesDscp};
 pub use state::PeerAddress;
-pub use status::{LinkStatus, PeerStatus, TransportStatus};
+pub use status::{LinkStatus, PeerStatus, TransportStatus, WireStatus};
 
 /// Who we are, whom we talk to, and within which bounds.
 #[derive(Clone, Debug)]
@@ -177,14 +188,18 @@ impl Transport {
     }
 
     /// Queues a priority message of up to [`PRIORITY_MESSAGE_BYTES_MAX`] bytes.
-    /// Doesn't block, from any thread. It may be lost on the way, or overtaken;
-    /// it arrives at most once.
+    /// Doesn't block, from any thread. It may be lost on the way, or overtaken, and
+    /// where the path loses packets it may arrive twice.
     ///
     /// # Errors
     /// [`SendError`]; the message surely was not sent.
-    pub fn send_priority(&self, to: NodeId, message: Bytes) -> Result<(), SendError> {
+    pub fn send_priority(
+        &self,
+        to: NodeId,
+        message: impl Into<PriorityMessage>,
+    ) -> Result<(), SendError> {
         let peer = self.shared.book.get(&to).ok_or(SendError::Unknown)?;
-        peer.priority_sender.send(&peer.priority, &message)
+        peer.priority_sender.send(&peer.priority, message.into())
     }
 
     /// Queues a bulk message of up to [`Limits::bulk_frame_bytes_max`] bytes.
@@ -245,16 +260,17 @@ fn shared_state(
             configured,
         });
     }
+    let wake_pacer = Arc::new(Notify::new());
+    let mut budgets = Budgets::new(&limits, site);
     let mut book = AddressBook::new();
     for address in peers {
         let node = address.node;
         if node == me {
             return Err(StartError::PeerIsSelf(node));
         }
-        if book
-            .insert(node, Arc::new(Peer::new(address, &limits)))
-            .is_some()
-        {
+        let meter = Arc::new(Meter::new(budgets.of(address.site)));
+        let peer = Peer::new(address, &limits, meter, wake_pacer.clone());
+        if book.insert(node, Arc::new(peer)).is_some() {
             return Err(StartError::PeerTwice(node));
         }
     }
@@ -268,6 +284,7 @@ fn shared_state(
         book,
         limits,
         events: Events::new(events),
+        wake_pacer,
         refused: RefusalLog::new("refused a connection"),
         refused_by_peers: RefusalLog::new("a peer refused our connection"),
         shutdown: watch::Sender::new(false),

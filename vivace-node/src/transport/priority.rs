@@ -1,38 +1,21 @@
-//! The priority class: small messages in QUIC DATAGRAM frames, unordered,
-//! never sent again by QUIC; probes ride along.
-//!
-//! A datagram's first byte says what it is, integers are little-endian:
-//! ```text
-//! 0 | message
-//! 1 | sequence: u64                                         ping
-//! 2 | sequence: u64 | priority DSCP: u8 | bulk DSCP: u8     pong
-//! ```
-//! A pong's DSCPs are those that our packets arrived with at its sender,
-//! [`DSCP_UNKNOWN`] where it can't tell.
+//! The priority class: small messages in QUIC DATAGRAM frames ([`batch`](super::batch)
+//! has their layout), unordered, never sent again by QUIC; probes ride along.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use quinn::{Connection, IdleTimeout, TransportConfig, VarInt};
+use bytes::Bytes;
+use quinn::{AckFrequencyConfig, Connection, IdleTimeout, TransportConfig, VarInt};
 
+use super::batch::{DSCP_UNKNOWN, Entries, Entry, original_of};
 use super::counters::DropCause;
-use super::event::{SendError, TrafficClass, TransportEvent};
+use super::event::{TrafficClass, TransportEvent};
 use super::fixed_window::FixedWindow;
-use super::limits::{Limits, PRIORITY_MESSAGE_BYTES_MAX, PRIORITY_MTU_BYTES};
-use super::link::Link;
-use super::lock::lock;
+use super::limits::{Limits, PRIORITY_MTU_BYTES};
 use super::refusal::{Ending, Refusal, RefusalCause};
 use super::state::{Peer, Shared};
-use super::token_bucket::TokenBucket;
-
-const KIND_MESSAGE: u8 = 0;
-const KIND_PING: u8 = 1;
-const KIND_PONG: u8 = 2;
-
-/// In a pong: the class is down, or its socket can't tell.
-const DSCP_UNKNOWN: u8 = 0xff;
 
 /// Probes remembered while unanswered; older ones are given up as lost.
 const PROBES_IN_FLIGHT_MAX: usize = 16;
@@ -40,77 +23,29 @@ const PROBES_IN_FLIGHT_MAX: usize = 16;
 /// Bytes received and not yet taken by us; beyond, QUIC drops the oldest.
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
-/// What a datagram says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Datagram {
-    Message(Bytes),
-    Ping {
-        sequence: u64,
-    },
-    /// With the DSCPs of the priority and the bulk class, where they are known.
-    Pong {
-        sequence: u64,
-        dscps: [Option<u8>; 2],
-    },
-}
+/// Bytes handed to QUIC and not yet in a packet. Little: what waits here has left the
+/// queue that is fair and that repeats find.
+const SEND_BUFFER_BYTES: usize = 16 << 10;
 
-impl Datagram {
-    /// Reads a whole datagram; a message shares its bytes.
-    pub(super) fn decode(datagram: &Bytes) -> Result<Self, Refusal> {
-        let malformed = || {
-            let kind = datagram.first().copied();
-            let detail = format!("a datagram of kind {kind:?} and {} bytes", datagram.len());
-            Refusal::new(RefusalCause::MalformedDatagram, detail)
-        };
-        match datagram.split_first() {
-            Some((&KIND_MESSAGE, _)) => Ok(Self::Message(datagram.slice(1..))),
-            Some((&KIND_PING, body)) => {
-                let sequence: &[u8; 8] = body.try_into().map_err(|_| malformed())?;
-                let sequence = u64::from_le_bytes(*sequence);
-                Ok(Self::Ping { sequence })
-            }
-            Some((&KIND_PONG, body)) => {
-                let body: &[u8; 10] = body.try_into().map_err(|_| malformed())?;
-                let [sequence @ .., priority, bulk] = *body;
-                let known = |dscp| (dscp != DSCP_UNKNOWN).then_some(dscp);
-                Ok(Self::Pong {
-                    sequence: u64::from_le_bytes(sequence),
-                    dscps: [known(priority), known(bulk)],
-                })
-            }
-            Some(_) | None => Err(malformed()),
-        }
-    }
+/// Packets that a peer may get before it must acknowledge, and how long it may take
+/// (QUIC cuts that to a round trip, or to 25 ms where that is more). Datagrams are not
+/// sent again and the window doesn't move, so that acknowledgments only free it and
+/// tell the loss; by default every second packet is answered by one of 70 bytes, a
+/// quarter of the class's whole.
+const ACK_EVERY_PACKETS: u32 = 32;
+const ACK_DELAY_MAX: Duration = Duration::from_millis(100);
 
-    pub(super) fn encode(&self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(11);
-        match self {
-            Self::Message(message) => return encode_message(message),
-            Self::Ping { sequence } => {
-                bytes.put_u8(KIND_PING);
-                bytes.put_u64_le(*sequence);
-            }
-            Self::Pong { sequence, dscps } => {
-                bytes.put_u8(KIND_PONG);
-                bytes.put_u64_le(*sequence);
-                for dscp in dscps {
-                    bytes.put_u8(dscp.unwrap_or(DSCP_UNKNOWN));
-                }
-            }
-        }
-        bytes.freeze()
-    }
-}
-
-fn encode_message(message: &[u8]) -> Bytes {
-    let mut datagram = BytesMut::with_capacity(1 + message.len());
-    datagram.put_u8(KIND_MESSAGE);
-    datagram.put_slice(message);
-    datagram.freeze()
-}
+/// Datagrams that a copy of is recognized.
+const DATAGRAMS_REMEMBERED: usize = 256;
 
 /// QUIC settings of the class's connections.
 pub(super) fn transport_config(limits: &Limits) -> TransportConfig {
+    let mut acknowledgments = AckFrequencyConfig::default();
+    acknowledgments
+        .ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY_PACKETS))
+        .max_ack_delay(Some(ACK_DELAY_MAX))
+        // A gap is no reason to hurry: nothing is sent again.
+        .reordering_threshold(VarInt::from_u32(0));
     let mut config = TransportConfig::default();
     config
         .initial_mtu(PRIORITY_MTU_BYTES)
@@ -118,100 +53,12 @@ pub(super) fn transport_config(limits: &Limits) -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(Some(RECEIVE_BUFFER_BYTES))
-        .datagram_send_buffer_size(limits.priority_queue_bytes_max)
+        .datagram_send_buffer_size(SEND_BUFFER_BYTES)
         .congestion_controller_factory(Arc::new(FixedWindow::new(limits.priority_window_bytes)))
+        .ack_frequency_config(Some(acknowledgments))
         .keep_alive_interval(Some(limits.probe_interval))
         .max_idle_timeout(IdleTimeout::try_from(limits.priority_idle_timeout).ok());
     config
-}
-
-/// Sends to one peer, from any thread.
-pub(super) struct PrioritySender {
-    queue_bytes_max: usize,
-    state: Mutex<SenderState>,
-}
-
-struct SenderState {
-    connection: Option<Connection>,
-    bucket: Option<TokenBucket>,
-}
-
-impl PrioritySender {
-    pub(super) fn new(limits: &Limits) -> Self {
-        let bucket = limits
-            .priority_rate_bytes_per_s
-            .map(|rate| TokenBucket::new(rate, limits.priority_burst_bytes, Instant::now()));
-        let state = Mutex::new(SenderState {
-            connection: None,
-            bucket,
-        });
-        Self {
-            queue_bytes_max: limits.priority_queue_bytes_max,
-            state,
-        }
-    }
-
-    fn attach(&self, connection: Option<Connection>) {
-        lock(&self.state).connection = connection;
-    }
-
-    /// Bytes that wait for the window, with their bookkeeping.
-    pub(super) fn queued_bytes(&self) -> usize {
-        let state = lock(&self.state);
-        let free = state
-            .connection
-            .as_ref()
-            .map(Connection::datagram_send_buffer_space);
-        free.map_or(0, |free| self.queue_bytes_max.saturating_sub(free))
-    }
-
-    /// Queues one user message.
-    pub(super) fn send(&self, link: &Link, message: &[u8]) -> Result<(), SendError> {
-        let refuse = |cause, error| {
-            link.counters.on_dropped(cause, 1);
-            Err(error)
-        };
-        if message.len() > PRIORITY_MESSAGE_BYTES_MAX {
-            return refuse(DropCause::TooLarge, SendError::TooLarge);
-        }
-        let datagram = encode_message(message);
-        // Held from the look at the free space to the send: `send_datagram` makes
-        // room by dropping the oldest, silently.
-        let mut state = lock(&self.state);
-        let SenderState { connection, bucket } = &mut *state;
-        let Some(connection) = connection else {
-            return refuse(DropCause::Down, SendError::Down);
-        };
-        if connection.datagram_send_buffer_space() < datagram.len() {
-            return refuse(DropCause::QueueFull, SendError::Full);
-        }
-        if bucket
-            .as_mut()
-            .is_some_and(|b| !b.take(datagram.len() as u64, Instant::now()))
-        {
-            return refuse(DropCause::OverRate, SendError::Full);
-        }
-        match connection.send_datagram(datagram) {
-            Ok(()) => {
-                link.counters.on_sent(message.len());
-                Ok(())
-            }
-            Err(quinn::SendDatagramError::TooLarge) => {
-                refuse(DropCause::TooLarge, SendError::TooLarge)
-            }
-            Err(_) => refuse(DropCause::Down, SendError::Down),
-        }
-    }
-
-    /// Queues a probe or its answer; one that finds no room is a lost probe.
-    fn send_probe(&self, datagram: Bytes) {
-        let state = lock(&self.state);
-        if let Some(connection) = &state.connection
-            && connection.datagram_send_buffer_space() >= datagram.len()
-        {
-            let _ = connection.send_datagram(datagram);
-        }
-    }
 }
 
 /// Receives and probes until the connection ends.
@@ -221,6 +68,8 @@ pub(super) async fn run(shared: &Shared, peer: &Peer, connection: &Connection) -
         peer,
         next_sequence: 0,
         in_flight: VecDeque::new(),
+        hasher: RandomState::new(),
+        lately: VecDeque::new(),
     };
     let mut probe = tokio::time::interval(shared.limits.probe_interval);
     probe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -243,7 +92,10 @@ pub(super) async fn run(shared: &Shared, peer: &Peer, connection: &Connection) -
 
 /// Lets sends through to `connection`, or to none.
 pub(super) fn attach(peer: &Peer, connection: Option<&Connection>) {
-    peer.priority_sender.attach(connection.cloned());
+    let lost = peer.priority_sender.attach(connection.cloned());
+    peer.priority
+        .counters
+        .on_dropped(DropCause::ConnectionEnded, lost);
 }
 
 struct Session<'a> {
@@ -251,14 +103,45 @@ struct Session<'a> {
     peer: &'a Peer,
     next_sequence: u64,
     in_flight: VecDeque<(u64, Instant)>,
+    hasher: RandomState,
+    /// Hashes of the datagrams that came lately.
+    lately: VecDeque<u64>,
 }
 
 impl Session<'_> {
     fn on_datagram(&mut self, datagram: Bytes) -> Result<(), Refusal> {
-        match Datagram::decode(&datagram)? {
-            Datagram::Message(message) => self.on_message(message),
-            Datagram::Ping { sequence } => self.on_ping(sequence),
-            Datagram::Pong { sequence, dscps } => self.on_pong(sequence, dscps),
+        let (datagram, is_copy) = match original_of(&datagram) {
+            Some(original) => (original, true),
+            None => (datagram, false),
+        };
+        let hash = self.hasher.hash_one(&datagram);
+        if is_copy && self.lately.contains(&hash) {
+            return Ok(());
+        }
+        if self.lately.len() == DATAGRAMS_REMEMBERED {
+            self.lately.pop_front();
+        }
+        self.lately.push_back(hash);
+        let bytes = datagram.len();
+        if bytes == 0 {
+            let detail = "an empty datagram";
+            return Err(Refusal::new(RefusalCause::MalformedDatagram, detail));
+        }
+        for entry in Entries::of(datagram) {
+            match entry {
+                Ok(Entry::Message(message)) => self.on_message(message),
+                Ok(Entry::Ping { sequence }) => self.on_ping(sequence),
+                Ok(Entry::Pong {
+                    sequence,
+                    priority_dscp,
+                    bulk_dscp,
+                }) => self.on_pong(sequence, priority_dscp, bulk_dscp),
+                Err(malformed) => {
+                    let number = malformed.entry;
+                    let detail = format!("entry {number} of a datagram of {bytes} bytes");
+                    return Err(Refusal::new(RefusalCause::MalformedDatagram, detail));
+                }
+            }
         }
         Ok(())
     }
@@ -286,15 +169,19 @@ impl Session<'_> {
             .push_back((self.next_sequence, Instant::now()));
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let ping = Datagram::Ping { sequence };
-        self.peer.priority_sender.send_probe(ping.encode());
+        self.peer
+            .priority_sender
+            .send_probe(Entry::Ping { sequence });
     }
 
     fn on_ping(&self, sequence: u64) {
-        let links = [&self.peer.priority, &self.peer.bulk];
-        let dscps = links.map(|link| link.dscp_seen_here());
-        let pong = Datagram::Pong { sequence, dscps };
-        self.peer.priority_sender.send_probe(pong.encode());
+        let [priority_dscp, bulk_dscp] = [&self.peer.priority, &self.peer.bulk]
+            .map(|link| link.dscp_seen_here().unwrap_or(DSCP_UNKNOWN));
+        self.peer.priority_sender.send_probe(Entry::Pong {
+            sequence,
+            priority_dscp,
+            bulk_dscp,
+        });
     }
 
     fn on_pong(&mut self, sequence: u64, [priority, bulk]: [Option<u8>; 2]) {
@@ -309,6 +196,7 @@ impl Session<'_> {
         };
         let rtt = sent.elapsed();
         self.peer.priority.on_rtt(rtt);
+        self.peer.priority_sender.on_rtt(rtt);
         let event = TransportEvent::Rtt {
             node: self.peer.address.node,
             rtt,

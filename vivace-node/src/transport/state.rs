@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use vivace_core::{Incarnation, NodeId, SiteId};
 
 use super::bulk::BulkQueues;
@@ -13,7 +13,8 @@ use super::events::Events;
 use super::identity::ClusterName;
 use super::limits::Limits;
 use super::link::Link;
-use super::priority::PrioritySender;
+use super::metered_socket::Meter;
+use super::outgoing::PrioritySender;
 use super::refusal::{Ending, RefusalLog};
 
 /// Where a peer is found.
@@ -49,11 +50,17 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(address: PeerAddress, limits: &Limits) -> Self {
+    pub(super) fn new(
+        address: PeerAddress,
+        limits: &Limits,
+        meter: Arc<Meter>,
+        wake_pacer: Arc<Notify>,
+    ) -> Self {
+        let priority_sender = PrioritySender::new(address.priority, limits, meter, wake_pacer);
         Self {
             address,
             priority: Link::new(TrafficClass::Priority),
-            priority_sender: PrioritySender::new(limits),
+            priority_sender,
             bulk: Link::new(TrafficClass::Bulk),
             bulk_queues: BulkQueues::new(limits),
             priority_life: watch::Sender::new(None),
@@ -83,6 +90,8 @@ pub(super) struct Shared {
     pub(super) book: AddressBook,
     pub(super) limits: Limits,
     pub(super) events: Events,
+    /// Wakes the task that hands priority messages to QUIC.
+    pub(super) wake_pacer: Arc<Notify>,
     pub(super) refused: RefusalLog,
     pub(super) refused_by_peers: RefusalLog,
     /// Turns true once, at the end.

@@ -69,17 +69,53 @@ pub struct LinkStatus {
     pub messages_received: u64,
     /// Their bytes.
     pub bytes_received: u64,
-    /// Messages dropped on our side, by cause: `down`, `queue_full`, `over_rate`,
+    /// Messages dropped on our side, by cause: `down`, `queue_full`,
     /// `too_large`, `connection_ended`, `event_queue_full`.
     pub drops: BTreeMap<&'static str, u64>,
     /// Bytes queued and not yet handed to QUIC (bulk) or to the network (priority).
     pub queue_bytes: usize,
+    /// What left for the peer, with acknowledgments, handshakes and all headers from
+    /// IP on, and how it had to wait; of priority alone.
+    pub wire: Option<WireStatus>,
     /// How often the connection came up again after the first time.
     pub reconnects: u64,
     /// Packets that QUIC holds for lost, on the present connection.
     pub packets_lost: Option<u64>,
     /// Why the last connection, or attempt at one, ended.
     pub last_error: Option<String>,
+}
+
+/// Priority on its way to one peer, since the start.
+#[derive(Clone, Debug, Serialize)]
+pub struct WireStatus {
+    /// Packets that left.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes per second that the class is held to on the peer's path.
+    pub bytes_per_s_max: Option<u64>,
+    /// Messages that waited longer than a millisecond before they left.
+    pub messages_waited: u64,
+    /// Microseconds that the one waited which waited longest, of the last 10 to 20 s.
+    pub longest_wait_us: u64,
+    /// Repeats that took the place of a message which still waited.
+    pub messages_replaced: u64,
+}
+
+impl WireStatus {
+    fn of(peer: &Peer) -> Self {
+        let sender = &peer.priority_sender;
+        let (packets, bytes) = sender.meter.sent();
+        let (messages_waited, longest_wait) = sender.waits();
+        Self {
+            packets,
+            bytes,
+            bytes_per_s_max: sender.meter.budget().map(|b| b.rate_bytes_per_s()),
+            messages_waited,
+            longest_wait_us: u64::try_from(longest_wait.as_micros()).unwrap_or(u64::MAX),
+            messages_replaced: peer.priority.counters.replaced(),
+        }
+    }
 }
 
 impl TransportStatus {
@@ -105,7 +141,10 @@ impl PeerStatus {
         Self {
             node: peer.address.node.0,
             site: peer.address.site.0,
-            priority: LinkStatus::of(&peer.priority, peer.priority_sender.queued_bytes()),
+            priority: LinkStatus {
+                wire: Some(WireStatus::of(peer)),
+                ..LinkStatus::of(&peer.priority, peer.priority_sender.queued_bytes())
+            },
             bulk: LinkStatus::of(&peer.bulk, peer.bulk_queues.queued_bytes()),
         }
     }
@@ -136,6 +175,7 @@ impl LinkStatus {
                 bytes_received,
                 drops: link.counters.drops(),
                 queue_bytes,
+                wire: None,
                 reconnects: record.sessions.saturating_sub(1),
                 packets_lost: connection.map(|c| c.stats().path.lost_packets),
                 last_error: record.last_error.clone(),

@@ -1,0 +1,102 @@
+//! How a message of the core leaves: whose turn it takes in the priority class, what
+//! it repeats, and which of bulk's three ways it goes.
+
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::mem;
+
+use vivace_core::message::{BulkBody, BulkMessage, PriorityBody, PriorityMessage, RpcId};
+use vivace_core::{ContainerId, codec};
+
+use crate::transport::{self, BulkLane, Flow};
+
+/// Judges priority messages.
+#[derive(Debug, Default)]
+pub(crate) struct Urgency {
+    hasher: RandomState,
+}
+
+impl Urgency {
+    /// The message as the transport takes it.
+    pub(crate) fn of(&self, message: &PriorityMessage) -> transport::PriorityMessage {
+        let bytes = codec::encode(message);
+        transport::PriorityMessage {
+            flow: container_of(&message.body)
+                .map_or(Flow::Answers, |container| Flow::Requests(container.0)),
+            identity: Some(self.identity(message, &bytes)),
+            can_wait: is_unawaited(&message.body),
+            bytes: bytes.into(),
+        }
+    }
+
+    /// Equal for a message and its repeats: the same call, the same kind of body. What
+    /// belongs to no call is repeated word for word.
+    fn identity(&self, message: &PriorityMessage, bytes: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        let rpc = message.rpc;
+        if rpc == RpcId::NONE {
+            bytes.hash(&mut hasher);
+        } else {
+            (rpc.incarnation, rpc.operation, rpc.call).hash(&mut hasher);
+            mem::discriminant(&message.body).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+}
+
+/// The container that the message names; acknowledgments to a call name none.
+fn container_of(body: &PriorityBody) -> Option<ContainerId> {
+    match body {
+        PriorityBody::ReadTs { key }
+        | PriorityBody::WriteTs { key, .. }
+        | PriorityBody::ReadData { key, .. }
+        | PriorityBody::Bind { key, .. }
+        | PriorityBody::Abort { key, .. }
+        | PriorityBody::Go { key, .. }
+        | PriorityBody::Stable { key, .. }
+        | PriorityBody::AskPropagation { key, .. }
+        | PriorityBody::PropagationIs { key, .. }
+        | PriorityBody::WriteRemoteAck { key, .. }
+        | PriorityBody::OrderedReadTs { key, .. }
+        | PriorityBody::OrderedReadData { key, .. }
+        | PriorityBody::OrderedWriteTs { key, .. }
+        | PriorityBody::Commit { key, .. }
+        | PriorityBody::AwaitValue { key, .. }
+        | PriorityBody::AskStored { key, .. }
+        | PriorityBody::NoRoom { key, .. } => Some(key.container),
+        PriorityBody::ReadTsAck { .. }
+        | PriorityBody::WriteTsAck { .. }
+        | PriorityBody::WriteLocalAck { .. }
+        | PriorityBody::BindAck { .. }
+        | PriorityBody::AbortAck { .. }
+        | PriorityBody::OrderedReadTsAck { .. }
+        | PriorityBody::Gone { .. }
+        | PriorityBody::OrderedWriteTsAck { .. }
+        | PriorityBody::Refused { .. }
+        | PriorityBody::ValueHeld { .. } => None,
+    }
+}
+
+/// Whether no operation waits for it: it may leave with the next message that one does.
+fn is_unawaited(body: &PriorityBody) -> bool {
+    matches!(
+        body,
+        PriorityBody::Commit { .. }
+            | PriorityBody::Go { .. }
+            | PriorityBody::Stable { .. }
+            | PriorityBody::WriteRemoteAck { .. }
+            | PriorityBody::AskStored { .. }
+            | PriorityBody::AskPropagation { .. }
+            | PriorityBody::PropagationIs { .. }
+            | PriorityBody::NoRoom { .. }
+    )
+}
+
+/// Bulk's three ways: what somebody waits for, new values, repair.
+pub(crate) fn lane_of(message: &BulkMessage) -> BulkLane {
+    match &message.body {
+        BulkBody::WriteRemote { .. } => BulkLane::Propagate,
+        // What a replica fetches that lacks it: the call names no operation of a client.
+        BulkBody::Data { .. } if message.takes_space() => BulkLane::Repair,
+        _ => BulkLane::Read,
+    }
+}
