@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -362,15 +363,28 @@ impl Core {
         mut stopped: mpsc::Receiver<()>,
     ) {
         let _abort = AbortOnPanic;
+        // Set anew only for an earlier deadline: most deadlines pass unneeded, and every
+        // operation has some.
+        let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut alarm_at: Option<Instant> = None;
         loop {
             let wakeup = self.node.next_deadline().map(|at| self.started + at);
+            if let Some(at) = wakeup.filter(|at| alarm_at.is_none_or(|set| *at < set)) {
+                alarm.as_mut().reset(at.into());
+                alarm_at = Some(at);
+            }
             tokio::select! {
                 biased;
                 _ = stopped.recv() => return,
                 Some(report) = reports.next() => self.on_report(&transport, report),
                 Some(event) = events.recv() => self.on_transport(&transport, event),
                 Some(asked) = requests.recv() => self.on_asked(&transport, asked),
-                () = sleep_until(wakeup) => self.handle(&transport, Event::Tick),
+                () = &mut alarm, if alarm_at.is_some() => {
+                    alarm_at = None;
+                    if wakeup.is_some_and(|at| at <= Instant::now()) {
+                        self.handle(&transport, Event::Tick);
+                    }
+                }
             }
             // Some of each, so that a flood of one kind starves none of the others.
             for _ in 0..EVENTS_PER_TURN {
@@ -700,13 +714,6 @@ impl Drop for AbortOnPanic {
             tracing::error!("the protocol core panicked: the process ends");
             std::process::abort();
         }
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 
