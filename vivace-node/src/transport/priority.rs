@@ -184,9 +184,12 @@ impl Session<'_> {
         });
     }
 
-    fn on_pong(&mut self, sequence: u64, [priority, bulk]: [Option<u8>; 2]) {
-        self.peer.priority.on_dscp_seen_by_peer(priority);
-        self.peer.bulk.on_dscp_seen_by_peer(bulk);
+    fn on_pong(&mut self, sequence: u64, priority_dscp: u8, bulk_dscp: u8) {
+        let known = |dscp| (dscp != DSCP_UNKNOWN).then_some(dscp);
+        self.peer
+            .priority
+            .on_dscp_seen_by_peer(known(priority_dscp));
+        self.peer.bulk.on_dscp_seen_by_peer(known(bulk_dscp));
         // A pong that answers nothing: its ping was given up as lost.
         let Some(at) = self.in_flight.iter().position(|(s, _)| *s == sequence) else {
             return;
