@@ -4,12 +4,13 @@
 //! ```text
 //! rounds (kills, restarts) ─▶ nodes (processes)
 //!                               ▲ QUIC
-//! load (clients) ───────────────┘
+//! clients (a thread: load) ─────┘
 //!   └─▶ record (history.jsonl, what was acknowledged) ─▶ judge ─▶ report
 //! ```
 
 mod acknowledged;
 mod arguments;
+mod clients;
 mod judge;
 mod load;
 mod node_process;

@@ -62,7 +62,9 @@ struct Inner {
     file: BufWriter<File>,
     error: Option<std::io::Error>,
     tallies: BTreeMap<&'static str, Tally>,
-    late: u64,
+    /// How long operations took that ended well after their deadline.
+    slow: Vec<Duration>,
+    stalled: Duration,
     acknowledged: Acknowledged,
 }
 
@@ -70,8 +72,10 @@ struct Inner {
 pub struct Recorded {
     /// By kind.
     pub tallies: BTreeMap<&'static str, Tally>,
-    /// Operations that ended well after their deadline.
+    /// Operations that ended well after their deadline, and not for want of a turn alone.
     pub late: u64,
+    /// The longest that the clients' thread waited for its turn.
+    pub stalled: Duration,
     /// What was acknowledged.
     pub acknowledged: Acknowledged,
 }
@@ -89,7 +93,8 @@ impl Record {
                 file: BufWriter::new(file),
                 error: None,
                 tallies: BTreeMap::new(),
-                late: 0,
+                slow: Vec::new(),
+                stalled: Duration::ZERO,
                 acknowledged: Acknowledged::default(),
             }),
         })
@@ -129,7 +134,7 @@ impl Record {
             inner.acknowledge(done, (begun, ended));
         }
         if done.latency > self.deadline + LATE_AFTER {
-            inner.late += 1;
+            inner.slow.push(done.latency);
         }
         let tally = inner.tallies.entry(done.kind).or_default();
         tally.latencies.record(done.latency);
@@ -137,6 +142,12 @@ impl Record {
             *tally.failures.entry(outcome.to_owned()).or_default() += 1;
         }
         inner.write(&line);
+    }
+
+    /// The clients' thread had its turn so much later than it asked for.
+    pub fn stalled(&self, late: Duration) {
+        let mut inner = self.inner();
+        inner.stalled = inner.stalled.max(late);
     }
 
     /// Adds one that is no load: it is in the history alone.
@@ -166,9 +177,12 @@ impl Record {
             None => inner.file.flush(),
         };
         written.context(HISTORY_FILE)?;
+        let bound = self.deadline + LATE_AFTER + inner.stalled;
+        let late = inner.slow.iter().filter(|&&took| took > bound);
         Ok(Recorded {
+            late: late.count() as u64,
             tallies: std::mem::take(&mut inner.tallies),
-            late: inner.late,
+            stalled: inner.stalled,
             acknowledged: std::mem::take(&mut inner.acknowledged),
         })
     }

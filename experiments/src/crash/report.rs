@@ -26,8 +26,12 @@ pub struct CrashReport {
     pub failures: BTreeMap<String, u64>,
     /// The operation that took longest, in ms.
     pub slowest_ms: f64,
-    /// Operations that ended half a second or more after their deadline.
+    /// Operations that ended later than half a second after their deadline, and than the
+    /// clients' thread's longest wait explains.
     pub late: u64,
+    /// The longest that the clients' thread waited for its turn, in ms: no operation can be
+    /// expected to end sooner.
+    pub stalled_max_ms: f64,
     /// How often the disk was full.
     pub times_full: u32,
     /// Starts that were refused because it was; after that they were not.
@@ -52,6 +56,7 @@ impl CrashReport {
     /// Whether all is as promised.
     pub fn is_clean(&self) -> bool {
         self.lost == 0
+            && self.late == 0
             && self.faults.is_empty()
             && self.unread.is_empty()
             && self.not_linearizable.is_empty()
@@ -71,7 +76,8 @@ impl CrashReport {
         let mut text = format!(
             "Kills            {} ({} while starting; {} times all at once)\n\
              Operations       {} ({failures})\n\
-             Slowest          {:.0} ms; {} ended well after their deadline\n\
+             Slowest          {:.0} ms; {} ended well after their deadline; the clients' \
+             thread waited {:.0} ms at most\n\
              Restart to serve p50 {:.0} ms, max {:.0} ms\n\
              Lost             {} acknowledged writes\n\
              Refused to start {}\n\
@@ -82,6 +88,7 @@ impl CrashReport {
             self.operations,
             self.slowest_ms,
             self.late,
+            self.stalled_max_ms,
             self.restart_p50_ms,
             self.restart_max_ms,
             self.lost,
@@ -100,6 +107,9 @@ impl CrashReport {
             for line in wrong {
                 let _ = writeln!(text, "VIOLATION: {line}");
             }
+        }
+        if self.late > 0 {
+            let _ = writeln!(text, "VIOLATION: clients waited beyond their deadlines");
         }
         if self.is_clean() {
             let _ = writeln!(text, "\nResults are in {}", out.display());

@@ -10,8 +10,9 @@ use anyhow::Context;
 
 use super::NAME;
 use super::arguments::CrashArguments;
+use super::clients::Clients;
 use super::judge::{LastReads, judge, read_all};
-use super::load::{Load, run_client};
+use super::load::Load;
 use super::nodes::{NodeFault, Nodes};
 use super::record::{Record, Recorded, Tally};
 use super::report::{CrashReport, REPORT_FILE};
@@ -116,20 +117,11 @@ async fn measure(
         };
         return Ok((rounds, LastReads::default(), load.record.finish()?));
     }
-    let clients: Vec<_> = (0..arguments.clients)
-        .map(|number| {
-            let files = nodes.client_files();
-            let file = files[number as usize % files.len()].clone();
-            let load = load.clone();
-            tokio::spawn(async move { run_client(load, number, &file).await })
-        })
-        .collect();
+    let clients = Clients::start(&load, arguments.clients, nodes.client_files())?;
     let killer = Killer::new(arguments, &mut nodes, &load, disk.as_ref());
     let rounds = killer.run(interrupt, progress).await;
     load.end();
-    for client in clients {
-        client.await.context("a client")??;
-    }
+    clients.join()?;
     let mut rounds = rounds?;
     let files = nodes.client_files();
     let last = match read_all(&load, &files[files.len() - 1]).await {
@@ -177,6 +169,7 @@ fn report(
         failures,
         slowest_ms: longest.fold(0.0, f64::max),
         late: recorded.late,
+        stalled_max_ms: recorded.stalled.as_secs_f64() * 1e3,
         times_full: rounds.times_full,
         refused_full: rounds.refused_full,
         restart_p50_ms: restart(50.0),
