@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -23,6 +24,9 @@ const LAST_READER: u32 = u32::MAX;
 
 /// How much later than its deadline an operation may end before it counts as late.
 const LATE_AFTER: Duration = Duration::from_millis(500);
+
+/// Shorter ones are a timer's grain.
+const STALL_MIN: Duration = Duration::from_millis(5);
 
 /// One operation that ended.
 pub struct Done<'a> {
@@ -59,13 +63,41 @@ pub struct Record {
 }
 
 struct Inner {
-    file: BufWriter<File>,
-    error: Option<std::io::Error>,
+    /// To the thread that writes the file, which may have to wait for a busy disk.
+    lines: Option<mpsc::Sender<Vec<u8>>>,
+    writer: Option<JoinHandle<io::Result<()>>>,
     tallies: BTreeMap<&'static str, Tally>,
-    /// How long operations took that ended well after their deadline.
-    slow: Vec<Duration>,
-    stalled: Duration,
+    /// Begin and end of operations that ended well after their deadline.
+    slow: Vec<(Instant, Instant)>,
+    stalls: Stalls,
     acknowledged: Acknowledged,
+}
+
+/// When the clients' thread did not have its turn, for how long.
+#[derive(Debug, Default)]
+struct Stalls(Vec<(Instant, Duration)>);
+
+impl Stalls {
+    /// It asked for its turn at the end less `late`.
+    fn add(&mut self, end: Instant, late: Duration) {
+        if late >= STALL_MIN {
+            self.0.push((end, late));
+        }
+    }
+
+    /// How much of this time it did not have its turn.
+    fn within(&self, from: Instant, to: Instant) -> Duration {
+        let parts = self.0.iter().map(|&(end, late)| {
+            let begin = end.checked_sub(late).unwrap_or(end);
+            end.min(to).saturating_duration_since(begin.max(from))
+        });
+        parts.sum()
+    }
+
+    fn longest(&self) -> Duration {
+        let all = self.0.iter().map(|&(_, late)| late);
+        all.max().unwrap_or_default()
+    }
 }
 
 /// What a record amounts to.
@@ -85,16 +117,19 @@ impl Record {
     pub fn create(directory: &Path, deadline: Duration) -> anyhow::Result<Self> {
         let path = directory.join(HISTORY_FILE);
         let file = File::create(&path).with_context(|| path.display().to_string())?;
+        let (lines, incoming) = mpsc::channel();
+        let writer = thread::Builder::new().name("history".into());
+        let writer = writer.spawn(move || write_lines(file, &incoming))?;
         Ok(Self {
             start: Instant::now(),
             epoch: SystemTime::now().duration_since(UNIX_EPOCH)?,
             deadline,
             inner: Mutex::new(Inner {
-                file: BufWriter::new(file),
-                error: None,
+                lines: Some(lines),
+                writer: Some(writer),
                 tallies: BTreeMap::new(),
                 slow: Vec::new(),
-                stalled: Duration::ZERO,
+                stalls: Stalls::default(),
                 acknowledged: Acknowledged::default(),
             }),
         })
@@ -134,7 +169,10 @@ impl Record {
             inner.acknowledge(done, (begun, ended));
         }
         if done.latency > self.deadline + LATE_AFTER {
-            inner.slow.push(done.latency);
+            let now = Instant::now();
+            inner
+                .slow
+                .push((now.checked_sub(done.latency).unwrap_or(now), now));
         }
         let tally = inner.tallies.entry(done.kind).or_default();
         tally.latencies.record(done.latency);
@@ -146,8 +184,7 @@ impl Record {
 
     /// The clients' thread had its turn so much later than it asked for.
     pub fn stalled(&self, late: Duration) {
-        let mut inner = self.inner();
-        inner.stalled = inner.stalled.max(late);
+        self.inner().stalls.add(Instant::now(), late);
     }
 
     /// Adds one that is no load: it is in the history alone.
@@ -172,27 +209,42 @@ impl Record {
     /// The file is incomplete.
     pub fn finish(&self) -> anyhow::Result<Recorded> {
         let mut inner = self.inner();
-        let written = match inner.error.take() {
-            Some(error) => Err(error),
-            None => inner.file.flush(),
-        };
+        inner.lines = None;
+        let written = inner.writer.take().map_or(Ok(()), |writer| {
+            let ended = writer.join();
+            ended.unwrap_or_else(|_| Err(io::Error::other("its writer panicked")))
+        });
         written.context(HISTORY_FILE)?;
-        let bound = self.deadline + LATE_AFTER + inner.stalled;
-        let late = inner.slow.iter().filter(|&&took| took > bound);
+        let bound = self.deadline + LATE_AFTER;
+        let late = inner.slow.iter().filter(|&&(begun, ended)| {
+            let without_turn = inner.stalls.within(begun, ended);
+            ended - begun > bound + without_turn
+        });
         Ok(Recorded {
             late: late.count() as u64,
             tallies: std::mem::take(&mut inner.tallies),
-            stalled: inner.stalled,
+            stalled: inner.stalls.longest(),
             acknowledged: std::mem::take(&mut inner.acknowledged),
         })
     }
 }
 
+fn write_lines(file: File, lines: &mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+    let mut file = BufWriter::new(file);
+    for line in lines {
+        file.write_all(&line)?;
+    }
+    file.flush()
+}
+
 impl Inner {
-    /// Adds a line. The first failure is kept for the end.
     fn write(&mut self, line: &HistoryLine<'_>) {
-        if self.error.is_none() {
-            self.error = line.write(&mut self.file).err();
+        let mut bytes = Vec::new();
+        line.write(&mut bytes)
+            .expect("a vector takes whatever is written to it");
+        if let Some(lines) = &self.lines {
+            // Where the thread has ended, it has the reason, which `finish` tells.
+            let _ = lines.send(bytes);
         }
     }
 
@@ -221,5 +273,25 @@ fn outcome_name(error: &OperationError) -> &'static str {
         OperationError::Unknown { .. } => "unknown",
         OperationError::Invalid { .. } => "invalid",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_without_a_turn_counts_where_it_meets_the_operation() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut stalls = Stalls::default();
+        stalls.add(at(300), Duration::from_millis(200));
+        stalls.add(at(900), Duration::from_millis(100));
+        stalls.add(at(950), Duration::from_millis(1));
+        let within = |from, to| stalls.within(at(from), at(to)).as_millis();
+        assert_eq!(within(0, 1000), 300);
+        assert_eq!(within(200, 850), 150);
+        assert_eq!(within(300, 800), 0);
+        assert_eq!(stalls.longest(), Duration::from_millis(200));
     }
 }

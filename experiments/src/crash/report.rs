@@ -26,11 +26,10 @@ pub struct CrashReport {
     pub failures: BTreeMap<String, u64>,
     /// The operation that took longest, in ms.
     pub slowest_ms: f64,
-    /// Operations that ended later than half a second after their deadline, and than the
-    /// clients' thread's longest wait explains.
+    /// Operations that ended more than half a second after their deadline, not counted
+    /// the time in which the clients' thread did not have its turn.
     pub late: u64,
-    /// The longest that the clients' thread waited for its turn, in ms: no operation can be
-    /// expected to end sooner.
+    /// The longest that the clients' thread waited for its turn, in ms.
     pub stalled_max_ms: f64,
     /// How often the disk was full.
     pub times_full: u32,
