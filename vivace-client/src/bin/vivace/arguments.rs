@@ -149,7 +149,7 @@ pub enum Action {
     /// What an operator does: backups, and what to do when a site is gone for good.
     #[command(subcommand, after_help = ADMIN_EXAMPLES)]
     Admin(AdminAction),
-    /// Measures latency: each client asks, waits for the answer, and asks again.
+    /// Measures latency and throughput, in a closed loop or at a given rate.
     Bench(BenchArguments),
 }
 

@@ -58,6 +58,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Fault> {
     if let Some(deadline) = arguments.deadline {
         config.timeout = deadline;
     }
+    let patience = config.timeout;
     let client = Client::connect(config).await?;
     let ended = match arguments.action {
         Action::Get(get) => objects::get(&client, &get.object, json).await,
@@ -80,7 +81,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Fault> {
             let manifest = whole.expect("what is to be restored was read above");
             backup::restore(&client, &manifest, &asked, json).await
         }
-        Action::Bench(bench) => bench::bench(&client, &bench, json).await,
+        Action::Bench(bench) => bench::bench(&client, &bench, patience, json).await,
     };
     client.close().await;
     ended

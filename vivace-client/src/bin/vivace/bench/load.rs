@@ -1,7 +1,7 @@
-//! What one client of the closed loop does.
+//! What one client does.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -12,12 +12,17 @@ use vivace_client::{Client, Container, OperationError};
 use vivace_core::HistoryLine;
 
 use super::arguments::{BenchArguments, Operation};
+use super::arrivals::{Plan, Schedule};
 use super::history::History;
+use super::keys::Keys;
 use super::measured::{Measured, outcome_name};
 use crate::output::line_text;
 
 /// The pause after a failure, so that a node that refuses at once is not hammered.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
+
+/// What an operation of the open loop is counted as that no client was free for.
+const EXPIRED: &str = "expired";
 
 /// The bytes of a foreign value that a history shows.
 const SHOWN_BYTES_MAX: usize = 64;
@@ -31,6 +36,14 @@ enum Phase {
     CutOff,
 }
 
+/// When operations begin.
+enum Pace {
+    /// When the same client's last one has ended.
+    Closed,
+    /// When their moments have come.
+    Open(Schedule),
+}
+
 /// What all clients share.
 pub struct Load {
     rw: Container,
@@ -38,47 +51,73 @@ pub struct Load {
     rw_name: String,
     rmw_name: String,
     shares: [u32; 3],
-    keys: u32,
+    keys: Keys,
     key_prefix: String,
     value_bytes: usize,
+    pace: Pace,
+    /// How long an operation may take, and wait for its begin.
+    patience: Duration,
     /// Tells the values of this run from those of another.
     run: u32,
     start: Instant,
     start_unix_ns: u64,
+    /// Operations that begin earlier warm up.
+    counts_from: Instant,
     phase: watch::Sender<Phase>,
     done: AtomicU64,
-    over_at: std::sync::OnceLock<Instant>,
+    over_at: OnceLock<Instant>,
+    /// Why no operation of this load can succeed.
+    refusal: OnceLock<String>,
     history: Option<History>,
 }
 
 impl Load {
     /// A load that begins now.
+    ///
+    /// # Errors
+    /// The thread of the open loop can't be started.
     pub fn new(
         client: &Client,
         asked: &BenchArguments,
-        rw: String,
-        rmw: String,
-        start: Instant,
+        (rw, rmw): (String, String),
+        patience: Duration,
         history: Option<History>,
-    ) -> Self {
-        let run = rand::random();
-        Self {
+    ) -> std::io::Result<Self> {
+        let (run, start) = (rand::random(), Instant::now());
+        let open = |rate| {
+            Schedule::start(Plan {
+                arrivals: asked.arrivals,
+                rate,
+                start,
+                length: asked.warm_up + asked.duration,
+                clients: asked.clients(),
+                seed: u64::from(run),
+            })
+        };
+        Ok(Self {
             rw: client.container(&rw),
             rmw: client.container(&rmw),
             rw_name: rw,
             rmw_name: rmw,
             shares: Operation::ALL.map(|operation| asked.share(operation)),
-            keys: asked.keys,
+            keys: Keys::new(asked.keys, asked.skew()),
             key_prefix: asked.key_prefix(run),
             value_bytes: asked.value_bytes,
+            pace: match asked.rate {
+                Some(rate) => Pace::Open(open(rate)?),
+                None => Pace::Closed,
+            },
+            patience,
             run,
             start,
             start_unix_ns: unix_ns_of(start),
+            counts_from: start + asked.warm_up,
             phase: watch::Sender::new(Phase::Running),
             done: AtomicU64::new(0),
-            over_at: std::sync::OnceLock::new(),
+            over_at: OnceLock::new(),
+            refusal: OnceLock::new(),
             history,
-        }
+        })
     }
 
     pub fn start(&self) -> Instant {
@@ -98,7 +137,8 @@ impl Load {
         *self.phase.borrow() != Phase::Running
     }
 
-    /// Has the clients end after what they are at.
+    /// Has the clients end after what they are at; those of the open loop after its last
+    /// operation.
     pub fn end(&self) {
         self.over_at.get_or_init(Instant::now);
         self.phase.send_replace(Phase::Over);
@@ -108,12 +148,55 @@ impl Load {
     pub fn cut_off(&self) {
         self.over_at.get_or_init(Instant::now);
         self.phase.send_replace(Phase::CutOff);
+        self.put_away();
     }
 
-    /// How long operations were begun.
+    /// Ends what is not a client.
+    pub fn put_away(&self) {
+        match &self.pace {
+            Pace::Closed => {}
+            Pace::Open(schedule) => schedule.end(),
+        }
+    }
+
+    /// Ends the load: nobody can carry out such operations.
+    fn refuse(&self, operation: Operation, field: &str, reason: &str) {
+        let flag = match (field, operation) {
+            ("container", Operation::Read | Operation::Write) => {
+                format!("--container {}", self.rw_name)
+            }
+            ("container", Operation::Execute) => format!("--rmw-container {}", self.rmw_name),
+            ("value", _) => format!("--value-bytes {}", self.value_bytes),
+            ("key", _) => format!("--key-prefix {}", self.key_prefix),
+            (other, _) => other.to_owned(),
+        };
+        self.refusal
+            .get_or_init(|| format!("{flag}: {reason} (asked to {})", operation.name()));
+        self.cut_off();
+    }
+
+    /// Why nobody can carry out such operations, where that turned out.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
+    }
+
+    /// How long operations were begun that count; in the open loop, until the last has
+    /// ended.
     pub fn measured_for(&self) -> Duration {
-        let end = self.over_at.get().copied().unwrap_or_else(Instant::now);
-        end - self.start
+        let end = match (&self.pace, self.over_at.get()) {
+            (Pace::Closed, Some(&at)) => at,
+            (Pace::Closed, None) | (Pace::Open(_), _) => Instant::now(),
+        };
+        end.saturating_duration_since(self.counts_from)
+    }
+
+    /// The moment from which an operation's latency counts, once it has come; none when
+    /// none is to be begun any more.
+    async fn next(&self) -> Option<Instant> {
+        match &self.pace {
+            Pace::Closed => (!self.is_over()).then(Instant::now),
+            Pace::Open(schedule) => schedule.next().await,
+        }
     }
 
     fn draw(&self) -> (Operation, u32) {
@@ -129,7 +212,7 @@ impl Load {
                 }
             })
             .map_or(Operation::Read, |(operation, _)| operation);
-        (operation, rand::random_range(0..self.keys))
+        (operation, self.keys.draw())
     }
 
     /// A moment on a clock that all processes of this machine share, and that never runs
@@ -188,9 +271,24 @@ pub async fn run_client(load: Arc<Load>, client: u32) -> Measured {
     let mut measured = Measured::default();
     let mut phase = load.phase.subscribe();
     let mut number = 0u64;
-    while !load.is_over() {
-        number += 1;
+    loop {
+        let due = tokio::select! {
+            biased;
+            _ = phase.wait_for(|&phase| phase == Phase::CutOff) => None,
+            due = load.next() => due,
+        };
+        let Some(due) = due else { break };
+        let counts = due >= load.counts_from;
         let (operation, key) = load.draw();
+        if due.elapsed() > load.patience {
+            // As long as an answer may take it has waited for its begin.
+            if counts {
+                measured.failed(operation, EXPIRED);
+            }
+            tokio::task::yield_now().await;
+            continue;
+        }
+        number += 1;
         let key = format!("{}{key}", load.key_prefix);
         let tag = format!("{:08x}-{client}-{number}", load.run);
         let start = Instant::now();
@@ -200,15 +298,23 @@ pub async fn run_client(load: Arc<Load>, client: u32) -> Measured {
         };
         let end = Instant::now();
         load.record(client, operation, &key, &tag, (start, end), ended.as_ref());
-        match ended {
-            Some(Ok(_)) => measured.succeeded(operation, end - start),
-            Some(Err(error)) => {
-                measured.failed(operation, outcome_name(&error));
-                sleep(FAILURE_PAUSE).await;
-            }
-            None => measured.failed(operation, "cut off"),
-        }
         load.done.fetch_add(1, Ordering::Relaxed);
+        if let Some(Err(OperationError::Invalid { field, reason })) = &ended {
+            load.refuse(operation, field, reason);
+        }
+        let failure = match &ended {
+            Some(Ok(_)) => None,
+            Some(Err(error)) => Some(outcome_name(error)),
+            None => Some("cut off"),
+        };
+        match failure {
+            _ if !counts => {}
+            None => measured.succeeded(operation, start - due, end - due),
+            Some(outcome) => measured.failed(operation, outcome),
+        }
+        if matches!((&load.pace, &ended), (Pace::Closed, Some(Err(_)))) {
+            sleep(FAILURE_PAUSE).await;
+        }
     }
     measured
 }

@@ -1,9 +1,12 @@
 //! What was measured: latencies of what succeeded, counts of what did not.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer, V2Serializer};
 use serde_json::{Value, json};
 use vivace_client::{OperationError, TIMEOUT_MAX};
 
@@ -22,15 +25,20 @@ pub struct Measured {
 /// Latencies in microseconds, three digits exact, up to the longest deadline.
 struct Kind {
     latency_us: Histogram<u64>,
+    /// Of those of the open loop, the part before they were begun.
+    wait_us: Histogram<u64>,
     failures: BTreeMap<&'static str, u64>,
 }
 
 impl Default for Kind {
     fn default() -> Self {
-        let max_us = TIMEOUT_MAX.as_micros() as u64;
+        // An operation may wait as long as it may then take.
+        let max_us = 2 * TIMEOUT_MAX.as_micros() as u64;
+        let histogram: Histogram<u64> = Histogram::new_with_max(max_us, 3)
+            .expect("three digits up to twenty minutes are within a histogram's range");
         Self {
-            latency_us: Histogram::new_with_max(max_us, 3)
-                .expect("three digits up to ten minutes are within a histogram's range"),
+            latency_us: histogram.clone(),
+            wait_us: histogram,
             failures: BTreeMap::new(),
         }
     }
@@ -48,11 +56,13 @@ pub fn outcome_name(error: &OperationError) -> &'static str {
 }
 
 impl Measured {
-    /// Counts an operation with a result.
-    pub fn succeeded(&mut self, operation: Operation, latency: Duration) {
-        let latency_us = latency.as_micros() as u64;
+    /// Counts an operation with a result: how long it waited for its begin, and how long it
+    /// took with that.
+    pub fn succeeded(&mut self, operation: Operation, wait: Duration, latency: Duration) {
+        let us = |duration: Duration| (duration.as_micros() as u64).max(1);
         let kind = self.kinds.entry(operation).or_default();
-        kind.latency_us.saturating_record(latency_us.max(1));
+        kind.latency_us.saturating_record(us(latency));
+        kind.wait_us.saturating_record(us(wait));
     }
 
     /// Counts an operation without one.
@@ -65,9 +75,13 @@ impl Measured {
     pub fn add(&mut self, other: Self) {
         for (operation, theirs) in other.kinds {
             let ours = self.kinds.entry(operation).or_default();
-            ours.latency_us
-                .add(theirs.latency_us)
-                .expect("all histograms have the same range");
+            for (ours, theirs) in [
+                (&mut ours.latency_us, &theirs.latency_us),
+                (&mut ours.wait_us, &theirs.wait_us),
+            ] {
+                ours.add(theirs)
+                    .expect("all histograms have the same range");
+            }
             for (outcome, count) in theirs.failures {
                 *ours.failures.entry(outcome).or_default() += count;
             }
@@ -86,6 +100,24 @@ impl Measured {
 
     fn per_second(&self, kind: &Kind) -> f64 {
         kind.latency_us.len() as f64 / self.seconds.max(f64::EPSILON)
+    }
+
+    /// Writes each kind's latencies as a file of its own.
+    pub fn write_hdr(&self, directory: &Path) -> io::Result<()> {
+        for (operation, kind) in &self.kinds {
+            let mut bytes = Vec::new();
+            V2Serializer::new()
+                .serialize(&kind.latency_us, &mut bytes)
+                .map_err(io::Error::other)?;
+            let name = format!("{}.hdr", operation.name());
+            std::fs::write(directory.join(name), bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Operations with a result, a second, of all kinds.
+    fn per_second_of_all(&self) -> f64 {
+        self.kinds.values().map(|kind| self.per_second(kind)).sum()
     }
 
     /// A table for people; latencies in milliseconds.
@@ -119,7 +151,8 @@ impl Measured {
             };
             table += &format!("{line}  {failures}\n");
         }
-        table + &format!("began operations for {:.1} s\n", self.seconds)
+        let all = self.per_second_of_all();
+        table + &format!("{all:.1} per s of all kinds, in {:.1} s\n", self.seconds)
     }
 
     /// The same for programs.
@@ -128,27 +161,40 @@ impl Measured {
             .kinds
             .iter()
             .map(|(operation, kind)| {
-                let latency: serde_json::Map<_, _> = points(&kind.latency_us)
-                    .filter(|_| !kind.latency_us.is_empty())
-                    .map(|(name, us)| (name.to_owned(), json!(us as f64 / 1000.0)))
-                    .collect();
-                let report = json!({
+                let mut report = json!({
                     "n": kind.latency_us.len(),
                     "per_s": self.per_second(kind),
-                    "latency_ms": latency,
+                    "latency_ms": points_ms(&kind.latency_us),
                     "failures": kind.failures,
                 });
+                if asked.rate.is_some() {
+                    report["wait_ms"] = points_ms(&kind.wait_us);
+                }
                 (operation.name().to_owned(), report)
             })
             .collect();
         json!({
-            "clients": asked.clients,
+            "clients": asked.clients(),
+            "rate": asked.rate,
+            "arrivals": asked.rate.map(|_| asked.arrivals.name()),
             "keys": asked.keys,
+            "skew": asked.skew(),
             "value_bytes": asked.value_bytes,
+            "warm_up_seconds": asked.warm_up.as_secs_f64(),
             "seconds": self.seconds,
+            "per_s": self.per_second_of_all(),
             "operations": kinds,
         })
     }
+}
+
+/// A distribution's points in ms; none of an empty one.
+fn points_ms(distribution: &Histogram<u64>) -> Value {
+    points(distribution)
+        .filter(|_| !distribution.is_empty())
+        .map(|(name, us)| (name.to_owned(), json!(us as f64 / 1000.0)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn points(latency: &Histogram<u64>) -> impl Iterator<Item = (&'static str, u64)> + '_ {

@@ -1,16 +1,20 @@
-//! `bench`: a closed loop. Each client asks, waits for the answer, and asks again.
+//! `bench`: a closed loop, in which each client asks, waits for the answer, and asks again;
+//! or an open one, in which operations begin at a given rate.
 
 mod arguments;
+mod arrivals;
 mod history;
+mod keys;
 mod load;
 mod measured;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{interval, sleep_until};
 use vivace_client::Client;
 
 pub use self::arguments::BenchArguments;
@@ -24,22 +28,42 @@ use crate::output::{print_bytes, print_json};
 /// How often the progress bar moves.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Runs the load, and prints what was measured, however it ended.
-pub async fn bench(client: &Client, asked: &BenchArguments, json: bool) -> Result<Exit, Fault> {
-    let (rw, rmw) = containers(client, asked).await?;
+/// Runs the load, and prints what was measured, however it ended. An operation may take as
+/// long as `patience` says.
+pub async fn bench(
+    client: &Client,
+    asked: &BenchArguments,
+    patience: Duration,
+    json: bool,
+) -> Result<Exit, Fault> {
+    let containers = containers(client, asked).await?;
+    if let Some(directory) = &asked.hdr {
+        // Better now than when all is measured.
+        std::fs::create_dir_all(directory).map_err(|error| hdr_fault(directory, &error))?;
+    }
     let history = match &asked.history {
         Some(path) => Some(History::create(path)?),
         None => None,
     };
-    let start = Instant::now();
-    let load = Arc::new(Load::new(client, asked, rw, rmw, start, history));
+    let load = Load::new(client, asked, containers, patience, history)
+        .map_err(|error| Fault::setup(format!("can't start: {error}")))?;
+    let load = Arc::new(load);
     let mut clients = JoinSet::new();
-    for number in 0..asked.clients {
+    for number in 0..asked.clients() {
         clients.spawn(run_client(load.clone(), number));
     }
-    let measured = watch(&load, clients, asked.duration).await;
+    let measured = watch(&load, clients, asked.warm_up + asked.duration).await;
+    load.put_away();
     if let Some(history) = load.history() {
         history.finish()?;
+    }
+    if let Some(refusal) = load.refusal() {
+        return Err(Fault::usage(refusal));
+    }
+    if let Some(directory) = &asked.hdr {
+        measured
+            .write_hdr(directory)
+            .map_err(|error| hdr_fault(directory, &error))?;
     }
     match json {
         true => print_json(&measured.json(asked))?,
@@ -49,6 +73,10 @@ pub async fn bench(client: &Client, asked: &BenchArguments, json: bool) -> Resul
         true => Exit::Done,
         false => Exit::Unavailable,
     })
+}
+
+fn hdr_fault(directory: &Path, error: &std::io::Error) -> Fault {
+    Fault::setup(format!("--hdr {}: {error}", directory.display()))
 }
 
 /// Waits for the clients, shows how far they are, and cuts them off on Ctrl-C.
