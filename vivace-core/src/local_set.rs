@@ -158,9 +158,6 @@ impl LocalSet {
                 "{bytes} bytes of values wait {what}; the limit is {limit} (limits.backlog_bytes_max)"
             ))
         };
-        if self.copy_bytes >= limit {
-            return full("in this node's local set".into(), self.copy_bytes);
-        }
         for site in container
             .replicas
             .iter()
@@ -171,6 +168,10 @@ impl LocalSet {
                 let name = &spec.sites[usize::from(site.0)];
                 return full(format!("for site {name}"), bytes);
             }
+        }
+        // Copies that are on no way yet: nobody has said that they are safe.
+        if self.copy_bytes >= limit {
+            return full("in this node's local set".into(), self.copy_bytes);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use vivace_core::client_protocol::{ClientReply, Request};
 use vivace_core::clock::{ClockReading, Now};
-use vivace_core::cluster::{Cluster, ClusterSpec, Container, Kind, TimestampSource};
+use vivace_core::cluster::{Cluster, ClusterSpec, Container, Kind, TimestampSource, ValueCopies};
 use vivace_core::machine::Machines;
 use vivace_core::message::PriorityMessage;
 use vivace_core::stored::ValueId;
@@ -199,6 +199,7 @@ fn spec() -> ClusterSpec {
         timestamps: TimestampSource::Clock,
         write_back_skip: true,
         promise_skip: true,
+        copies: ValueCopies::OnePerSite,
         durability: Durability::Local,
     };
     ClusterSpec {

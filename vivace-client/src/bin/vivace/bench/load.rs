@@ -41,7 +41,7 @@ enum Pace {
     /// When the same client's last one has ended.
     Closed,
     /// When their moments have come.
-    Open(Schedule),
+    Open(Box<Schedule>),
 }
 
 /// What all clients share.
@@ -104,7 +104,7 @@ impl Load {
             key_prefix: asked.key_prefix(run),
             value_bytes: asked.value_bytes,
             pace: match asked.rate {
-                Some(rate) => Pace::Open(open(rate)?),
+                Some(rate) => Pace::Open(Box::new(open(rate)?)),
                 None => Pace::Closed,
             },
             patience,
