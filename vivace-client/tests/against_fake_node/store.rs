@@ -66,7 +66,7 @@ impl Contents {
         let prefix = format!("{container}/");
         let names = self.values.keys().chain(self.states.keys());
         let names = names.filter_map(|name| name.strip_prefix(prefix.as_bytes()));
-        let names = names.map(|name| KeyName::new(name.to_vec()).expect("a name"));
+        let names = names.map(|name| KeyName::new(name).expect("a name"));
         let names: BTreeSet<KeyName> = names.filter(|n| after.is_none_or(|a| n > a)).collect();
         let page: Vec<ListedKey> = names
             .iter()
