@@ -11,6 +11,9 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     assert!(rewritten.len() <= bytes.len(), "ours is the shortest form");
-    assert!(message_bytes <= 8 * bytes.len(), "a bound on what a datagram blows up to");
+    assert!(
+        message_bytes <= 8 * bytes.len(),
+        "a bound on what a datagram blows up to"
+    );
     assert_eq!(datagram(&rewritten), Ok((rewritten.clone(), message_bytes)));
 });

@@ -33,7 +33,7 @@ fn write_ts(bencher: Bencher<'_, '_>) {
     };
     let mut replica = InstantCluster::new();
     bencher
-        .with_inputs(|| next())
+        .with_inputs(next)
         .bench_local_values(|(from, message)| {
             assert_eq!(from, NodeId(0));
             let actions = replica.tell(from, message);
