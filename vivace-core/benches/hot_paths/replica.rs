@@ -26,7 +26,7 @@ fn write_ts(bencher: Bencher<'_, '_>) {
         written.expect("an undisturbed cluster carries out every write");
     }
     let mut told = writer.heard().into_iter();
-    let mut next = || {
+    let next = || {
         told.by_ref()
             .find(|(_, message)| matches!(message.body, PriorityBody::WriteTs { .. }))
             .expect("enough were collected")
