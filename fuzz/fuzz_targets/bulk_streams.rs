@@ -9,7 +9,7 @@ use vivace_node::transport::RefusalCause;
 use vivace_node::transport::fuzzing::bulk_streams;
 
 const STREAMS_MAX: u8 = 3;
-const LANES: u8 = 2;
+const LANES: u8 = 3;
 const FRAME_BYTES_MAX: usize = 300;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -54,6 +54,7 @@ mod round;
 pub mod sim;
 pub mod status;
 pub mod stored;
+mod superseded;
 mod timestamp;
 mod value;
 mod vivace_rmw;

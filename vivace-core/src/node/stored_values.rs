@@ -32,18 +32,32 @@ impl Node {
         missing.extend(self.rw.unstored(is_stored));
         missing.extend(self.rmw.unstored(is_stored));
         missing.extend(self.lan.unstored(is_stored));
-        for id in missing {
+        for id in &missing {
             self.env
                 .counters
                 .count("lost: a value whose record outlived it");
-            self.local.lose(&mut self.env, &id);
+            self.local.lose(&mut self.env, id);
             if let CopyTag::Bound(ts) = id.tag {
                 self.rw.lose(&id.key, ts);
                 self.rmw.lose(&id.key, ts);
                 self.lan.lose(&id.key, ts);
             }
         }
+        for ValueId { key, .. } in &missing {
+            if self.rw.fall_back(key, is_stored) || self.rmw.fall_back(key, is_stored) {
+                self.env
+                    .counters
+                    .count("kept: the version before one that a crash left without its value");
+            }
+        }
+        self.end_recovery();
         self.expect_lacking();
+    }
+
+    /// The journal has been read, and what it says is true of the values too.
+    pub(crate) fn end_recovery(&mut self) {
+        self.rw.end_recovery();
+        self.rmw.end_recovery();
     }
 
     /// Whoever carried a value may have crashed when a majority had it.

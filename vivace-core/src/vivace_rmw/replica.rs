@@ -18,6 +18,7 @@ use crate::message::{KnownKey, PriorityBody, RpcId};
 use crate::outbox::Lsn;
 use crate::record::Record;
 use crate::stored::{StoredValue, ValueId};
+use crate::superseded::Superseded;
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 use crate::vivace_rmw::Versions;
@@ -37,8 +38,8 @@ impl Object {
         self.versions.contains(self.accepted)
     }
 
-    /// Drops needless versions; returns their timestamps.
-    fn choose(&mut self, ts: Timestamp) -> Vec<Timestamp> {
+    /// Drops needless versions, and returns them.
+    fn choose(&mut self, ts: Timestamp) -> Vec<(Timestamp, StoredValue)> {
         self.chosen = self.chosen.max(ts);
         self.accept(ts);
         self.versions.choose(self.chosen)
@@ -55,6 +56,8 @@ impl Object {
 #[derive(Clone, Debug, Default)]
 pub struct Replica {
     objects: BTreeMap<Key, Object>,
+    /// While a start reads the journal.
+    superseded: Superseded,
 }
 
 impl Replica {
@@ -164,7 +167,7 @@ impl Replica {
         let object = self.objects.entry(key.clone()).or_default();
         if object.versions.wants(object.chosen, ts) {
             let value = env.out.store(ValueId::version(key, ts), value);
-            for needless in object.versions.insert(object.chosen, ts, value) {
+            for (needless, _) in object.versions.insert(object.chosen, ts, value) {
                 env.out.release(ValueId::version(key, needless));
             }
             mutant!(env, RemoteAccepts => object.accepted = object.accepted.max(ts));
@@ -184,7 +187,7 @@ impl Replica {
             env.recent.forget_older(key, ts);
             #[cfg(feature = "sim")]
             let promised = object.promised.max(ts);
-            for older in object.choose(ts) {
+            for (older, _) in object.choose(ts) {
                 env.out.release(ValueId::version(key, older));
             }
             mutant!(env, ForgetNext => object.promised = promised);
@@ -303,14 +306,41 @@ impl Replica {
 
     /// Takes over a durable choice.
     pub fn recover_chosen(&mut self, key: Key, ts: Timestamp) {
-        self.objects.entry(key).or_default().choose(ts);
+        let object = self.objects.entry(key.clone()).or_default();
+        for (needless, value) in object.choose(ts) {
+            self.superseded.add(&key, needless, value);
+        }
     }
 
     /// Takes over a durable version.
     pub fn recover_version(&mut self, key: Key, ts: Timestamp, value: StoredValue) {
-        let object = self.objects.entry(key).or_default();
+        let object = self.objects.entry(key.clone()).or_default();
         if object.versions.wants(object.chosen, ts) {
-            object.versions.insert(object.chosen, ts, value);
+            for (needless, value) in object.versions.insert(object.chosen, ts, value) {
+                self.superseded.add(&key, needless, value);
+            }
         }
+    }
+
+    /// The journal has been read, and a version has no value: those before it that have
+    /// one are kept as if it had never been here. True where there is one.
+    pub fn fall_back(&mut self, key: &Key, is_stored: &dyn Fn(&ValueId) -> bool) -> bool {
+        let Some(object) = self.objects.get_mut(key) else {
+            return false;
+        };
+        let mut fell_back = false;
+        for (ts, value) in self.superseded.take(key) {
+            let is_here = value == StoredValue::Tombstone || is_stored(&ValueId::version(key, ts));
+            if is_here && object.versions.wants(object.chosen, ts) {
+                object.versions.insert(object.chosen, ts, value);
+                fell_back = true;
+            }
+        }
+        fell_back
+    }
+
+    /// All has been recovered.
+    pub fn end_recovery(&mut self) {
+        self.superseded.clear();
     }
 }

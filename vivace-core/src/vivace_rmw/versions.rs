@@ -27,14 +27,14 @@ impl<T> Versions<T> {
         !self.0.contains_key(&ts) && (ts >= chosen || newest.is_none_or(|newest| newest < ts))
     }
 
-    /// Takes a version in; returns the timestamps of those that it makes needless.
-    pub fn insert(&mut self, chosen: Timestamp, ts: Timestamp, version: T) -> Vec<Timestamp> {
+    /// Takes a version in; returns those that it makes needless.
+    pub fn insert(&mut self, chosen: Timestamp, ts: Timestamp, version: T) -> Vec<(Timestamp, T)> {
         self.0.insert(ts, version);
         self.choose(chosen)
     }
 
-    /// Drops what `chosen` makes needless; returns the timestamps.
-    pub fn choose(&mut self, chosen: Timestamp) -> Vec<Timestamp> {
+    /// Drops what `chosen` makes needless, and returns it.
+    pub fn choose(&mut self, chosen: Timestamp) -> Vec<(Timestamp, T)> {
         let kept = match self.0.range(chosen..).next() {
             Some(_) => chosen,
             None => self
@@ -45,11 +45,11 @@ impl<T> Versions<T> {
         self.drop_below(kept)
     }
 
-    /// Drops all versions below `ts`; returns their timestamps.
-    pub fn drop_below(&mut self, ts: Timestamp) -> Vec<Timestamp> {
+    /// Drops all versions below `ts`, and returns them.
+    pub fn drop_below(&mut self, ts: Timestamp) -> Vec<(Timestamp, T)> {
         let kept = self.0.split_off(&ts);
         let dropped = std::mem::replace(&mut self.0, kept);
-        dropped.into_keys().collect()
+        dropped.into_iter().collect()
     }
 
     /// Whether this version is here.

@@ -21,6 +21,7 @@ use crate::message::{KnownKey, PriorityBody, RpcId};
 use crate::outbox::Lsn;
 use crate::record::Record;
 use crate::stored::{StoredValue, ValueId};
+use crate::superseded::Superseded;
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
@@ -45,6 +46,8 @@ impl Object {
 #[derive(Clone, Debug, Default)]
 pub struct Replica {
     objects: BTreeMap<Key, Object>,
+    /// While a start reads the journal.
+    superseded: Superseded,
 }
 
 impl Replica {
@@ -238,10 +241,33 @@ impl Replica {
 
     /// Takes over a durable record.
     pub fn recover_complete(&mut self, key: Key, ts: Timestamp, value: StoredValue) {
-        let object = self.objects.entry(key).or_default();
+        let object = self.objects.entry(key.clone()).or_default();
         if ts > object.complete_ts() {
-            object.complete = Some((ts, value));
+            if let Some((older, value)) = object.complete.replace((ts, value)) {
+                self.superseded.add(&key, older, value);
+            }
             object.known = object.known.max(ts);
         }
+    }
+
+    /// The journal has been read, and the version `ts` has no value: the newest one before
+    /// it that has is the complete one. True where there is one.
+    pub fn fall_back(&mut self, key: &Key, is_stored: &dyn Fn(&ValueId) -> bool) -> bool {
+        let versions = self.superseded.take(key);
+        let stored = versions.into_iter().find(|&(ts, value)| {
+            value == StoredValue::Tombstone || is_stored(&ValueId::version(key, ts))
+        });
+        match self.objects.get_mut(key) {
+            Some(object) if object.complete.is_none() => {
+                object.complete = stored;
+                stored.is_some()
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// All has been recovered.
+    pub fn end_recovery(&mut self) {
+        self.superseded.clear();
     }
 }

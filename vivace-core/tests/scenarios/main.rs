@@ -23,6 +23,7 @@ mod rmw;
 mod rw;
 mod sessions;
 mod shared_reads;
+mod torn_values;
 
 use cluster::Simulation;
 use cluster::script::{

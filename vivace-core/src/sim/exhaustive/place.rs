@@ -124,6 +124,7 @@ impl Place {
         for record in &self.host.log {
             fresh.recover(record.clone());
         }
+        fresh.end_recovery();
         fresh
     }
 }

@@ -10,7 +10,7 @@ use crate::timestamp::Timestamp;
 impl super::Object {
     /// Drops the versions below `ts`.
     pub fn drop_below(&mut self, env: &mut Env, key: &Key, ts: Timestamp) {
-        for older in self.versions.drop_below(ts) {
+        for (older, _) in self.versions.drop_below(ts) {
             env.out.release(ValueId::version(key, older));
         }
     }
