@@ -59,9 +59,15 @@ impl Run {
             for (r, &replica) in container.replicas.iter().enumerate() {
                 for record in self.simulation.log(replica) {
                     match (container.kind, record) {
-                        (Kind::Rw, Record::Complete { key, ts, .. })
-                        | (Kind::Rmw, Record::Version { key, ts, .. })
-                            if key.container == container.id =>
+                        // A crash may have left a record without its value.
+                        (Kind::Rw, Record::Complete { key, ts, value })
+                        | (Kind::Rmw, Record::Version { key, ts, value })
+                            if key.container == container.id
+                                && (*value == StoredValue::Tombstone
+                                    || self
+                                        .simulation
+                                        .stored(replica, &ValueId::version(key, *ts))
+                                        .is_some()) =>
                         {
                             let none = || vec![BTreeSet::new(); container.replicas.len()];
                             let versions = by_replica.entry(key.clone()).or_insert_with(none);
