@@ -37,6 +37,7 @@ const EXPECTED_MARKS: &[&str] = &[
     "hasty: a request to a second node",
     "hedged: a value asked of one more node",
     "judged: truthful nodes beside lying clocks",
+    "kept: the version before one that a crash left without its value",
     "late: a client waits for the next round",
     "lost: a value at its relay",
     "lost: an RMW round to another coordinator",
