@@ -45,12 +45,10 @@ pub fn checkpointed() -> (SimDisk, u64) {
             Step::Checkpointed { .. } => break,
             Step::Worked => {}
             Step::NoSpace(error) => panic!("{error}"),
-            Step::Idle => {
+            Step::Idle | Step::Unsettled => {
                 for _ in 0..50 {
                     let done = append(&mut opened, &record).expect("there is room");
-                    for sealed in done.sealed {
-                        opened.keeper.on_sealed(sealed);
-                    }
+                    opened.on_committed(done);
                 }
             }
         }

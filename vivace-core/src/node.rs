@@ -136,6 +136,10 @@ impl Node {
             Record::LocalDropped { key, ts } => {
                 self.local.recover_dropped(self.kind_of(&key), &key, ts);
             }
+            Record::ValueLost { key, ts } => {
+                self.rw.lose(&key, ts);
+                self.rmw.lose(&key, ts);
+            }
         }
     }
 

@@ -109,4 +109,12 @@ pub enum Record {
         /// The version.
         ts: Timestamp,
     },
+    /// A crash left the record of this version without its value: the replica knows of it,
+    /// and went back to what the records behind this one say that it holds.
+    ValueLost {
+        /// The object.
+        key: Key,
+        /// The version.
+        ts: Timestamp,
+    },
 }

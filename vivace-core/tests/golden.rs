@@ -727,4 +727,11 @@ fn the_records_of_the_log() {
         },
         &[&[12], KEY, TS],
     );
+    golden(
+        &Record::ValueLost {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[13], KEY, TS],
+    );
 }

@@ -16,8 +16,12 @@ use vivace_node::storage::JournalDisk;
 
 const SECTOR: usize = 512;
 
+const SECTOR_HEADER: usize = 8;
+const FRAME_HEADER: usize = 2;
+const LINK_FLAG: u16 = 1 << 15;
+
 /// Where a segment's stream begins, and its first record, behind a link to the segment before.
-const STREAM: usize = SECTOR + 8;
+const STREAM: usize = SECTOR + SECTOR_HEADER;
 const FIRST_RECORD: usize = STREAM + 14;
 
 const FIRST: &str = "segment-000000000001";
@@ -82,15 +86,26 @@ impl Damaged {
         sector[..4].copy_from_slice(&checksum.to_le_bytes());
     }
 
-    /// Where the journal ends: all before it was acknowledged.
+    /// Where the first segment's stream ends. (The mark may name the end of the batch before:
+    /// it follows a batch, and the kill may have come between the two.)
     fn end(&self) -> usize {
-        let mark = fs::read(self.file("mark")).expect("reads");
-        let number = |from: usize, to: usize| {
-            let bytes = mark[from..to].iter().rev();
-            bytes.fold(0_u64, |number, &byte| number << 8 | u64::from(byte))
-        };
-        assert_eq!(number(8, 16), 1, "it ends in the first segment");
-        number(16, 20) as usize
+        let bytes = fs::read(self.file(FIRST)).expect("reads");
+        let mut place = STREAM;
+        loop {
+            if SECTOR - place % SECTOR < FRAME_HEADER {
+                place = place.next_multiple_of(SECTOR) + SECTOR_HEADER;
+            }
+            let length = u16::from_le_bytes([bytes[place], bytes[place + 1]]) & !LINK_FLAG;
+            if length == 0 {
+                return place;
+            }
+            for _ in 0..FRAME_HEADER + usize::from(length) {
+                place += 1;
+                if place.is_multiple_of(SECTOR) {
+                    place += SECTOR_HEADER;
+                }
+            }
+        }
     }
 }
 
@@ -257,15 +272,14 @@ fn write_checkpoint(journal: &Path, directory: [u8; 16]) {
             continue;
         }
         let batch = journal.appender.take_batch().expect("is not empty");
-        for sealed in journal.committer.commit(batch).expect("commits").sealed {
-            journal.keeper.on_sealed(sealed);
-        }
+        let done = journal.committer.commit(batch).expect("commits");
+        journal.on_committed(done);
         loop {
             match journal.keeper.step().expect("keeps") {
                 Step::Prepared(segment) => journal.appender.add_segment(segment),
                 Step::Worked => {}
                 Step::Checkpointed { .. } => return,
-                Step::Idle | Step::NoSpace(_) => break,
+                Step::Idle | Step::Unsettled | Step::NoSpace(_) => break,
             }
         }
     }

@@ -66,7 +66,7 @@ fn record(number: u64) -> Record {
 fn keep(journal: &mut Journal) {
     loop {
         match journal.keeper.step().unwrap() {
-            Step::Idle => return,
+            Step::Idle | Step::Unsettled => return,
             Step::NoSpace(error) => panic!("{error}"),
             Step::Worked | Step::Checkpointed { .. } => {}
             Step::Prepared(segment) => journal.appender.add_segment(segment),
@@ -76,9 +76,8 @@ fn keep(journal: &mut Journal) {
 
 fn commit(journal: &mut Journal) {
     let batch = journal.appender.take_batch().unwrap();
-    for sealed in journal.committer.commit(batch).unwrap().sealed {
-        journal.keeper.on_sealed(sealed);
-    }
+    let done = journal.committer.commit(batch).unwrap();
+    journal.on_committed(done);
 }
 
 /// A file of zeros, written and synced.
@@ -202,6 +201,7 @@ fn updates_at_256_in_flight() {
         for sealed in committed.sealed {
             keeper.on_sealed(sealed);
         }
+        keeper.settle(appender.settled(committed.through));
         while let Step::Prepared(segment) = keeper.step().unwrap() {
             appender.add_segment(segment);
         }

@@ -116,9 +116,8 @@ fn fill_journal(processes: &Processes) {
         appended.expect("there is room");
         if number % RECORDS_OF_COMMIT == 0 || number == RECORDS {
             let batch = journal.appender.take_batch().expect("is not empty");
-            for sealed in journal.committer.commit(batch).expect("commits").sealed {
-                journal.keeper.on_sealed(sealed);
-            }
+            let done = journal.committer.commit(batch).expect("commits");
+            journal.on_committed(done);
             while let Step::Prepared(segment) = journal.keeper.step().expect("keeps") {
                 journal.appender.add_segment(segment);
             }

@@ -40,7 +40,7 @@ fn keep(journal: &mut Opened<SimDisk>) {
         match journal.keeper.step().expect("the disk has no faults") {
             Step::Prepared(segment) => journal.appender.add_segment(segment),
             Step::Worked | Step::Checkpointed { .. } => {}
-            Step::Idle | Step::NoSpace(_) => return,
+            Step::Idle | Step::Unsettled | Step::NoSpace(_) => return,
         }
     }
 }
@@ -61,10 +61,9 @@ fn append_and_commit(bencher: Bencher<'_, '_>, group: u64) {
             .committer
             .commit(batch)
             .expect("the disk has no faults");
-        if !done.sealed.is_empty() {
-            done.sealed
-                .into_iter()
-                .for_each(|sealed| journal.keeper.on_sealed(sealed));
+        let is_sealed = !done.sealed.is_empty();
+        journal.on_committed(done);
+        if is_sealed {
             keep(&mut journal);
         }
     });

@@ -105,6 +105,8 @@ pub struct Appender<F> {
     /// What waits for segments that are full.
     full: Vec<Chunk<F>>,
     last: Lsn,
+    /// The last record of the first batch.
+    first_batch: Option<Lsn>,
     /// Something waits for the disk.
     is_waiting: bool,
 }
@@ -129,6 +131,7 @@ impl<F: Clone> Appender<F> {
             ready: VecDeque::new(),
             full: Vec::new(),
             last: Lsn::default(),
+            first_batch: None,
             is_waiting: false,
         }
     }
@@ -192,10 +195,19 @@ impl<F: Clone> Appender<F> {
         let rest = self.active.rest();
         chunks.push(std::mem::replace(&mut self.active, rest));
         chunks.retain(|chunk| !chunk.is_empty());
+        self.first_batch.get_or_insert(self.last);
         Some(Batch {
             chunks,
             through: self.last,
         })
+    }
+
+    /// How far all is settled (see [`Keeper::settle`](super::Keeper::settle)) when all
+    /// records and values up to `durable` are durable: nothing before the first batch is,
+    /// in which the node says what it found at its start.
+    pub fn settled(&self, durable: Lsn) -> Option<Lsn> {
+        let first = self.first_batch?;
+        (first <= durable).then_some(durable)
     }
 
     /// Bytes that wait for the next batch.

@@ -25,6 +25,8 @@ pub enum CommitError {
 pub struct Sealed {
     pub(super) generation: u64,
     pub(super) end: super::sector::Place,
+    /// It has no record behind this one; none at all where it was recovered.
+    pub(super) through: Lsn,
 }
 
 /// What a commit achieved.
@@ -81,7 +83,12 @@ impl<F: DiskFile> Committer<F> {
             let generation = chunk.segment.generation;
             let end = chunk.end;
             if chunk.is_last {
-                committed.sealed.push(Sealed { generation, end });
+                let through = committed.through;
+                committed.sealed.push(Sealed {
+                    generation,
+                    end,
+                    through,
+                });
             }
             if chunk.start < end {
                 write_chunk(chunk)?;

@@ -48,7 +48,8 @@ pub(super) fn groups(record: &Record) -> (Group, Option<Group>) {
         | Record::LanAccepted { key, .. }
         | Record::LocalCopy { key, .. }
         | Record::LocalBound { key, .. }
-        | Record::LocalGivenUp { key, .. } => (Group::Key(key.clone()), None),
+        | Record::LocalGivenUp { key, .. }
+        | Record::ValueLost { key, .. } => (Group::Key(key.clone()), None),
     }
 }
 

@@ -14,6 +14,7 @@ use super::header::{Header, Kind};
 use super::open_error::OpenError;
 use super::sector::{SECTOR_BYTES, Seal};
 use super::{Identity, Settings, names};
+use crate::outbox::Lsn;
 
 /// Zeros are written in pieces of this.
 const ZEROS_BYTES: usize = 1 << 20;
@@ -23,6 +24,8 @@ const ZEROS_BYTES: usize = 1 << 20;
 pub enum Step<F> {
     /// Nothing is to be done before another segment is sealed.
     Idle,
+    /// A checkpoint is due, and waits for [`Keeper::settle`].
+    Unsettled,
     /// Some work; there is more.
     Worked,
     /// A segment is ready for [`Appender::add_segment`](super::Appender::add_segment).
@@ -85,6 +88,7 @@ pub struct Keeper<D: Disk> {
     settings: Settings,
     state: State,
     folding: Option<Folding<D>>,
+    settled: Option<Lsn>,
     has_failed: bool,
 }
 
@@ -109,6 +113,7 @@ impl<D: Disk> Keeper<D> {
             settings,
             state,
             folding: None,
+            settled: None,
             has_failed: false,
         }
     }
@@ -119,6 +124,16 @@ impl<D: Disk> Keeper<D> {
         self.state.ahead -= 1;
     }
 
+    /// All records up to here are true: the values that they speak of are stored. A fold
+    /// keeps the newest record of a version and forgets those before; folded earlier, a
+    /// crash would leave the newest without its value, and nothing to go back to.
+    ///
+    /// Take it from [`Appender::settled`](super::Appender::settled). Where nothing was
+    /// settled yet, nothing is folded.
+    pub fn settle(&mut self, through: Option<Lsn>) {
+        self.settled = self.settled.max(through);
+    }
+
     /// Bytes of the checkpoint.
     pub fn checkpoint_bytes(&self) -> u64 {
         self.state.checkpoint_bytes
@@ -126,8 +141,14 @@ impl<D: Disk> Keeper<D> {
 
     /// Bytes in sealed segments that no checkpoint covers yet.
     pub fn sealed_bytes(&self) -> u64 {
-        let ends = self.state.sealed.iter().map(|sealed| sealed.end.0);
-        ends.map(u64::from).sum()
+        bytes(&self.state.sealed)
+    }
+
+    /// The oldest sealed segments, as far as all in them is settled.
+    fn settled(&self) -> &[Sealed] {
+        let sealed = &self.state.sealed;
+        let is_settled = |sealed: &Sealed| Some(sealed.through) <= self.settled;
+        &sealed[..sealed.iter().take_while(|s| is_settled(s)).count()]
     }
 
     /// Does some of what is to be done: a segment first, then a piece of a checkpoint.
@@ -161,16 +182,19 @@ impl<D: Disk> Keeper<D> {
     fn fold(&mut self, is_urgent: bool) -> Result<Option<Step<D::File>>, KeeperError> {
         let mut folding = match self.folding.take() {
             Some(folding) => folding,
-            None if self.is_due(is_urgent) => {
+            None if self.is_due(is_urgent, self.settled()) => {
                 match Folding::begin(
                     &self.disk,
                     &self.identity,
                     self.state.covered,
-                    self.state.sealed.clone(),
+                    self.settled().to_vec(),
                 ) {
                     Ok(folding) => folding,
                     Err(error) => return self.give_up(error).map(Some),
                 }
+            }
+            None if !is_urgent && self.is_due(false, &self.state.sealed) => {
+                return Ok(Some(Step::Unsettled));
             }
             None => return Ok(None),
         };
@@ -190,8 +214,8 @@ impl<D: Disk> Keeper<D> {
         }
     }
 
-    fn is_due(&self, is_urgent: bool) -> bool {
-        let sealed = self.sealed_bytes();
+    fn is_due(&self, is_urgent: bool, sealed: &[Sealed]) -> bool {
+        let sealed = bytes(sealed);
         let threshold = self
             .settings
             .checkpoint_after_bytes
@@ -277,6 +301,11 @@ impl<D: Disk> Keeper<D> {
         }
         Ok(None)
     }
+}
+
+/// What segments hold.
+fn bytes(sealed: &[Sealed]) -> u64 {
+    sealed.iter().map(|sealed| u64::from(sealed.end.0)).sum()
 }
 
 /// Gives a file of zeros a segment's header, durably.

@@ -12,9 +12,10 @@
 //! if let Some(batch) = appender.take_batch()     batches may be merged: batch.merge(later)
 //!   let done = committer.commit(batch)?          one write, one sync; blocks
 //!     -> done.through is durable; keeper.on_sealed(sealed) for done.sealed
+//! keeper.settle(appender.settled(durable))       when records and values up to there are
 //! match keeper.step()? {                         blocks; off the commit path
 //!   Step::Prepared(segment) => appender.add_segment(segment)
-//!   Step::Worked => again   Step::Idle, Step::NoSpace(_) => later
+//!   Step::Worked => again   Step::Idle, Step::Unsettled, Step::NoSpace(_) => later
 //! }
 //! appender.room()                                Ample, DrainOnly, Full: ask before a write begins
 //! ```

@@ -2,7 +2,7 @@
 
 use super::appender::{Appender, Segment};
 use super::checkpoint::Reader;
-use super::committer::{Committer, Sealed};
+use super::committer::{Committed, Committer, Sealed};
 use super::disk::{Disk, DiskError, DiskFile};
 use super::header::{Header, HeaderError, Kind};
 use super::keeper::{Keeper, State};
@@ -12,6 +12,7 @@ use super::sector::{Place, SECTOR_BYTES, Seal};
 use super::segment::{Damage, End, Image, Link};
 use super::{Identity, RECORD_BYTES_MAX, Settings, names};
 use crate::codec;
+use crate::outbox::Lsn;
 use crate::record::Record;
 
 /// The end of a write that a crash interrupted, cut off. Nothing of it was acknowledged.
@@ -35,6 +36,18 @@ pub struct Opened<D: Disk> {
     pub keeper: Keeper<D>,
     /// What was cut off.
     pub torn: Option<Torn>,
+}
+
+impl<D: Disk> Opened<D> {
+    /// Tells the keeper of a commit, where no values are stored beside the records.
+    /// Returns up to where all is durable.
+    pub fn on_committed(&mut self, committed: Committed) -> Lsn {
+        for sealed in committed.sealed {
+            self.keeper.on_sealed(sealed);
+        }
+        self.keeper.settle(self.appender.settled(committed.through));
+        committed.through
+    }
 }
 
 struct Known<F> {
@@ -485,6 +498,7 @@ impl<D: Disk> Recovery<D> {
         let sealed = (0..).zip(&self.ends).map(|(index, &end)| Sealed {
             generation: generation(index),
             end,
+            through: Lsn::default(),
         });
         let state = State {
             covered: self.covered,

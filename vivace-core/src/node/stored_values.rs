@@ -1,6 +1,8 @@
 //! Values are stored outside the core: which of them it needs, and what becomes of
 //! those that the disk loses.
 
+use std::collections::BTreeMap;
+
 use super::Node;
 use crate::cluster::Kind;
 use crate::identity::NodeId;
@@ -8,7 +10,9 @@ use crate::key::Key;
 use crate::listing::Listed;
 use crate::message::{BulkBody, BulkMessage, CopyTag, KnownKey, RpcId};
 use crate::outbox::Message;
+use crate::record::Record;
 use crate::stored::{StoredBody, StoredMessage, ValueId};
+use crate::timestamp::Timestamp;
 
 impl Node {
     /// Whether any part of this node needs the value of `id`.
@@ -43,15 +47,37 @@ impl Node {
                 self.lan.lose(&id.key, ts);
             }
         }
-        for ValueId { key, .. } in &missing {
-            if self.rw.fall_back(key, is_stored) || self.rmw.fall_back(key, is_stored) {
-                self.env
-                    .counters
-                    .count("kept: the version before one that a crash left without its value");
-            }
-        }
+        self.fall_back(&missing, is_stored);
         self.end_recovery();
         self.expect_lacking();
+    }
+
+    /// Goes back to the versions before those that are missing, where they are stored. The
+    /// journal hears of it: a checkpoint would keep nothing but the newest.
+    fn fall_back(&mut self, missing: &[ValueId], is_stored: &dyn Fn(&ValueId) -> bool) {
+        let mut lost: BTreeMap<&Key, Vec<Timestamp>> = BTreeMap::new();
+        for id in missing {
+            if let CopyTag::Bound(ts) = id.tag {
+                lost.entry(&id.key).or_default().push(ts);
+            }
+        }
+        for (key, mut lost) in lost {
+            let mut kept = self.rw.fall_back(key, is_stored, &mut lost);
+            kept.extend(self.rmw.fall_back(key, is_stored, &mut lost));
+            if kept.is_empty() {
+                continue;
+            }
+            self.env
+                .counters
+                .count("kept: the version before one that a crash left without its value");
+            let lost = lost.into_iter().map(|ts| Record::ValueLost {
+                key: key.clone(),
+                ts,
+            });
+            for record in lost.chain(kept) {
+                self.env.out.persist(record);
+            }
+        }
     }
 
     /// The journal has been read, and what it says is true of the values too.

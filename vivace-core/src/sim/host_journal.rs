@@ -96,7 +96,7 @@ impl HostJournal {
         }
         // Its segments are full of what is on its way: that arrives now, unannounced.
         self.send_off();
-        self.commit(Lsn(u64::MAX))?;
+        self.write(Lsn(u64::MAX), None)?;
         let open = self.open.as_mut().expect("the node runs");
         while open.appender.room() < Room::Ample && keep(open)? {}
         if open.appender.append(lsn, record).is_err() {
@@ -141,12 +141,18 @@ impl HostJournal {
         arriving
     }
 
-    /// Everything up to `through` becomes durable, and the keeper does a little.
+    /// Everything up to `through` becomes durable, values too, and the keeper does a little.
     pub fn commit(&mut self, through: Lsn) -> Result<(), Ended> {
+        self.write(through, Some(through))
+    }
+
+    fn write(&mut self, through: Lsn, with_values: Option<Lsn>) -> Result<(), Ended> {
         let arriving = self.arriving(through);
         let Some(open) = &mut self.open else {
             return Ok(());
         };
+        let settled = with_values.and_then(|durable| open.appender.settled(durable));
+        open.keeper.settle(settled);
         if let Some(batch) = arriving {
             for sealed in open.committer.commit(batch)?.sealed {
                 open.keeper.on_sealed(sealed);
@@ -189,7 +195,7 @@ impl HostJournal {
             self.disk.crash_after(operations);
         }
         // How far it came, only the next start will tell.
-        if tail != LogTail::Lost && self.commit(through).is_ok() {
+        if tail != LogTail::Lost && self.write(through, None).is_ok() {
             let _ = self.open.as_mut().map(keep);
         }
         self.open = None;
@@ -204,7 +210,7 @@ fn keep(open: &mut Opened<SimDisk>) -> Result<bool, KeeperError> {
     match open.keeper.step()? {
         Step::Prepared(segment) => open.appender.add_segment(segment),
         Step::NoSpace(_) => return Ok(false),
-        Step::Idle | Step::Worked | Step::Checkpointed { .. } => {}
+        Step::Idle | Step::Unsettled | Step::Worked | Step::Checkpointed { .. } => {}
     }
     Ok(true)
 }

@@ -323,20 +323,29 @@ impl Replica {
     }
 
     /// The journal has been read, and a version has no value: those before it that have
-    /// one are kept as if it had never been here. True where there is one.
-    pub fn fall_back(&mut self, key: &Key, is_stored: &dyn Fn(&ValueId) -> bool) -> bool {
+    /// one are kept as if it had never been here. Returns what is to be durable of them,
+    /// and adds those without one to `lost`.
+    pub fn fall_back(
+        &mut self,
+        key: &Key,
+        is_stored: &dyn Fn(&ValueId) -> bool,
+        lost: &mut Vec<Timestamp>,
+    ) -> Vec<Record> {
         let Some(object) = self.objects.get_mut(key) else {
-            return false;
+            return Vec::new();
         };
-        let mut fell_back = false;
+        let mut kept = Vec::new();
         for (ts, value) in self.superseded.take(key) {
             let is_here = value == StoredValue::Tombstone || is_stored(&ValueId::version(key, ts));
-            if is_here && object.versions.wants(object.chosen, ts) {
+            if !is_here {
+                lost.push(ts);
+            } else if object.versions.wants(object.chosen, ts) {
                 object.versions.insert(object.chosen, ts, value);
-                fell_back = true;
+                let key = key.clone();
+                kept.push(Record::Version { key, ts, value });
             }
         }
-        fell_back
+        kept
     }
 
     /// All has been recovered.

@@ -251,19 +251,27 @@ impl Replica {
     }
 
     /// The journal has been read, and the version `ts` has no value: the newest one before
-    /// it that has is the complete one. True where there is one.
-    pub fn fall_back(&mut self, key: &Key, is_stored: &dyn Fn(&ValueId) -> bool) -> bool {
+    /// it that has is the complete one. Returns what is to be durable of it, and adds those
+    /// in between to `lost`.
+    pub fn fall_back(
+        &mut self,
+        key: &Key,
+        is_stored: &dyn Fn(&ValueId) -> bool,
+        lost: &mut Vec<Timestamp>,
+    ) -> Vec<Record> {
         let versions = self.superseded.take(key);
-        let stored = versions.into_iter().find(|&(ts, value)| {
-            value == StoredValue::Tombstone || is_stored(&ValueId::version(key, ts))
-        });
-        match self.objects.get_mut(key) {
-            Some(object) if object.complete.is_none() => {
-                object.complete = stored;
-                stored.is_some()
+        let Some(object) = self.objects.get_mut(key).filter(|o| o.complete.is_none()) else {
+            return Vec::new();
+        };
+        for (ts, value) in versions {
+            if value == StoredValue::Tombstone || is_stored(&ValueId::version(key, ts)) {
+                object.complete = Some((ts, value));
+                let key = key.clone();
+                return vec![Record::Complete { key, ts, value }];
             }
-            Some(_) | None => false,
+            lost.push(ts);
         }
+        Vec::new()
     }
 
     /// All has been recovered.

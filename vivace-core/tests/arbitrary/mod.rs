@@ -631,5 +631,6 @@ pub fn record() -> impl Strategy<Value = Record> {
         (key(), write_id()).prop_map(|(key, write)| Record::LocalAborted { key, write }),
         (key(), write_id()).prop_map(|(key, write)| Record::LocalGivenUp { key, write }),
         keyed().prop_map(|(key, ts)| Record::LocalDropped { key, ts }),
+        keyed().prop_map(|(key, ts)| Record::ValueLost { key, ts }),
     ]
 }

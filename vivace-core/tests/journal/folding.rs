@@ -7,11 +7,11 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use vivace_core::clock::{ClockReading, Now};
 use vivace_core::cluster::{Cluster, ClusterSpec, Container, Kind, TimestampSource, ValueCopies};
-use vivace_core::journal::fold;
+use vivace_core::journal::{Step, fold};
 use vivace_core::machine::Machines;
 use vivace_core::message::WriteId;
 use vivace_core::record::Record;
-use vivace_core::{ContainerId, Epoch, Incarnation, Node, NodeId, SiteId};
+use vivace_core::{ContainerId, Epoch, Incarnation, Lsn, Node, NodeId, SiteId};
 
 use crate::life::{LAN, Life, RMW, RW, Records, key, recover, ts};
 use vivace_core::sim::SimDisk;
@@ -150,4 +150,33 @@ fn what_is_remembered_as_stable_stays_bounded() {
     let folded = fold(records.clone());
     assert!(folded.len() < 4100, "{}", folded.len());
     assert_eq!(recovered(&cluster, &folded), recovered(&cluster, &records));
+}
+
+/// A node's records are durable, and the values that they speak of are not yet.
+#[test]
+fn nothing_is_folded_before_the_values_of_its_records_are_stored() {
+    let mut rng = SmallRng::seed_from_u64(7);
+    let mut life = Life::new(SimDisk::default()).unwrap();
+    while life.keep().unwrap() {}
+    let mut through = Lsn::default();
+    for _ in 0..200 {
+        life.append(&mut rng, 2);
+        let batch = life.journal.appender.take_batch().unwrap();
+        let done = life.journal.committer.commit(batch).unwrap();
+        for sealed in done.sealed {
+            life.journal.keeper.on_sealed(sealed);
+        }
+        through = done.through;
+        while life.keep().unwrap() {}
+    }
+    let Life { mut journal, .. } = life;
+    assert!(matches!(journal.keeper.step(), Ok(Step::Unsettled)));
+    assert_eq!(journal.keeper.checkpoint_bytes(), 0);
+    // The first batch is what a start found: before it is durable, nothing may go.
+    assert_eq!(journal.appender.settled(Lsn(1)), None);
+    journal.keeper.settle(journal.appender.settled(Lsn(2)));
+    assert!(matches!(journal.keeper.step(), Ok(Step::Unsettled)));
+    journal.keeper.settle(journal.appender.settled(through));
+    while !matches!(journal.keeper.step().unwrap(), Step::Idle) {}
+    assert!(journal.keeper.checkpoint_bytes() > 0);
 }

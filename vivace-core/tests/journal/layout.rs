@@ -126,12 +126,11 @@ fn checkpoint(journal: &mut Opened<SimDisk>, lsn: &mut u64) {
             Step::Checkpointed { .. } => return,
             Step::Worked => {}
             Step::NoSpace(error) => panic!("{error}"),
-            Step::Idle => {
+            Step::Idle | Step::Unsettled => {
                 append(&mut journal.appender, lsn, &vec![last.clone(); 100]);
                 let batch = journal.appender.take_batch().unwrap();
-                for sealed in journal.committer.commit(batch).unwrap().sealed {
-                    journal.keeper.on_sealed(sealed);
-                }
+                let done = journal.committer.commit(batch).unwrap();
+                journal.on_committed(done);
             }
         }
     }

@@ -266,17 +266,14 @@ impl Life {
             return Ok(());
         };
         let done = self.journal.committer.commit(batch).map_err(End::Commit)?;
-        self.acknowledged = done.through.0 as usize;
-        for sealed in done.sealed {
-            self.journal.keeper.on_sealed(sealed);
-        }
+        self.acknowledged = self.journal.on_committed(done).0 as usize;
         Ok(())
     }
 
     /// True where something was done.
     pub fn keep(&mut self) -> Result<bool, End> {
         match self.journal.keeper.step().map_err(End::Keeper)? {
-            Step::Idle | Step::NoSpace(_) => return Ok(false),
+            Step::Idle | Step::Unsettled | Step::NoSpace(_) => return Ok(false),
             Step::Worked | Step::Checkpointed { .. } => {}
             Step::Prepared(segment) => self.journal.appender.add_segment(segment),
         }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use vivace_core::clock::{ClockReading, Now};
 use vivace_core::cluster::{Cluster, Kind};
+use vivace_core::journal::fold;
 use vivace_core::machine::Machines;
 use vivace_core::record::Record;
 use vivace_core::stored::{StoredValue, ValueId};
-use vivace_core::{Incarnation, Key, Node, NodeId, Timestamp, WriterId};
+use vivace_core::{Action, Event, Incarnation, Key, Node, NodeId, Timestamp, WriterId};
 
 use crate::cluster::layout;
 use crate::{A, spec};
@@ -23,6 +24,11 @@ fn ts(time: u64) -> Timestamp {
 
 /// A replica that read these records, of whose values those at `stored` are there.
 fn started(kind: Kind, records: &[Record], stored: &[u64]) -> Node {
+    started_and_persisted(kind, records, stored).0
+}
+
+/// The same, with what it asks to be made durable at once.
+fn started_and_persisted(kind: Kind, records: &[Record], stored: &[u64]) -> (Node, Vec<Record>) {
     let cluster = Arc::new(Cluster::new(spec(kind, |_| {})).unwrap());
     let now = Now {
         monotonic: Duration::ZERO,
@@ -41,7 +47,13 @@ fn started(kind: Kind, records: &[Record], stored: &[u64]) -> Node {
         .map(|&time| ValueId::version(&key(kind), ts(time)))
         .collect();
     node.drop_unstored(&|id| stored.contains(id));
-    node
+    let actions = node.handle(now, Event::Tick).into_iter();
+    let persisted = actions.filter_map(|action| match action {
+        Action::Persist { record, .. } => Some(record),
+        _ => None,
+    });
+    let persisted = persisted.collect();
+    (node, persisted)
 }
 
 fn key(kind: Kind) -> Key {
@@ -73,20 +85,60 @@ fn a_register_goes_back_to_its_newest_version_that_has_a_value() {
     assert_eq!(empty.holding(&key(Kind::Rw)).versions, []);
 }
 
+/// The version that it went back to is still its own after the next restart, also where a
+/// checkpoint came between, wherever it began.
+fn stays_at(kind: Kind, records: &[Record], stored: &[u64], version: u64) {
+    let (_, persisted) = started_and_persisted(kind, records, stored);
+    let all: Vec<Record> = records.iter().cloned().chain(persisted).collect();
+    for covered in 0..=all.len() {
+        let (early, late) = all.split_at(covered);
+        let read: Vec<Record> = fold(early.to_vec())
+            .into_iter()
+            .chain(late.iter().cloned())
+            .collect();
+        for records in [fold(read.clone()), read] {
+            let node = started(kind, &records, stored);
+            let holding = node.holding(&key(kind));
+            assert_eq!(holding.versions, [ts(version)], "covered {covered}");
+            assert!(holding.newest > ts(version), "covered {covered}: it forgot");
+        }
+    }
+}
+
+#[test]
+fn a_register_that_went_back_stays_there() {
+    let complete = |time| Record::Complete {
+        key: key(Kind::Rw),
+        ts: ts(time),
+        value: VALUE,
+    };
+    stays_at(Kind::Rw, &[10, 20, 30, 40].map(complete), &[10, 20], 20);
+    stays_at(Kind::Rw, &[10, 40].map(complete), &[10], 10);
+}
+
+/// What a replica persists that hears of these versions of a machine, one by one.
+fn chosen(times: &[u64]) -> Vec<Record> {
+    let of = |&time: &u64| {
+        let (key, ts) = (key(Kind::Rmw), ts(time));
+        let version = Record::Version {
+            key: key.clone(),
+            ts,
+            value: VALUE,
+        };
+        [version, Record::Chosen { key, ts }]
+    };
+    times.iter().flat_map(of).collect()
+}
+
+#[test]
+fn a_machine_that_went_back_stays_there() {
+    stays_at(Kind::Rmw, &chosen(&[10, 20, 30]), &[10, 20], 20);
+    stays_at(Kind::Rmw, &chosen(&[10, 30]), &[10], 10);
+}
+
 #[test]
 fn a_machine_goes_back_to_its_newest_version_that_has_a_value() {
-    let records: Vec<Record> = [10, 20, 30]
-        .into_iter()
-        .flat_map(|time| {
-            let (key, ts) = (key(Kind::Rmw), ts(time));
-            let version = Record::Version {
-                key: key.clone(),
-                ts,
-                value: VALUE,
-            };
-            [version, Record::Chosen { key, ts }]
-        })
-        .collect();
+    let records = chosen(&[10, 20, 30]);
     let node = started(Kind::Rmw, &records, &[10, 20]);
     let holding = node.holding(&key(Kind::Rmw));
     assert_eq!((holding.newest, holding.chosen), (ts(30), ts(30)));

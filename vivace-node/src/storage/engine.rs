@@ -314,7 +314,11 @@ impl<T> Engine<T> {
 
     /// Up to where all is durable, once, when that has risen.
     pub fn durable(&mut self) -> Option<Lsn> {
-        self.mark.risen()
+        let durable = self.mark.risen()?;
+        if let Some(journal) = &self.journal {
+            journal.settle(durable);
+        }
+        Some(durable)
     }
 
     /// Takes in what a thread reports.

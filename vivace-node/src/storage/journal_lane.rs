@@ -2,7 +2,8 @@
 //! writes checkpoints.
 
 use std::collections::VecDeque;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -17,8 +18,19 @@ use super::engine::Done;
 use super::journal_disk::{JournalDisk, JournalFile};
 use super::stop_process;
 
-/// How often a disk without space is tried again.
+/// How often a disk without space, and a checkpoint that must wait, are tried again.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Up to where checkpoints may go; 0 while that is nowhere.
+#[derive(Debug, Default)]
+struct Settled(AtomicU64);
+
+impl Settled {
+    fn get(&self) -> Option<Lsn> {
+        let through = self.0.load(Ordering::Relaxed);
+        (through > 0).then_some(Lsn(through))
+    }
+}
 
 /// The journal of a running node. Dropped, it ends when all it was given is durable.
 pub struct JournalLane {
@@ -28,6 +40,7 @@ pub struct JournalLane {
     first: Option<Lsn>,
     last: Lsn,
     batches: Option<mpsc::Sender<Batch<JournalFile>>>,
+    settled: Arc<Settled>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -41,6 +54,8 @@ impl JournalLane {
         done: events::UnboundedSender<Done>,
     ) -> std::io::Result<Self> {
         let (batches, incoming) = mpsc::channel();
+        let settled = Arc::new(Settled::default());
+        let known = settled.clone();
         let (sealed, kept) = mpsc::channel();
         let Opened {
             appender,
@@ -57,9 +72,10 @@ impl JournalLane {
             first: None,
             last: Lsn::default(),
             batches: Some(batches),
+            settled,
             threads: vec![
                 commit.spawn(move || commit_batches(committer, &incoming, &done, &sealed))?,
-                keep.spawn(move || keep_journal(keeper, &kept, &prepared))?,
+                keep.spawn(move || keep_journal(keeper, &kept, &prepared, &known))?,
             ],
         })
     }
@@ -100,6 +116,13 @@ impl JournalLane {
         }
         let first = self.first.take().expect("a batch has records");
         Some((first, self.last, bytes))
+    }
+
+    /// All up to here is durable, the values too: checkpoints may cover it.
+    pub fn settle(&self, durable: Lsn) {
+        if let Some(through) = self.appender.settled(durable) {
+            self.settled.0.store(through.0, Ordering::Relaxed);
+        }
     }
 
     /// The first record that found no room yet.
@@ -153,29 +176,32 @@ fn keep_journal(
     mut keeper: Keeper<JournalDisk>,
     sealed: &mpsc::Receiver<Sealed>,
     prepared: &events::UnboundedSender<Done>,
+    settled: &Settled,
 ) {
     let mut is_known = false;
     loop {
+        keeper.settle(settled.get());
         for segment in sealed.try_iter() {
             keeper.on_sealed(segment);
         }
-        let waits_for_space = match keeper.step() {
+        let (waits, waits_for_space) = match keeper.step() {
             Ok(Step::Worked | Step::Checkpointed { .. }) => continue,
             Ok(Step::Prepared(segment)) => {
                 let _ = prepared.send(Done::Segment(segment));
                 continue;
             }
-            Ok(Step::Idle) => false,
+            Ok(Step::Idle) => (false, false),
+            Ok(Step::Unsettled) => (true, false),
             Ok(Step::NoSpace(why)) => {
                 if !is_known {
                     tracing::error!("{why}: waiting for space; writes will be refused");
                 }
-                true
+                (true, true)
             }
             Err(error) => stop_process(&error),
         };
         is_known = waits_for_space;
-        let next = match waits_for_space {
+        let next = match waits {
             true => sealed.recv_timeout(PATIENCE),
             false => sealed
                 .recv()

@@ -1,5 +1,7 @@
 //! What the records of one object amount to.
 
+use std::collections::BTreeMap;
+
 use super::local::LocalFold;
 use crate::record::Record;
 use crate::timestamp::Timestamp;
@@ -15,6 +17,10 @@ impl Newest {
         if self.0.as_ref().is_none_or(|(held, _)| ts > *held) {
             self.0 = Some((ts, record));
         }
+    }
+
+    fn lose(&mut self, ts: Timestamp) {
+        self.0.take_if(|(held, _)| *held == ts);
     }
 
     fn ts(&self) -> Timestamp {
@@ -35,6 +41,8 @@ impl Newest {
 
 #[derive(Debug, Default)]
 pub struct KeyFold {
+    /// Versions of which this range takes away what stands before it.
+    lost: BTreeMap<Timestamp, Record>,
     known: Newest,
     complete: Newest,
     promised: Newest,
@@ -66,6 +74,16 @@ impl KeyFold {
             | Record::LocalBound { .. }
             | Record::LocalGivenUp { .. }
             | Record::LocalDropped { .. } => self.local.absorb(record),
+            Record::ValueLost { ref key, ts } => {
+                let key = key.clone();
+                // What implied that it is known goes.
+                if self.complete.ts() == ts {
+                    self.known.offer(ts, Record::Known { key, ts });
+                }
+                self.complete.lose(ts);
+                self.versions.remove(ts);
+                self.lost.insert(ts, record);
+            }
             Record::ClockHighWater { .. } | Record::LocalAborted { .. } => {
                 unreachable!("they belong to no object")
             }
@@ -74,11 +92,14 @@ impl KeyFold {
 
     /// How many records it holds on to, about.
     pub fn records(&self) -> usize {
-        2 + self.versions.len() + self.local.records()
+        2 + self.lost.len() + self.versions.len() + self.local.records()
     }
 
-    pub fn into_partial(self) -> Vec<Record> {
-        let (mut records, local) = self.emit();
+    pub fn into_partial(mut self) -> Vec<Record> {
+        let lost = std::mem::take(&mut self.lost);
+        let mut records: Vec<Record> = lost.into_values().collect();
+        let (kept, local) = self.emit();
+        records.extend(kept);
         records.extend(local.into_partial());
         records
     }
