@@ -18,7 +18,8 @@ use vivace_node::init::Layout;
 use vivace_node::transport::{Limits, PriorityBound};
 
 const WINDOW: Duration = Duration::from_secs(5);
-const WARM_UP: Duration = Duration::from_secs(2);
+/// Every client meets each of its objects: the first change of one takes two round trips.
+const WARM_UP: Duration = Duration::from_secs(5);
 
 /// 5 % of 20 Mbit/s, and 50 ms of it at once.
 const POLICED: RateLimit = RateLimit {
