@@ -8,13 +8,13 @@ use crate::catalog::Scale;
 use crate::report::section::{idle_median, ms, window as window_of};
 use crate::report::{Section, Shown, Table};
 use crate::step::spec::Marks;
-use crate::step::{Operation, Sites, Step, StepRecord, StoreKind, Traffic, WanSpec};
+use crate::step::{Containers, Operation, Sites, Step, StepRecord, StoreKind, Traffic, WanSpec};
 
 const NAME: &str = "ablations";
 
 /// What can't be switched in the product today.
-const NOT_SELECTABLE: &str = "Not selectable today, so not measured: the paper's propagation (m × n copies; \
-     copies that were sent are in the table of bytes), one connection for both classes, pacing of bulk off.";
+const NOT_SELECTABLE: &str = "Not selectable today, so not measured: one connection for both classes, pacing of \
+     bulk off. How many copies of a value crossed the links is in the table of bytes.";
 
 /// The prior algorithms.
 const BASELINES: [(&str, Operation); 3] = [
@@ -30,10 +30,7 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
         marks,
         ..base.clone()
     };
-    let vivace = |query_timestamps, write_back_skip| StoreKind::Vivace {
-        query_timestamps,
-        write_back_skip,
-    };
+    let default = Containers::DEFAULT;
     let variants = [
         ("as-it-is", base.clone(), StoreKind::VIVACE),
         ("marks-bleached", marks(Marks::Bleached), StoreKind::VIVACE),
@@ -46,8 +43,38 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
             },
             StoreKind::VIVACE,
         ),
-        ("query-mode", base.clone(), vivace(true, true)),
-        ("no-write-back-skip", base.clone(), vivace(false, false)),
+        (
+            "query-mode",
+            base.clone(),
+            StoreKind::Vivace(Containers {
+                query_timestamps: true,
+                ..default
+            }),
+        ),
+        (
+            "no-write-back-skip",
+            base.clone(),
+            StoreKind::Vivace(Containers {
+                write_back_skip: false,
+                ..default
+            }),
+        ),
+        (
+            "no-promise-skip",
+            base.clone(),
+            StoreKind::Vivace(Containers {
+                promise_skip: false,
+                ..default
+            }),
+        ),
+        (
+            "member-by-replica",
+            base.clone(),
+            StoreKind::Vivace(Containers {
+                member_by_replica: true,
+                ..default
+            }),
+        ),
     ];
     let count = scale.pick(2, variants.len());
     variants

@@ -8,16 +8,15 @@ use crate::plot::cdf::{CdfFigure, Panel, Series};
 use crate::plot::line::{Line, PRIOR, VIVACE};
 use crate::report::section::{ms, window as window_of};
 use crate::report::{Section, Shown, Table};
-use crate::step::{Operation, Sites, Step, StepRecord, StoreKind, Traffic, WindowRecord};
+use crate::step::{
+    Containers, Operation, Sites, Step, StepRecord, StoreKind, Traffic, WindowRecord,
+};
 
 const FIG_6: &str = "fig-6";
 const FIG_7: &str = "fig-7";
 
 /// None of §3.4's optimizations, as in the paper.
-const STORE: StoreKind = StoreKind::Vivace {
-    query_timestamps: false,
-    write_back_skip: false,
-};
+const STORE: StoreKind = StoreKind::Vivace(Containers::AS_PUBLISHED);
 
 /// Rate and buffer of the link: the paper names neither for the congested part of its
 /// way; the demo uses the same.

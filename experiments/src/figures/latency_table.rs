@@ -119,19 +119,7 @@ fn range(record: &StepRecord, window: &WindowRecord) -> Range {
 /// A store in words.
 pub fn store_words(store: StoreKind) -> String {
     match store {
-        StoreKind::Vivace {
-            query_timestamps,
-            write_back_skip,
-        } => {
-            let mut words = "Vivace".to_owned();
-            if query_timestamps {
-                words += " (query mode)";
-            }
-            if !write_back_skip {
-                words += " (no write-back skip)";
-            }
-            words
-        }
+        StoreKind::Vivace(containers) => format!("Vivace{}", containers.words()),
         StoreKind::Etcd { marked: false } => "etcd".to_owned(),
         StoreKind::Etcd { marked: true } => "etcd, peers marked EF".to_owned(),
     }

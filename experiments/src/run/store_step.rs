@@ -17,7 +17,7 @@ use crate::step::disk::Draft;
 use crate::step::record::{OwnWrites, Percentiles};
 use crate::step::spec::Marks;
 use crate::step::{Step, StoreKind, StoreWork, Traffic, WindowRecord, WindowSpec};
-use crate::store::{Containers, Processes, start_etcd, start_vivace};
+use crate::store::{Processes, start_etcd, start_vivace};
 use crate::wan::{WORK_PREFIX, Wan, WanStatus};
 
 /// How long a store may take until it serves.
@@ -340,16 +340,9 @@ fn start_store(
 ) -> anyhow::Result<(Processes, TargetConfig)> {
     let sites = work.wan.sites;
     match work.store {
-        StoreKind::Vivace {
-            query_timestamps,
-            write_back_skip,
-        } => {
-            let containers = Containers {
-                query_timestamps,
-                write_back_skip,
-            };
+        StoreKind::Vivace(containers) => {
             let (store, files) =
-                start_vivace(wan, status, sites, containers, &tools.node, directory)?;
+                start_vivace(wan, status, &work.wan, containers, &tools.node, directory)?;
             let target = TargetConfig::Vivace {
                 client: files.client,
                 site: files.site,

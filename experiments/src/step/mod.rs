@@ -8,4 +8,6 @@ pub mod spec;
 
 pub use disk::{Found, StepStore};
 pub use record::{LinkUse, StepRecord, WindowRecord};
-pub use spec::{Operation, Sites, Step, StoreKind, StoreWork, Traffic, WanSpec, WindowSpec, Work};
+pub use spec::{
+    Containers, Operation, Sites, Step, StoreKind, StoreWork, Traffic, WanSpec, WindowSpec, Work,
+};

@@ -88,12 +88,7 @@ pub enum Marks {
 #[serde(tag = "store", rename_all = "kebab-case")]
 pub enum StoreKind {
     /// Five nodes of Vivace, with a container for each algorithm.
-    Vivace {
-        /// Timestamps by query instead of by clock.
-        query_timestamps: bool,
-        /// Reads leave out the write-back where they may (§3.4.1).
-        write_back_skip: bool,
-    },
+    Vivace(Containers),
     /// Three members of etcd, where Vivace's replicas are.
     Etcd {
         /// Whether a rule of the kernel's packet filter puts all that members say to
@@ -104,10 +99,53 @@ pub enum StoreKind {
 
 impl StoreKind {
     /// Vivace as it is by default.
-    pub const VIVACE: Self = Self::Vivace {
+    pub const VIVACE: Self = Self::Vivace(Containers::DEFAULT);
+}
+
+/// How Vivace's containers are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Containers {
+    /// Timestamps by query instead of by clock.
+    pub query_timestamps: bool,
+    /// Reads leave out the write-back where they may (§3.4.1).
+    pub write_back_skip: bool,
+    /// Commands leave out the query where the object's last change was made here.
+    pub promise_skip: bool,
+    /// Each member of the local set sends each value to each replica, as in the paper,
+    /// instead of one copy for each site.
+    pub member_by_replica: bool,
+}
+
+impl Containers {
+    /// As they are where nothing is said.
+    pub const DEFAULT: Self = Self {
         query_timestamps: false,
         write_back_skip: true,
+        promise_skip: true,
+        member_by_replica: false,
     };
+
+    /// Without §3.4's optimizations, and none that the paper doesn't have.
+    pub const AS_PUBLISHED: Self = Self {
+        query_timestamps: false,
+        write_back_skip: false,
+        promise_skip: false,
+        member_by_replica: true,
+    };
+
+    /// What differs from the default, for people.
+    pub fn words(self) -> String {
+        let differences = [
+            (self.query_timestamps, "query mode"),
+            (!self.write_back_skip, "no write-back skip"),
+            (!self.promise_skip, "no promise skip"),
+            (self.member_by_replica, "m × n copies"),
+        ];
+        let differences = differences.into_iter().filter(|(is, _)| *is);
+        differences
+            .map(|(_, words)| format!(" ({words})"))
+            .collect()
+    }
 }
 
 /// An operation.

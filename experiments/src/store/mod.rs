@@ -6,4 +6,4 @@ mod vivace;
 
 pub use etcd::{ETCD_MISSING, MEMBERS, NFT_MISSING, start_etcd, timing_ms};
 pub use processes::Processes;
-pub use vivace::{Containers, NodeProgram, VivaceFiles, start_vivace};
+pub use vivace::{NodeProgram, VivaceFiles, start_vivace};

@@ -11,7 +11,7 @@ use vivace_node::transport::identity::{ClientName, ClusterName, DevelopmentCa, P
 
 use super::processes::Processes;
 use crate::crash::NODE_PROCESS;
-use crate::step::Sites;
+use crate::step::{Containers, Sites, WanSpec};
 use crate::wan::{Wan, WanStatus};
 
 /// The cluster's name.
@@ -23,6 +23,9 @@ const VALUE_BYTES_MAX: u32 = 2 << 20;
 
 /// How long the certificates are valid.
 const VALID_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// The nodes that are replicas.
+const REPLICAS: [u16; 3] = [1, 2, 3];
 
 /// Every node's ports; each has an address of its own.
 const PRIORITY_PORT: u16 = 7001;
@@ -68,15 +71,6 @@ pub struct VivaceFiles {
     pub all: PathBuf,
 }
 
-/// How the containers differ from the default.
-#[derive(Clone, Copy, Debug)]
-pub struct Containers {
-    /// Timestamps by query instead of by clock.
-    pub query_timestamps: bool,
-    /// Whether reads leave out the write-back where they may.
-    pub write_back_skip: bool,
-}
-
 /// Lays five nodes out in `directory` and starts them on the WAN's hosts; they need not
 /// have found each other yet.
 ///
@@ -85,11 +79,12 @@ pub struct Containers {
 pub fn start_vivace(
     wan: &Wan,
     status: &WanStatus,
-    sites: Sites,
+    spec: &WanSpec,
     containers: Containers,
     program: &NodeProgram,
     directory: &Path,
 ) -> anyhow::Result<(Processes, VivaceFiles)> {
+    let sites = spec.sites;
     let nodes = nodes(status, sites)?;
     let name = ClusterName::new(CLUSTER)?;
     let ca = DevelopmentCa::generate(&name, VALID_FOR)?;
@@ -111,7 +106,10 @@ pub fn start_vivace(
             site: SiteId(node.site),
         };
         write_pair(&home, "node", &ca.issue(&role, VALID_FOR)?)?;
-        write(&home.join("node.toml"), &node_file(node.id))?;
+        write(
+            &home.join("node.toml"),
+            &node_file(node.id, priority_share(spec, node.id)),
+        )?;
         DataDirectory::make(&home.join("data"), CLUSTER, NodeId(node.id))?;
         let mut command = wan.command(&node.host, &program.path);
         command
@@ -183,13 +181,16 @@ fn cluster_file(sites: Sites, nodes: &[Node], containers: Containers) -> String 
     for (id, kind) in [(1, "abd"), (2, "rw"), (3, "lan-rmw"), (4, "rmw")] {
         text += &format!(
             "[[containers]]\nid = {id}\nname = \"{kind}\"\nkind = \"{kind}\"\nepoch = 1\n\
-             replicas = [1, 2, 3]\nwrite_back_skip = {}\n",
-            containers.write_back_skip
+             replicas = {REPLICAS:?}\nwrite_back_skip = {}\npromise_skip = {}\n",
+            containers.write_back_skip, containers.promise_skip
         );
         // The prior algorithms know neither local sets nor a choice of timestamps.
         if matches!(kind, "rw" | "rmw") {
             if containers.query_timestamps {
                 text += "timestamps = \"query\"\n";
+            }
+            if containers.member_by_replica {
+                text += "copies = \"member-by-replica\"\n";
             }
             text += "[containers.local_sets]\n";
             for (name, members) in sites.hosts() {
@@ -200,12 +201,32 @@ fn cluster_file(sites: Sites, nodes: &[Node], containers: Containers) -> String 
     text
 }
 
+/// Where the class is policed, what a node may send of it on each path, in bytes a second:
+/// the replicas of a site share 95 percent of what passes, the other nodes the rest, which
+/// is more than they have to say.
+fn priority_share(spec: &WanSpec, node: u16) -> Option<u32> {
+    let passes = spec.police_percent? / 100.0 * spec.rate_mbit * 1e6 / 8.0;
+    let mut sites = spec.sites.hosts().iter().map(|(_, nodes)| nodes);
+    let site = sites.find(|nodes| nodes.contains(&node))?;
+    let is_replica = |node: &u16| REPLICAS.contains(node);
+    let replicas = site.iter().filter(|node| is_replica(node)).count();
+    let share = match is_replica(&node) {
+        true => 0.95 / replicas as f64,
+        false => 0.05 / (site.len() - replicas) as f64,
+    };
+    Some((passes * share) as u32)
+}
+
 /// All nodes share one machine's clock, so a fixed bound is true.
-fn node_file(node: u16) -> String {
+fn node_file(node: u16, priority_bytes_per_s: Option<u32>) -> String {
+    let priority = priority_bytes_per_s.map_or(String::new(), |rate| {
+        format!("[priority]\nbytes_per_s = {rate}\n")
+    });
     format!(
         "node = {node}\ncluster = \"../cluster.toml\"\nca = \"../ca.pem\"\n\
          certificate = \"node.pem\"\nkey = \"node.key\"\n[storage]\nkind = \"disk\"\n\
-         directory = \"data\"\n[clock]\nsource = \"fixed\"\nerror_us = 500\n"
+         directory = \"data\"\n[clock]\nsource = \"fixed\"\nerror_us = 500\n\
+         {priority}"
     )
 }
 
