@@ -1,0 +1,203 @@
+//! Why a data directory is refused, and what there is to do.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::{DirectoryId, FORMAT};
+use crate::storage::space::is_no_space;
+
+/// Why a data directory is not this node's to use. It was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// There is no such directory.
+    #[error(
+        "{}: does not exist: mount it, or correct storage.directory; where the disk is lost, \
+         replace this node by one with a new id, for a node without its state must not vote \
+         under its old one (`vivace-node init` makes the directories of a new cluster)",
+        .0.display()
+    )]
+    Missing(PathBuf),
+    /// A directory without anything of a node's.
+    #[error(
+        "{}: is empty: mount or restore the node's data there; where it is lost, replace this \
+         node by one with a new id, for a node without its state must not vote under its old one",
+        .0.display()
+    )]
+    Emptied(PathBuf),
+    /// A part of the node's state is not there.
+    #[error(
+        "{}: is missing beside the rest of the node's state: restore it; where it is lost, \
+         replace this node by one with a new id, for a node without its state must not vote \
+         under its old one",
+        .0.display()
+    )]
+    Incomplete(PathBuf),
+    /// The node has already lived elsewhere.
+    #[error(
+        "{}: is new, but {} says that this node's state is in data directory {lived}: restore \
+         that one; where it is lost, replace this node by one with a new id",
+        path.display(), witness.display()
+    )]
+    Replaced {
+        /// The directory.
+        path: PathBuf,
+        /// What remembers.
+        witness: PathBuf,
+        /// The directory that it remembers.
+        lived: DirectoryId,
+    },
+    /// Another node of the same number, in a cluster of the same name, has lived in it.
+    #[error(
+        "{}: is another node's, of the same number and cluster's name, which has started {life} \
+         times; {} says that this node's state is in data directory {lived}: point \
+         storage.directory at that one",
+        path.display(), witness.display()
+    )]
+    Another {
+        /// The directory.
+        path: PathBuf,
+        /// How often it was started.
+        life: u16,
+        /// What remembers.
+        witness: PathBuf,
+        /// The directory that it remembers.
+        lived: DirectoryId,
+    },
+    /// Not a data directory at all.
+    #[error(
+        "{}: holds files, but no data of a node: point storage.directory at this node's data",
+        .0.display()
+    )]
+    NotData(PathBuf),
+    /// Another cluster's or node's.
+    #[error(
+        "{}: belongs to {found}, and this is {expected}: point storage.directory at this node's \
+         own directory",
+        path.display()
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        expected: String,
+    },
+    /// A copy.
+    #[error(
+        "{}: is a copy of this node's data directory: start the node on the original; where that \
+         is gone and this was copied from it after the node had stopped for the last time, say \
+         so with `vivace-node adopt NODE.toml --original-is-gone`",
+        .0.display()
+    )]
+    Copied(PathBuf),
+    /// An older state of the same directory.
+    #[error(
+        "{}: holds this node's state of its start {life}, and {} says that it has started \
+         {lives} times: it may have forgotten what it promised; use the newest state, or replace \
+         this node by one with a new id",
+        path.display(), witness.display()
+    )]
+    Outdated {
+        /// The directory.
+        path: PathBuf,
+        /// What remembers.
+        witness: PathBuf,
+        /// The life that the directory knows.
+        life: u16,
+        /// The last one.
+        lives: u16,
+    },
+    /// Written by later code.
+    #[error(
+        "{}: is of format {found}, and this program reads up to {FORMAT}: run the newer program",
+        path.display()
+    )]
+    Newer {
+        /// The identity file.
+        path: PathBuf,
+        /// The format that it names.
+        found: u32,
+    },
+    /// Written by code that was never released.
+    #[error(
+        "{}: is of format 1 of a development version, which this program does not read: start \
+         anew, with `vivace-node init` in a new directory",
+        .0.display()
+    )]
+    Development(PathBuf),
+    /// The identity file is damaged.
+    #[error("{}: line {line} should be {expected:?}: restore the file", path.display())]
+    Unreadable {
+        /// The identity file, or the witness.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// What it should be.
+        expected: String,
+    },
+    /// It can be read, but not written.
+    #[error("{}: can't be written to ({reason}): mount it writable, or give this user the right", path.display())]
+    ReadOnly {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Another process uses it.
+    #[error("{}: is in use by another process: stop it first", .0.display())]
+    InUse(PathBuf),
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// `init` found files.
+    #[error("{}: holds files already", .0.display())]
+    Taken(PathBuf),
+    /// The node has started 65,535 times.
+    #[error(
+        "{}: this node has started 65,535 times, and no number is left for the next: replace it \
+         by one with a new id",
+        .0.display()
+    )]
+    Exhausted(PathBuf),
+}
+
+impl IdentityError {
+    /// The process's exit code, by what there is to do.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Missing(_) => 10,
+            Self::Emptied(_) | Self::Incomplete(_) | Self::Replaced { .. } => 11,
+            Self::NotData(_) | Self::Foreign { .. } | Self::Another { .. } => 12,
+            Self::Copied(_) | Self::Outdated { .. } => 13,
+            Self::Newer { .. } => 14,
+            Self::Development(_) => 15,
+            Self::ReadOnly { .. } => 16,
+            Self::InUse(_) => 17,
+            Self::Io { source, .. } if is_no_space(source) => 20,
+            Self::Unreadable { .. } | Self::Io { .. } => 21,
+            Self::Taken(_) => 1,
+            Self::Exhausted(_) => 22,
+        }
+    }
+}
+
+/// What failed at `path`.
+pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> IdentityError {
+    let path = path.to_owned();
+    move |source| match source.kind() {
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => IdentityError::ReadOnly {
+            path: path.clone(),
+            reason: source.to_string(),
+        },
+        _ => IdentityError::Io {
+            path: path.clone(),
+            source,
+        },
+    }
+}
