@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use vivace_core::{NodeId, SiteId};
 use vivace_node::storage::identity::DataDirectory;
+use vivace_node::transport::PriorityBound;
 use vivace_node::transport::identity::{ClientName, ClusterName, DevelopmentCa, PemPair, Role};
 
 use super::processes::Processes;
@@ -23,6 +24,9 @@ const VALUE_BYTES_MAX: u32 = 2 << 20;
 
 /// How long the certificates are valid.
 const VALID_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// The WAN's policers let 50 ms of their rate pass at once.
+const POLICED_BURSTS_A_SECOND: u64 = 20;
 
 /// The nodes that are replicas.
 const REPLICAS: [u16; 3] = [1, 2, 3];
@@ -204,7 +208,7 @@ fn cluster_file(sites: Sites, nodes: &[Node], containers: Containers) -> String 
 /// Where the class is policed, what a node may send of it on each path, in bytes a second:
 /// the replicas of a site share 95 percent of what passes, the other nodes the rest, which
 /// is more than they have to say.
-fn priority_share(spec: &WanSpec, node: u16) -> Option<u32> {
+fn priority_share(spec: &WanSpec, node: u16) -> Option<u64> {
     let passes = spec.police_percent? / 100.0 * spec.rate_mbit * 1e6 / 8.0;
     let mut sites = spec.sites.hosts().iter().map(|(_, nodes)| nodes);
     let site = sites.find(|nodes| nodes.contains(&node))?;
@@ -214,13 +218,14 @@ fn priority_share(spec: &WanSpec, node: u16) -> Option<u32> {
         true => 0.95 / replicas as f64,
         false => 0.05 / (site.len() - replicas) as f64,
     };
-    Some((passes * share) as u32)
+    Some((passes * share) as u64)
 }
 
 /// All nodes share one machine's clock, so a fixed bound is true.
-fn node_file(node: u16, priority_bytes_per_s: Option<u32>) -> String {
+fn node_file(node: u16, priority_bytes_per_s: Option<u64>) -> String {
     let priority = priority_bytes_per_s.map_or(String::new(), |rate| {
-        format!("[priority]\nbytes_per_s = {rate}\n")
+        let burst = (rate / POLICED_BURSTS_A_SECOND).max(PriorityBound::BURST_BYTES_MIN);
+        format!("[priority]\nbytes_per_s = {rate}\nburst_bytes = {burst}\n")
     });
     format!(
         "node = {node}\ncluster = \"../cluster.toml\"\nca = \"../ca.pem\"\n\

@@ -43,6 +43,9 @@ pub enum BoundScope {
 }
 
 impl PriorityBound {
+    /// The least that `burst_bytes` may be: a full packet.
+    pub const BURST_BYTES_MIN: u64 = 1_300;
+
     /// So much on each path to another site.
     pub const fn new(bytes_per_s: u64) -> Self {
         Self {
@@ -66,7 +69,7 @@ impl PriorityBound {
         in_range(
             "priority_bound.burst_bytes",
             self.burst_bytes,
-            1_300,
+            Self::BURST_BYTES_MIN,
             16 << 20,
         )
     }
