@@ -1,23 +1,20 @@
 //! The operations that a node coordinates for its clients (§3.4.2, delegation).
 
 mod checks;
+mod operation;
+mod requests;
 mod shared_reads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use checks::{
-    backed_up, busy, check_machine, check_room, check_value, durability_of, find, invalid,
-    propagated, read_modify_write, read_write,
-};
-
-use shared_reads::SharedReads;
-
+use self::checks::busy;
+use self::operation::{Operation, Outcome};
+use self::shared_reads::SharedReads;
 use crate::abd;
 use crate::batch::{Pending, Wish};
-use crate::client_protocol::{DEADLINE_MS_MAX, Failure, Request, SessionId, Success};
+use crate::client_protocol::{Failure, Request, SessionId};
 use crate::cluster::{Container, Kind};
-use crate::copy::CopyObject;
 use crate::durability::Durability;
 use crate::env::Env;
 use crate::event::{Class, RequestId};
@@ -25,34 +22,16 @@ use crate::holders::Settle;
 use crate::identity::{ContainerId, Epoch, NodeId};
 use crate::key::{Key, KeyName};
 use crate::lan_rmw;
-use crate::listing::ListObjects;
 use crate::local_set::{LOCAL_SET_OPERATION, LocalSet};
-use crate::lost::{AcceptLoss, FindLost, LossStep};
-use crate::machine::object::{Command, Object};
 use crate::message::{RpcId, WriteId};
-use crate::operation::{Calls, Input, Step, Ticket};
+use crate::operation::{Calls, Input, Ticket};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
-use crate::vivace_rmw::{self, Extent, ReadStep};
+use crate::vivace_rmw;
 use crate::vivace_rw;
 
 /// Operations that one node coordinates at once; more hear `Busy`.
 pub const OPERATIONS_MAX: usize = 16_384;
-
-#[derive(Clone, Debug)]
-enum Operation {
-    Read(vivace_rw::Read),
-    Write(vivace_rw::Write),
-    Abd(abd::Operation),
-    ReadState(vivace_rmw::Read),
-    Execute(vivace_rmw::Execute),
-    LanExecute(lan_rmw::Execute),
-    Settle(Settle),
-    FindLost(FindLost),
-    AcceptLoss(AcceptLoss),
-    ListObjects(ListObjects),
-    CopyObject(CopyObject),
-}
 
 #[derive(Clone, Debug)]
 struct Running {
@@ -63,94 +42,6 @@ struct Running {
     is_gathering: bool,
     operation: Operation,
     wakeup: Duration,
-}
-
-enum Outcome {
-    Continue,
-    Done,
-    NeedsRound,
-    Becomes(Box<Operation>),
-    Enqueue(Key, Pending),
-}
-
-impl From<Step> for Outcome {
-    fn from(step: Step) -> Self {
-        match step {
-            Step::Continue => Self::Continue,
-            Step::Done => Self::Done,
-        }
-    }
-}
-
-impl From<LossStep> for Outcome {
-    fn from(step: LossStep) -> Self {
-        match step {
-            LossStep::Continue => Self::Continue,
-            LossStep::Done => Self::Done,
-            LossStep::Write {
-                ticket,
-                key,
-                value,
-                ts,
-            } => {
-                // Bound to its timestamp from the start: the write's own id names nothing.
-                let write = WriteId {
-                    node: ts.writer.node(),
-                    incarnation: ts.writer.incarnation(),
-                    number: 0,
-                };
-                let write = vivace_rw::Write::restore(ticket, key, value, write, ts);
-                Self::Becomes(Box::new(Operation::Write(write)))
-            }
-            LossStep::Round {
-                ticket,
-                key,
-                lost,
-                best,
-            } => {
-                let wish = Wish::AcceptLoss { lost, best };
-                Self::Enqueue(key, Pending::new(ticket.request, ticket.deadline, wish))
-            }
-        }
-    }
-}
-
-impl Operation {
-    fn step(&mut self, env: &mut Env, container: &Container, input: Input) -> Outcome {
-        match self {
-            Self::Read(read) => read.step(env, container, input).into(),
-            Self::Write(write) => write.step(env, container, input).into(),
-            Self::Abd(operation) => operation.step(env, container, input).into(),
-            Self::Execute(execute) => execute.step(env, container, input).into(),
-            Self::LanExecute(execute) => execute.step(env, container, input).into(),
-            Self::Settle(settle) => settle.step(env, container, input).into(),
-            Self::FindLost(find) => find.step(env, container, input).into(),
-            Self::AcceptLoss(accept) => accept.step(env, container, input).into(),
-            Self::ListObjects(list) => list.step(env, container, input).into(),
-            Self::CopyObject(copy) => copy.step(env, container, input).into(),
-            Self::ReadState(read) => match read.step(env, container, input) {
-                ReadStep::Continue => Outcome::Continue,
-                ReadStep::Done => Outcome::Done,
-                ReadStep::NeedsRound => Outcome::NeedsRound,
-            },
-        }
-    }
-
-    fn next_wakeup(&self) -> Duration {
-        match self {
-            Self::Read(read) => read.next_wakeup(),
-            Self::Write(write) => write.next_wakeup(),
-            Self::Abd(operation) => operation.next_wakeup(),
-            Self::ReadState(read) => read.next_wakeup(),
-            Self::Execute(execute) => execute.next_wakeup(),
-            Self::LanExecute(execute) => execute.next_wakeup(),
-            Self::Settle(settle) => settle.next_wakeup(),
-            Self::FindLost(find) => find.next_wakeup(),
-            Self::AcceptLoss(accept) => accept.next_wakeup(),
-            Self::ListObjects(list) => list.next_wakeup(),
-            Self::CopyObject(copy) => copy.next_wakeup(),
-        }
-    }
 }
 
 /// All operations under way at this node.
@@ -181,179 +72,6 @@ impl Coordinator {
     ) {
         if let Err(failure) = self.try_request(env, local, id, request, deadline) {
             env.reply(id, Err(failure));
-        }
-    }
-
-    fn try_request(
-        &mut self,
-        env: &mut Env,
-        local: &LocalSet,
-        id: RequestId,
-        request: Request,
-        deadline: Duration,
-    ) -> Result<(), Failure> {
-        let longest = env.now.monotonic + Duration::from_millis(u64::from(DEADLINE_MS_MAX));
-        let deadline = deadline.min(longest);
-        self.admit(env)?;
-        match request {
-            Request::OpenSession => {
-                let session = self.open_session(env);
-                env.reply(id, Ok(Success::Session(session)));
-                Ok(())
-            }
-            Request::FindLost {
-                container,
-                after,
-                limit,
-            } => {
-                let container = propagated(find(env, &container)?)?;
-                let operation = self.next_operation();
-                let ticket = Ticket::new(id, deadline, Calls::new(env.incarnation, operation));
-                let find = FindLost::new(ticket, after, limit);
-                self.start(env, &container, None, Operation::FindLost(find));
-                Ok(())
-            }
-            Request::AcceptLoss { container, key } => {
-                let container = propagated(find(env, &container)?)?;
-                let (ticket, key) = self.ticket(env, &container, id, deadline, key);
-                let accept = AcceptLoss::new(ticket, key);
-                self.start(env, &container, None, Operation::AcceptLoss(accept));
-                Ok(())
-            }
-            Request::Status => Err(invalid("request", "status is answered by the node's owner")),
-            Request::Read { container, key } => {
-                let container = read_write(find(env, &container)?)?;
-                let (ticket, key) = self.ticket(env, &container, id, deadline, key);
-                if container.kind == Kind::Abd {
-                    let read = Operation::Abd(abd::Operation::read(ticket, key));
-                    self.start(env, &container, None, read);
-                    return Ok(());
-                }
-                let read = Operation::Read(vivace_rw::Read::new(ticket, key.clone()));
-                self.read(env, &container, key, (id, deadline), read)
-            }
-            Request::Write {
-                container,
-                key,
-                value,
-                durability,
-            } => {
-                let container = read_write(find(env, &container)?)?;
-                let durability = durability_of(env, &container, durability)?;
-                check_value(env, value.len())?;
-                check_room(env, local, &container)?;
-                let (ticket, key) = self.ticket(env, &container, id, deadline, key);
-                self.write(env, &container, ticket, key, value, durability);
-                Ok(())
-            }
-            Request::Execute {
-                container,
-                key,
-                machine,
-                session,
-                sequence,
-                repeated,
-                command,
-                durability,
-            } => {
-                let container = read_modify_write(find(env, &container)?)?;
-                let durability = durability_of(env, &container, durability)?;
-                check_machine(env, &machine)?;
-                check_value(env, command.0.len())?;
-                check_room(env, local, &container)?;
-                if sequence == 0 {
-                    return Err(invalid(
-                        "sequence",
-                        "is 0; a session numbers its commands from 1",
-                    ));
-                }
-                let key = Key {
-                    container: container.id,
-                    name: key,
-                };
-                let command = Command {
-                    machine,
-                    session,
-                    sequence,
-                    repeated: repeated && !mutant!(env, ForgetUnchanged),
-                    command,
-                };
-                let pending =
-                    Pending::new(id, deadline, Wish::Execute(command)).durable(durability);
-                self.enqueue(env, &container, key, pending)
-            }
-            Request::ReadState {
-                container,
-                key,
-                machine,
-            } => {
-                let container = read_modify_write(find(env, &container)?)?;
-                check_machine(env, &machine)?;
-                let extent = Extent::State { machine };
-                if container.kind == Kind::LanRmw {
-                    let key = Key {
-                        container: container.id,
-                        name: key,
-                    };
-                    let pending = Pending::new(id, deadline, Wish::Read(extent));
-                    return self.enqueue(env, &container, key, pending);
-                }
-                let (ticket, key) = self.ticket(env, &container, id, deadline, key);
-                let read = vivace_rmw::Read::new(ticket, key.clone(), extent);
-                let read = Operation::ReadState(read);
-                self.read(env, &container, key, (id, deadline), read)
-            }
-            Request::ListObjects {
-                container,
-                after,
-                limit,
-            } => {
-                let container = backed_up(find(env, &container)?)?;
-                let operation = self.next_operation();
-                let ticket = Ticket::new(id, deadline, Calls::new(env.incarnation, operation));
-                let list = ListObjects::new(ticket, after, limit);
-                self.start(env, &container, None, Operation::ListObjects(list));
-                Ok(())
-            }
-            Request::CopyObject {
-                container,
-                key,
-                at_least,
-            } => {
-                let container = backed_up(find(env, &container)?)?;
-                let (ticket, key) = self.ticket(env, &container, id, deadline, key);
-                let operation = match container.kind {
-                    Kind::Rmw => {
-                        Operation::ReadState(vivace_rmw::Read::new(ticket, key, Extent::Whole))
-                    }
-                    Kind::Rw | Kind::Abd | Kind::LanRmw => {
-                        Operation::CopyObject(CopyObject::new(ticket, key, at_least))
-                    }
-                };
-                self.start(env, &container, None, operation);
-                Ok(())
-            }
-            Request::RestoreObject {
-                container,
-                key,
-                object,
-                durability,
-            } => {
-                let container = backed_up(read_modify_write(find(env, &container)?)?)?;
-                let durability = durability_of(env, &container, durability)?;
-                check_value(env, object.0.len())?;
-                let object = Object::decode(&object)
-                    .map_err(|error| invalid("object", format!("is no RMW object: {error}")))?;
-                check_machine(env, object.machine())?;
-                check_room(env, local, &container)?;
-                let key = Key {
-                    container: container.id,
-                    name: key,
-                };
-                let wish = Wish::Restore(Box::new(object));
-                let pending = Pending::new(id, deadline, wish).durable(durability);
-                self.enqueue(env, &container, key, pending)
-            }
         }
     }
 

@@ -340,7 +340,7 @@ impl LocalSet {
     /// carries it keeps its own until all have it: a restart must not end its way.
     pub fn on_stable(&mut self, env: &mut Env, container: &Container, key: &Key, ts: Timestamp) {
         if container.kind == Kind::Rw {
-            self.propagator.remember_stable(key, ts);
+            self.propagator.stable.remember(key, ts);
         }
         let kept = self.propagator.is_carrying(key, ts);
         let copy = self.copies.get_mut(key).and_then(|v| v.get_mut(&ts));

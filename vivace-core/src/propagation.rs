@@ -4,28 +4,33 @@
 //! replica: one member does, with one copy per remote site that its receiver hands
 //! on there. Every replica acknowledges end to end.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod sending;
+mod stable_versions;
+mod transfer;
+mod waiting_keys;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub use self::stable_versions::{STABLE_REMEMBERED, StableVersions};
+
+use self::sending::{lacking, release, send_copy};
+use self::transfer::{InFlight, Totals, Transfer};
+use self::waiting_keys::WaitingKeys;
 use crate::backlog::Backlogs;
-use crate::cluster::{Cluster, Container, ValueCopies};
+use crate::cluster::{Container, ValueCopies};
 use crate::env::Env;
 use crate::event::Class;
 use crate::identity::{NodeId, SiteId};
 use crate::key::Key;
 use crate::message::{CopyTag, PriorityBody, RpcId};
-use crate::outbox::Message;
 use crate::quorum::majority;
-use crate::stored::{StoredBody, StoredValue, ValueId};
+use crate::stored::{StoredValue, ValueId};
 use crate::timestamp::Timestamp;
 
 /// Bytes of values that may be on their way to one site at once; what exceeds it
 /// waits here, where newer values of the same key can take its place.
 const SITE_WINDOW_BYTES: u64 = 4 << 20;
-
-/// A copy that was handed on is sent again, directly, after this long: the hop
-/// between its receiver and the replica may have broken.
-const RELAY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A copy that its receiver had no space for comes again after this long: soon after
 /// space returns, and without filling the link until then.
@@ -34,9 +39,6 @@ const NO_ROOM_PATIENCE: Duration = Duration::from_secs(5);
 /// A copy on a standing connection arrives in the end; this covers what a full
 /// queue dropped.
 const DIRECT_PATIENCE: Duration = Duration::from_secs(60);
-
-/// What one waiting value costs beyond its bytes.
-const TRANSFER_OVERHEAD_BYTES: u64 = 256;
 
 /// A replica that has not acknowledged a value is asked whether it has come, first after
 /// this many times what values to its site take lately, then ever more rarely: a lost
@@ -56,114 +58,6 @@ const ASKED_AT_ONCE_MAX: usize = 64;
 /// Weight of the newest acknowledgment in what values take lately: one in this many.
 const ACK_TIME_WEIGHT: u32 = 8;
 
-/// Keys whose newest stable version is remembered, so that a member that missed
-/// STABLE hears it when it asks.
-pub const STABLE_REMEMBERED: usize = 4096;
-
-#[derive(Clone, Debug)]
-struct InFlight {
-    via: NodeId,
-    bytes: u64,
-    sent_at: Duration,
-    /// When to ask whether it has come.
-    ask_at: Duration,
-    resend_at: Duration,
-    /// Nothing was sent: the replica is asked first whether it has the value.
-    only_asked: bool,
-}
-
-/// One version on its way.
-#[derive(Clone, Debug)]
-struct Transfer {
-    /// What the value is filed under.
-    tag: CopyTag,
-    value: StoredValue,
-    /// RW: always. RMW: the version is chosen. Only then may it stand for older ones.
-    settled: bool,
-    stable: bool,
-    acked: BTreeSet<NodeId>,
-    /// Where some replica lacks it.
-    lacking_sites: BTreeSet<SiteId>,
-    in_flight: BTreeMap<NodeId, InFlight>,
-    started: Duration,
-}
-
-impl Transfer {
-    fn id(&self, key: &Key) -> ValueId {
-        ValueId {
-            key: key.clone(),
-            tag: self.tag,
-        }
-    }
-
-    fn is_everywhere_in(&self, site: SiteId, container: &Container, cluster: &Cluster) -> bool {
-        let mut replicas = container.replicas.iter();
-        replicas.all(|node| self.acked.contains(node) || cluster.site_of(*node) != Some(site))
-    }
-
-    fn bytes(&self) -> u64 {
-        self.value.bytes() + TRANSFER_OVERHEAD_BYTES
-    }
-}
-
-/// What all transfers come to.
-#[derive(Clone, Debug, Default)]
-struct Totals {
-    bytes: u64,
-    count: u64,
-    backlogs: Backlogs,
-}
-
-impl Totals {
-    fn add(&mut self, transfer: &Transfer) {
-        self.bytes += transfer.bytes();
-        self.count += 1;
-        for &site in &transfer.lacking_sites {
-            self.backlogs.add(site, transfer.bytes());
-        }
-    }
-
-    fn remove(&mut self, transfer: &Transfer) {
-        self.bytes -= transfer.bytes();
-        self.count -= 1;
-        for &site in &transfer.lacking_sites {
-            self.backlogs.remove(site, transfer.bytes());
-        }
-    }
-}
-
-/// Keys in order of arrival, each once.
-#[derive(Clone, Debug, Default)]
-struct WaitingKeys {
-    queue: VecDeque<Key>,
-    members: BTreeSet<Key>,
-}
-
-impl WaitingKeys {
-    fn push(&mut self, key: &Key) {
-        if self.members.insert(key.clone()) {
-            self.queue.push_back(key.clone());
-        }
-    }
-
-    fn pop(&mut self) -> Option<Key> {
-        let key = self.queue.pop_front()?;
-        self.members.remove(&key);
-        Some(key)
-    }
-
-    fn contains(&self, key: &Key) -> bool {
-        self.members.contains(key)
-    }
-
-    /// Gives back the place of a key that was taken and has just been added again.
-    fn move_to_front(&mut self, key: &Key) {
-        if self.queue.back() == Some(key) {
-            self.queue.rotate_right(1);
-        }
-    }
-}
-
 /// All values that this node carries to replicas.
 #[derive(Clone, Debug, Default)]
 pub struct Propagator {
@@ -174,8 +68,8 @@ pub struct Propagator {
     ack_times: BTreeMap<SiteId, Duration>,
     /// Keys that found a site's window full, first come first served.
     waiting: BTreeMap<SiteId, WaitingKeys>,
-    stable: BTreeMap<Key, Timestamp>,
-    stable_order: VecDeque<Key>,
+    /// What a majority of replicas holds.
+    pub stable: StableVersions,
     /// Versions that all replicas hold, or whose place a newer one has taken.
     ended: Vec<(Key, Timestamp)>,
 }
@@ -228,32 +122,6 @@ impl Propagator {
     /// The versions whose way has ended since this was last asked.
     pub fn take_ended(&mut self) -> Vec<(Key, Timestamp)> {
         std::mem::take(&mut self.ended)
-    }
-
-    /// Whether a majority of replicas is known to hold this version or one that
-    /// stands for it. False where it was long ago.
-    pub fn was_stable(&self, key: &Key, ts: Timestamp) -> bool {
-        self.stable.get(key).is_some_and(|&stable| stable >= ts)
-    }
-
-    /// What is known as stable, as text: equal for two that recovered the same.
-    #[cfg(feature = "sim")]
-    pub fn remembered(&self) -> String {
-        format!("{:?} in order {:?}", self.stable, self.stable_order)
-    }
-
-    /// A majority of replicas holds this version or one that stands for it.
-    pub fn remember_stable(&mut self, key: &Key, ts: Timestamp) {
-        let newest = self.stable.entry(key.clone()).or_insert_with(|| {
-            self.stable_order.push_back(key.clone());
-            ts
-        });
-        *newest = (*newest).max(ts);
-        if self.stable_order.len() > STABLE_REMEMBERED
-            && let Some(oldest) = self.stable_order.pop_front()
-        {
-            self.stable.remove(&oldest);
-        }
     }
 
     /// Carries a stored value to all replicas. Settled versions take the place of older
@@ -380,7 +248,7 @@ impl Propagator {
         }
         if let Some((ts, settled)) = newly_stable {
             if settled {
-                self.remember_stable(key, ts);
+                self.stable.remember(key, ts);
             }
             for &node in container.local_set(env.site) {
                 let body = PriorityBody::Stable {
@@ -644,85 +512,5 @@ impl Propagator {
             }
         }
         self.pump_keys(env, overdue);
-    }
-}
-
-/// The replicas that lack a version and can be reached, by site, nearest first.
-fn lacking(
-    env: &Env,
-    container: &Container,
-    transfer: &Transfer,
-    busy: &BTreeSet<NodeId>,
-) -> BTreeMap<SiteId, Vec<NodeId>> {
-    let mut by_site: BTreeMap<SiteId, Vec<NodeId>> = BTreeMap::new();
-    for &node in &container.replicas {
-        if transfer.acked.contains(&node) || busy.contains(&node) || !env.is_up(node, Class::Bulk) {
-            continue;
-        }
-        if let Some(site) = env.cluster.site_of(node) {
-            by_site.entry(site).or_default().push(node);
-        }
-    }
-    by_site
-}
-
-/// Sends one copy to the first of `group`, which hands it on to the others.
-fn send_copy(
-    env: &mut Env,
-    container: &Container,
-    (key, ts): (&Key, Timestamp),
-    transfer: &mut Transfer,
-    group: &[NodeId],
-    lately: Duration,
-) {
-    let Some((&head, relay)) = group.split_first() else {
-        return;
-    };
-    let bytes = transfer.bytes();
-    let now = env.now.monotonic;
-    let ask_at = now + lately.max(env.rtt(head)) * ASK_AFTER + ASK_MARGIN;
-    transfer.in_flight.insert(
-        head,
-        InFlight {
-            via: head,
-            bytes,
-            sent_at: now,
-            ask_at,
-            resend_at: now + DIRECT_PATIENCE,
-            only_asked: false,
-        },
-    );
-    for &node in relay {
-        let flight = InFlight {
-            via: head,
-            bytes: 0,
-            sent_at: now,
-            ask_at,
-            resend_at: now + RELAY_PATIENCE,
-            only_asked: false,
-        };
-        transfer.in_flight.insert(node, flight);
-    }
-    let body = StoredBody::WriteRemote {
-        ts,
-        propagator: env.me,
-        relay: relay.to_vec(),
-    };
-    let (id, value) = (transfer.id(key), transfer.value);
-    let message = Message::stored(RpcId::NONE, container.epoch, body, id, value);
-    env.out.send(head, message);
-}
-
-fn release(
-    in_flight_bytes: &mut BTreeMap<SiteId, u64>,
-    cluster: &Cluster,
-    flight: Option<InFlight>,
-) {
-    let Some(flight) = flight else { return };
-    if let Some(used) = cluster
-        .site_of(flight.via)
-        .and_then(|site| in_flight_bytes.get_mut(&site))
-    {
-        *used = used.saturating_sub(flight.bytes);
     }
 }

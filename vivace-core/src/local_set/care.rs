@@ -19,7 +19,7 @@ use crate::timestamp::Timestamp;
 impl LocalSet {
     /// Answers a sibling that wonders whether a copy is looked after.
     pub fn propagation_of(&self, key: &Key, ts: Timestamp) -> Propagation {
-        if self.propagator.was_stable(key, ts) {
+        if self.propagator.stable.contains(key, ts) {
             Propagation::Stable {}
         } else if self.propagator.carries(key, ts) {
             Propagation::UnderWay {}

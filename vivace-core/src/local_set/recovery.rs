@@ -49,7 +49,7 @@ impl LocalSet {
     /// Takes over a durable drop; of an RW object's copies, only stable ones go.
     pub fn recover_dropped(&mut self, kind: Option<Kind>, key: &Key, ts: Timestamp) {
         if kind == Some(Kind::Rw) {
-            self.propagator.remember_stable(key, ts);
+            self.propagator.stable.remember(key, ts);
         }
         if let Some(versions) = self.copies.get_mut(key)
             && let Some(copy) = versions.remove(&ts)

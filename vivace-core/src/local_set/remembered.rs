@@ -18,7 +18,7 @@ impl LocalSet {
         let unbound =
             unbound.map(|((key, write), copy)| format!("{key:?} {write:?} {:?}\n", copy.value));
         let (aborted, bytes) = (&self.aborted, self.copy_bytes);
-        let stable = self.propagator.remembered();
+        let stable = self.propagator.stable.remembered();
         let copies: String = copies.chain(unbound).collect();
         format!("{copies}{aborted:?}\n{bytes} bytes\n{stable}")
     }

@@ -62,7 +62,7 @@ impl LocalSet {
         match self.bind(env, key, write, ts) {
             // A sibling that looks after the value brought it, with its timestamp.
             None if copied.is_some() => Ok(copied),
-            None if self.propagator.was_stable(key, ts) => Ok(Some(Lsn::default())),
+            None if self.propagator.stable.contains(key, ts) => Ok(Some(Lsn::default())),
             bound => Ok(bound),
         }
     }

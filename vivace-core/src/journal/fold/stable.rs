@@ -7,7 +7,7 @@ use crate::propagation::STABLE_REMEMBERED;
 use crate::record::Record;
 use crate::timestamp::Timestamp;
 
-/// Forgets as [`Propagator::remember_stable`](crate::propagation::Propagator::remember_stable)
+/// Forgets as [`StableVersions::remember`](crate::propagation::StableVersions::remember)
 /// does: whom it heard of first.
 #[derive(Debug, Default)]
 pub struct StableFold {

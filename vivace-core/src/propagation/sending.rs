@@ -1,0 +1,101 @@
+//! Sending a version: to whom, by whom it is handed on, and when to ask after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::transfer::{InFlight, Transfer};
+use super::{ASK_AFTER, ASK_MARGIN, DIRECT_PATIENCE};
+use crate::cluster::{Cluster, Container};
+use crate::env::Env;
+use crate::event::Class;
+use crate::identity::{NodeId, SiteId};
+use crate::key::Key;
+use crate::message::RpcId;
+use crate::outbox::Message;
+use crate::stored::StoredBody;
+use crate::timestamp::Timestamp;
+
+/// A copy that was handed on is sent again, directly, after this long: the hop
+/// between its receiver and the replica may have broken.
+const RELAY_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The replicas that lack a version and can be reached, by site, nearest first.
+pub(super) fn lacking(
+    env: &Env,
+    container: &Container,
+    transfer: &Transfer,
+    busy: &BTreeSet<NodeId>,
+) -> BTreeMap<SiteId, Vec<NodeId>> {
+    let mut by_site: BTreeMap<SiteId, Vec<NodeId>> = BTreeMap::new();
+    for &node in &container.replicas {
+        if transfer.acked.contains(&node) || busy.contains(&node) || !env.is_up(node, Class::Bulk) {
+            continue;
+        }
+        if let Some(site) = env.cluster.site_of(node) {
+            by_site.entry(site).or_default().push(node);
+        }
+    }
+    by_site
+}
+
+/// Sends one copy to the first of `group`, which hands it on to the others.
+pub(super) fn send_copy(
+    env: &mut Env,
+    container: &Container,
+    (key, ts): (&Key, Timestamp),
+    transfer: &mut Transfer,
+    group: &[NodeId],
+    lately: Duration,
+) {
+    let Some((&head, relay)) = group.split_first() else {
+        return;
+    };
+    let bytes = transfer.bytes();
+    let now = env.now.monotonic;
+    let ask_at = now + lately.max(env.rtt(head)) * ASK_AFTER + ASK_MARGIN;
+    transfer.in_flight.insert(
+        head,
+        InFlight {
+            via: head,
+            bytes,
+            sent_at: now,
+            ask_at,
+            resend_at: now + DIRECT_PATIENCE,
+            only_asked: false,
+        },
+    );
+    for &node in relay {
+        let flight = InFlight {
+            via: head,
+            bytes: 0,
+            sent_at: now,
+            ask_at,
+            resend_at: now + RELAY_PATIENCE,
+            only_asked: false,
+        };
+        transfer.in_flight.insert(node, flight);
+    }
+    let body = StoredBody::WriteRemote {
+        ts,
+        propagator: env.me,
+        relay: relay.to_vec(),
+    };
+    let (id, value) = (transfer.id(key), transfer.value);
+    let message = Message::stored(RpcId::NONE, container.epoch, body, id, value);
+    env.out.send(head, message);
+}
+
+/// What was in flight is there, or lost.
+pub(super) fn release(
+    in_flight_bytes: &mut BTreeMap<SiteId, u64>,
+    cluster: &Cluster,
+    flight: Option<InFlight>,
+) {
+    let Some(flight) = flight else { return };
+    if let Some(used) = cluster
+        .site_of(flight.via)
+        .and_then(|site| in_flight_bytes.get_mut(&site))
+    {
+        *used = used.saturating_sub(flight.bytes);
+    }
+}

@@ -1,0 +1,87 @@
+//! One version on its way, and what all of them come to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::backlog::Backlogs;
+use crate::cluster::{Cluster, Container};
+use crate::identity::{NodeId, SiteId};
+use crate::key::Key;
+use crate::message::CopyTag;
+use crate::stored::{StoredValue, ValueId};
+
+/// What one waiting value costs beyond its bytes.
+const TRANSFER_OVERHEAD_BYTES: u64 = 256;
+
+/// A copy that a replica has not acknowledged.
+#[derive(Clone, Debug)]
+pub(super) struct InFlight {
+    pub via: NodeId,
+    pub bytes: u64,
+    pub sent_at: Duration,
+    /// When to ask whether it has come.
+    pub ask_at: Duration,
+    pub resend_at: Duration,
+    /// Nothing was sent: the replica is asked first whether it has the value.
+    pub only_asked: bool,
+}
+
+/// One version on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Transfer {
+    /// What the value is filed under.
+    pub tag: CopyTag,
+    pub value: StoredValue,
+    /// RW: always. RMW: the version is chosen. Only then may it stand for older ones.
+    pub settled: bool,
+    pub stable: bool,
+    pub acked: BTreeSet<NodeId>,
+    /// Where some replica lacks it.
+    pub lacking_sites: BTreeSet<SiteId>,
+    pub in_flight: BTreeMap<NodeId, InFlight>,
+    pub started: Duration,
+}
+
+impl Transfer {
+    pub fn id(&self, key: &Key) -> ValueId {
+        ValueId {
+            key: key.clone(),
+            tag: self.tag,
+        }
+    }
+
+    pub fn is_everywhere_in(&self, site: SiteId, container: &Container, cluster: &Cluster) -> bool {
+        let mut replicas = container.replicas.iter();
+        replicas.all(|node| self.acked.contains(node) || cluster.site_of(*node) != Some(site))
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.value.bytes() + TRANSFER_OVERHEAD_BYTES
+    }
+}
+
+/// What all transfers come to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Totals {
+    pub bytes: u64,
+    pub count: u64,
+    pub backlogs: Backlogs,
+}
+
+impl Totals {
+    pub fn add(&mut self, transfer: &Transfer) {
+        self.bytes += transfer.bytes();
+        self.count += 1;
+        for &site in &transfer.lacking_sites {
+            self.backlogs.add(site, transfer.bytes());
+        }
+    }
+
+    pub fn remove(&mut self, transfer: &Transfer) {
+        self.bytes -= transfer.bytes();
+        self.count -= 1;
+        for &site in &transfer.lacking_sites {
+            self.backlogs.remove(site, transfer.bytes());
+        }
+    }
+}
