@@ -62,7 +62,7 @@ const fn single(name: &'static str, about: &'static str, source: &'static str) -
 }
 
 /// Every experiment.
-pub const EXPERIMENTS: [Experiment; 13] = [
+pub const EXPERIMENTS: [Experiment; 17] = [
     single(
         "demo",
         "latency of four algorithms on one link, idle and full; 2.5 minutes, no root, no network",
@@ -161,6 +161,38 @@ pub const EXPERIMENTS: [Experiment; 13] = [
         steps: Some(figures::ablations::steps),
         section: Some(figures::ablations::section),
     },
+    Experiment {
+        name: "bench-throughput",
+        about: "operations a second and CPU per operation on this machine alone, etcd beside Vivace",
+        source: "not in the paper",
+        needs: &[],
+        steps: Some(figures::bench::throughput_steps),
+        section: Some(figures::bench::throughput_section),
+    },
+    Experiment {
+        name: "bench-scale",
+        about: "throughput, tail and memory by the number of keys and of sites, without a WAN",
+        source: "not in the paper",
+        needs: &[],
+        steps: Some(figures::bench::scale_steps),
+        section: Some(figures::bench::scale_section),
+    },
+    Experiment {
+        name: "bench-mix",
+        about: "an open loop at a part of the peak: mixes, sizes, skew",
+        source: "not in the paper",
+        needs: &[Need::Command],
+        steps: Some(figures::bench::mix_steps),
+        section: Some(figures::bench::mix_section),
+    },
+    Experiment {
+        name: "bench-bytes",
+        about: "bytes between three sites for a write of 1 KiB and of 64 KiB",
+        source: "not in the paper",
+        needs: &[Need::Wan],
+        steps: Some(figures::bench_bytes::steps),
+        section: Some(figures::bench_bytes::section),
+    },
 ];
 
 /// Those that `experiments run` runs.
@@ -174,8 +206,8 @@ pub fn listing() -> String {
 }
 
 fn entry(experiment: &Experiment) -> String {
-    let mut text = format!("{:<12}{}\n", experiment.name, experiment.about);
-    text += &format!("            {}", experiment.source);
+    let mut text = format!("{:<18}{}\n", experiment.name, experiment.about);
+    text += &format!("                  {}", experiment.source);
     let Some(steps) = experiment.steps else {
         return text + &format!("; experiments {}\n", experiment.name);
     };
@@ -189,7 +221,10 @@ fn entry(experiment: &Experiment) -> String {
         let planned: std::time::Duration = steps.iter().map(crate::run::planned).sum();
         planned.as_secs_f64() / 60.0
     };
-    let needs: Vec<&str> = experiment.needs.iter().map(|need| need.words()).collect();
+    let needs: Vec<&str> = match experiment.needs {
+        [] => vec!["nothing"],
+        needs => needs.iter().map(|need| need.words()).collect(),
+    };
     text += &format!(
         "; about {:.0} minutes, {:.1} with --quick; needs {}\n",
         minutes(false).max(1.0),

@@ -558,7 +558,9 @@ impl Core {
         for action in actions {
             match action {
                 Action::SendPriority { to, message } => {
-                    self.note(transport.send_priority(to, self.urgency.of(&message)));
+                    let leaving = self.urgency.of(&message);
+                    urgency::trace_sent(to, &message, leaving.bytes.len());
+                    self.note(transport.send_priority(to, leaving));
                 }
                 Action::SendBulk { to, message } => self.send_bulk(transport, to, &message),
                 Action::SendStored { to, message } => self.send_stored(transport, to, message),

@@ -122,7 +122,7 @@ fn round_trips(
 fn work(record: &StepRecord) -> Option<&RoundTripWork> {
     match &record.step.work {
         Work::RoundTrips(work) => Some(work),
-        Work::Store(_) | Work::Delays => None,
+        Work::Store(_) | Work::Delays | Work::Bench(_) => None,
     }
 }
 

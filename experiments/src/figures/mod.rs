@@ -1,6 +1,8 @@
 //! Each experiment's steps, and what the report shows of them; a file each.
 
 pub mod ablations;
+pub mod bench;
+pub mod bench_bytes;
 pub mod congestion;
 pub mod fig_1;
 pub mod fig_2_3;
@@ -67,6 +69,8 @@ fn store_step(
             value_bytes: VALUE_BYTES,
             deadline_ms: DEADLINE_MS,
             windows,
+            lists_messages: false,
+            objects_per_client: 1,
         }),
     }
 }
@@ -116,6 +120,6 @@ fn windows(
 fn store_work(step: &Step) -> Option<&StoreWork> {
     match &step.work {
         Work::Store(work) => Some(work),
-        Work::RoundTrips(_) | Work::Delays => None,
+        Work::RoundTrips(_) | Work::Delays | Work::Bench(_) => None,
     }
 }

@@ -1,12 +1,15 @@
 //! One client's object, whatever the store, and operations on it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::drawn::Drawn;
 use super::etcd_gateway::Gateway;
+use super::etcd_kv::EtcdKey;
 use super::twitter::TwitterUser;
 use crate::step::Operation;
 use crate::workload::{STALE, Workload};
@@ -20,8 +23,14 @@ pub enum Object {
     Vivace(Workload),
     /// etcd's.
     Etcd(EtcdObject),
+    /// etcd's, over gRPC.
+    EtcdKey(EtcdKey),
+    /// Vivace's, another one for each operation.
+    Drawn(Drawn),
     /// A user of the Twitter clone.
     Twitter(TwitterUser),
+    /// Several, of which each operation takes the next.
+    InTurn(VecDeque<Object>),
 }
 
 impl Object {
@@ -33,7 +42,16 @@ impl Object {
                 .await
                 .map_err(|error| (crate::workload::cause(&error).to_owned(), error.to_string())),
             Self::Etcd(object) => object.write().await,
+            Self::EtcdKey(object) => object.prepare().await,
+            // All were written before.
+            Self::Drawn(_) => Ok(()),
             Self::Twitter(user) => user.prepare().await,
+            Self::InTurn(objects) => {
+                for object in objects {
+                    Box::pin(object.prepare()).await?;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -47,7 +65,18 @@ impl Object {
             }
             (Self::Etcd(object), Operation::Read) => object.read().await,
             (Self::Etcd(object), Operation::Write) => object.write().await,
+            (Self::EtcdKey(object), Operation::Read) => object.read().await,
+            (Self::EtcdKey(object), Operation::Write) => object.write().await,
+            (Self::EtcdKey(object), Operation::Execute) => object.execute().await,
+            (Self::Drawn(objects), operation) => objects.operate(operation).await,
             (Self::Twitter(user), operation) => user.operate(operation).await,
+            (Self::InTurn(objects), operation) => {
+                objects.rotate_left(1);
+                match objects.front_mut() {
+                    Some(object) => Box::pin(object.operate(operation)).await,
+                    None => Err(named("no objects".to_owned())),
+                }
+            }
             (_, other) => Err(named(format!("no {} here", other.id()))),
         }
     }

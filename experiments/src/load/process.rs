@@ -141,14 +141,7 @@ impl Load {
         // All at once: one after the other, many objects would take long.
         let mut writing = JoinSet::new();
         for number in have..at_once {
-            let mut object = self.target()?.object(
-                system,
-                operation,
-                &format!("object-{number}"),
-                self.config.value_bytes,
-                self.deadline(),
-                self.config.seed.wrapping_add(number as u64),
-            )?;
+            let mut object = self.object_of(system, operation, number)?;
             writing.spawn(async move {
                 let written = first_write(&mut object).await;
                 (number, written.map(|()| object))
@@ -160,6 +153,32 @@ impl Load {
             self.objects.entry(group.clone()).or_default().push(object?);
         }
         Ok(())
+    }
+
+    /// A client's object, or all that it takes in turn.
+    fn object_of(
+        &self,
+        system: &str,
+        operation: Operation,
+        number: usize,
+    ) -> anyhow::Result<Object> {
+        let object = |key: &str| {
+            self.target()?.object(
+                system,
+                operation,
+                key,
+                self.config.value_bytes,
+                self.deadline(),
+                self.config.seed.wrapping_add(number as u64),
+            )
+        };
+        match self.config.objects_per_client {
+            0 | 1 => object(&format!("object-{number}")),
+            several => {
+                let each = (0..several).map(|turn| object(&format!("object-{number}-{turn}")));
+                Ok(Object::InTurn(each.collect::<anyhow::Result<_>>()?))
+            }
+        }
     }
 
     async fn measure(&mut self, measure: &Measure) -> anyhow::Result<Measured> {

@@ -16,6 +16,8 @@ pub struct LoadConfig {
     pub target: TargetConfig,
     /// Size of small objects in bytes.
     pub value_bytes: usize,
+    /// How many each client has, and takes in turn.
+    pub objects_per_client: u32,
     /// When an operation is given up, in ms.
     pub deadline_ms: u64,
     /// Seed of the objects' contents.

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::revision::revision;
 use super::tools::Tools;
-use super::{delays, round_trips, store_step};
+use super::{bench_step, delays, round_trips, store_step};
 use crate::progress::Progress;
 use crate::results::Machine;
 use crate::step::{Step, StepRecord, StepStore, Work};
@@ -23,6 +23,7 @@ pub fn planned(step: &Step) -> Duration {
         Work::Store(work) => store_step::planned(work),
         Work::RoundTrips(work) => round_trips::planned(work),
         Work::Delays => DELAYS_TYPICAL,
+        Work::Bench(work) => bench_step::planned(work),
     }
 }
 
@@ -50,6 +51,9 @@ pub async fn measure(
             found = round_trips::measure(step, work, tools, &draft, progress).await?;
         }
         Work::Delays => found = delays::measure(tools)?,
+        Work::Bench(work) => {
+            (found, notes) = bench_step::measure(work, tools, data, progress).await?;
+        }
     }
     let record = StepRecord {
         step: step.clone(),

@@ -1,9 +1,13 @@
 //! `experiments run`: measures the steps of experiments that are not on disk yet.
 
 mod arguments;
+mod bench_step;
+mod cpu;
 mod delays;
 mod lateness;
 mod measure;
+mod messages;
+mod open_loop;
 mod request;
 mod revision;
 mod round_trips;

@@ -11,7 +11,7 @@ use super::tools::Tools;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::report;
-use crate::step::{Found, Step, StepRecord, StepStore};
+use crate::step::{BenchData, Found, Step, StepRecord, StepStore};
 use crate::wan::clear_away_dead_runs;
 
 /// How a run ended.
@@ -91,9 +91,7 @@ impl Run<'_> {
             None => self.store.root().to_owned(),
         };
         std::fs::create_dir_all(&data).with_context(|| format!("--data {}", data.display()))?;
-        if let Ok(netem) = &tools.netem {
-            clear_away_dead_runs(netem, &data);
-        }
+        clear_away_dead_runs(tools.netem.as_ref().ok(), &data);
         let mut progress = Progress::new(steps.iter().map(planned).sum());
         let mut failed = Vec::new();
         for (number, step) in (1..).zip(&steps) {
@@ -159,6 +157,20 @@ fn summary(record: &StepRecord) -> String {
     let mut text = format!("{} {} ({took} s)", step.experiment, step.name);
     for note in &record.notes {
         text += &format!("\n  {note}");
+    }
+    if let Ok(bench) = serde_json::from_value::<BenchData>(record.data.clone()) {
+        for row in &bench.rows {
+            text += &format!(
+                "\n  {:<8}{:<34} {:>8.0} /s  failed {:>4}  p50 {:>8.2}  p99 {:>8.2} ms  CPU {:>6.0} us",
+                row.store.id(),
+                row.load.words(),
+                row.per_second,
+                row.failures.values().sum::<u64>(),
+                row.latency.p50_ms,
+                row.latency.p99_ms,
+                row.store_cpu_us
+            );
+        }
     }
     for window in &record.windows {
         let kept = &window.kept;

@@ -1,12 +1,13 @@
 //! A step that measures operations on a store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use super::lateness::{self, Slice};
+use super::messages::MessageLogs;
 use super::tools::Tools;
 use crate::load::{
     Answer, LoadConfig, LoadProcess, Measure, Measured, Request, Sample, TargetConfig, monotonic_ns,
@@ -16,7 +17,7 @@ use crate::results::Latencies;
 use crate::step::disk::Draft;
 use crate::step::record::{OwnWrites, Percentiles};
 use crate::step::spec::Marks;
-use crate::step::{Step, StoreKind, StoreWork, Traffic, WindowRecord, WindowSpec};
+use crate::step::{MessageUse, Step, StoreKind, StoreWork, Traffic, WindowRecord, WindowSpec};
 use crate::store::{Processes, start_etcd, start_vivace};
 use crate::wan::{WORK_PREFIX, Wan, WanStatus};
 
@@ -121,6 +122,7 @@ impl<'a> Bench<'a> {
         let config = LoadConfig {
             target,
             value_bytes: work.value_bytes,
+            objects_per_client: work.objects_per_client,
             deadline_ms: work.deadline_ms,
             seed: step.seed,
         };
@@ -196,8 +198,14 @@ impl<'a> Bench<'a> {
             other => bail!("the load answered {other:?}"),
         }
         let before = self.wan.status(true)?;
-        let (measured, slices, after) = self.watch(&mut on_tick).await?;
+        let listed = MessageLogs::mark(self.work, self.directory)?;
+        let (measured, slices, mut after) = self.watch(&mut on_tick).await?;
         self.store.check()?;
+        if window.traffic == Traffic::Idle {
+            // What follows behind is a part of what the operations cost the links.
+            self.settle().await?;
+            after = self.wan.status(false)?;
+        }
         let samples = std::fs::read_to_string(&raw)?;
         let samples = Sample::parse_all(&samples).context("the load wrote no samples")?;
         let own_writes = self.own_writes_since().await?;
@@ -206,6 +214,7 @@ impl<'a> Bench<'a> {
             settled,
             own_writes,
             measured,
+            messages: listed.since()?,
         };
         window_of.record(&samples, &slices, after.used_since(&before), draft)
     }
@@ -341,8 +350,19 @@ fn start_store(
     let sites = work.wan.sites;
     match work.store {
         StoreKind::Vivace(containers) => {
-            let (store, files) =
-                start_vivace(wan, status, &work.wan, containers, &tools.node, directory)?;
+            let log = match work.lists_messages {
+                true => "warn,vivace_node::messages=trace",
+                false => "warn",
+            };
+            let program = &tools.node;
+            let (store, files) = start_vivace(
+                wan,
+                status,
+                &work.wan,
+                containers,
+                (program, log),
+                directory,
+            )?;
             let target = TargetConfig::Vivace {
                 client: files.client,
                 site: files.site,
@@ -367,6 +387,7 @@ struct Seen<'a> {
     settled: Option<bool>,
     own_writes: Option<OwnWrites>,
     measured: Measured,
+    messages: BTreeMap<String, MessageUse>,
 }
 
 impl Seen<'_> {
@@ -410,6 +431,7 @@ impl Seen<'_> {
             own_writes: self.own_writes,
             links,
             lateness: lateness::sum(slices),
+            messages: self.messages,
         })
     }
 }

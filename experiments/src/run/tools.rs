@@ -21,6 +21,8 @@ pub enum Need {
     Tc,
     /// The simulator.
     Simulator,
+    /// The command `vivace`.
+    Command,
 }
 
 impl Need {
@@ -32,6 +34,7 @@ impl Need {
             Self::Nft => "nft",
             Self::Tc => "tc (root)",
             Self::Simulator => "vivace-sim",
+            Self::Command => "vivace",
         }
     }
 
@@ -48,6 +51,10 @@ impl Need {
                 _ => vec![Self::Wan],
             },
             Work::Delays => vec![Self::Simulator],
+            Work::Bench(work) => match work.needs_command() {
+                true => vec![Self::Command],
+                false => Vec::new(),
+            },
         }
     }
 }
@@ -64,6 +71,8 @@ pub struct Tools {
     tc: Result<PathBuf, String>,
     /// The simulator.
     pub simulator: Result<PathBuf, String>,
+    /// The command `vivace`.
+    pub command: Result<PathBuf, String>,
 }
 
 impl Tools {
@@ -97,6 +106,10 @@ impl Tools {
                 "the program vivace-sim is missing: cargo build --release -p vivace-core \
                  --features sim --bin vivace-sim",
             ),
+            command: program(
+                "vivace",
+                "the program vivace is missing: cargo build --release -p vivace-client",
+            ),
         })
     }
 
@@ -110,6 +123,7 @@ impl Tools {
                 Need::Nft => self.nft.as_ref().err(),
                 Need::Tc => self.tc.as_ref().err(),
                 Need::Simulator => self.simulator.as_ref().err(),
+                Need::Command => self.command.as_ref().err(),
             })
             .map(String::as_str)
     }

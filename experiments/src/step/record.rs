@@ -94,6 +94,18 @@ pub struct WindowRecord {
     pub links: Vec<LinkUse>,
     /// How late the emulated WAN was.
     pub lateness: WindowLateness,
+    /// Priority messages from one site to another, by name, where the step lists them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub messages: BTreeMap<String, MessageUse>,
+}
+
+/// Priority messages of one name during a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageUse {
+    /// How many.
+    pub count: u64,
+    /// Their bytes, before they share packets.
+    pub bytes: u64,
 }
 
 impl WindowRecord {

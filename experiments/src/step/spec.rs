@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bench::BenchWork;
+
 /// One step of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
@@ -26,6 +28,8 @@ pub enum Work {
     RoundTrips(RoundTripWork),
     /// Message delays, counted by the simulator.
     Delays,
+    /// Stores and a load on this machine alone.
+    Bench(BenchWork),
 }
 
 /// Operations on a store over an emulated WAN.
@@ -41,6 +45,22 @@ pub struct StoreWork {
     pub deadline_ms: u64,
     /// What is measured, in order.
     pub windows: Vec<WindowSpec>,
+    /// Whether Vivace's nodes tell of every priority message that leaves, which costs them
+    /// time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lists_messages: bool,
+    /// Objects of each client, which takes them in turn.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub objects_per_client: u32,
+}
+
+/// What was the only way before, and is left out of records.
+fn one() -> u32 {
+    1
+}
+
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 /// Which sites there are.

@@ -35,6 +35,11 @@ impl Processes {
         Ok(())
     }
 
+    /// Their ids.
+    pub fn ids(&self) -> Vec<u32> {
+        self.0.iter().map(|(_, _, child)| child.id()).collect()
+    }
+
     /// Whether all still run.
     ///
     /// # Errors

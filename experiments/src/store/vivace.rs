@@ -76,7 +76,7 @@ pub struct VivaceFiles {
 }
 
 /// Lays five nodes out in `directory` and starts them on the WAN's hosts; they need not
-/// have found each other yet.
+/// have found each other yet. `log` is the `RUST_LOG` of the program.
 ///
 /// # Errors
 /// Files can't be written, or a process not be started; nothing is left running.
@@ -85,7 +85,7 @@ pub fn start_vivace(
     status: &WanStatus,
     spec: &WanSpec,
     containers: Containers,
-    program: &NodeProgram,
+    (program, log): (&NodeProgram, &str),
     directory: &Path,
 ) -> anyhow::Result<(Processes, VivaceFiles)> {
     let sites = spec.sites;
@@ -119,7 +119,9 @@ pub fn start_vivace(
         command
             .arg(program.subcommand)
             .arg(home.join("node.toml"))
-            .env("RUST_LOG", "warn");
+            .env("RUST_LOG", log)
+            // A line that is read again has no colours.
+            .env("NO_COLOR", "1");
         processes.start(&format!("node-{}", node.id), &mut command, directory)?;
     }
     let here: Vec<&Node> = nodes.iter().filter(|node| node.site == 0).collect();
