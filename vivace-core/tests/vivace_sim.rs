@@ -79,7 +79,7 @@ fn a_mutant_or_model_that_is_none_is_refused() {
 fn a_broken_line_is_named_by_file_and_number() {
     let whole = file("whole.jsonl", &[WRITE]);
     let whole = whole.to_str().unwrap();
-    let cases: [(&str, &str); 5] = [
+    let cases: [(&str, &str); 6] = [
         ("{\"client\":0", "is no JSON"),
         ("[]", "must be a JSON object"),
         (&READ.replace("\"key\":\"a\",", ""), "no field \"key\""),
@@ -88,6 +88,7 @@ fn a_broken_line_is_named_by_file_and_number() {
             "before start_ns",
         ),
         (&READ.replace("\"read\"", "\"peek\""), "kind must be"),
+        (&READ.replace("\"ok\"", "\"OK\""), "outcome must be ok,"),
     ];
     for (broken, says) in cases {
         let path = file("broken.jsonl", &[WRITE, "", broken]);
@@ -95,6 +96,26 @@ fn a_broken_line_is_named_by_file_and_number() {
             &["check", whole, path.to_str().unwrap()],
             &["broken.jsonl", "line 3", says],
         );
+    }
+}
+
+#[test]
+fn a_write_of_unknown_outcome_may_be_read_later_whatever_its_end() {
+    let unknown = WRITE.replace("\"ok\"", "\"unknown\"");
+    let path = file("unknown.jsonl", &[&unknown, READ]);
+    let ended = vivace_sim(&["check", path.to_str().unwrap()]);
+    assert_eq!(ended.code, Some(0), "{} {}", ended.out, ended.err);
+}
+
+#[test]
+fn limits_that_leave_nothing_or_name_nothing_are_refused() {
+    for (limit, value) in [
+        ("--faults", "999"),
+        ("--clients", "0"),
+        ("--clients", "99"),
+        ("--operations", "0"),
+    ] {
+        assert_refused(&["replay", "3", limit, value], &[limit, "seed 3 has"]);
     }
 }
 

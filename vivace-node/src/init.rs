@@ -139,7 +139,7 @@ impl Layout {
              \n\
              [limits]\n\
              value_bytes_max = 1048576      # 1 to 8388608\n\
-             backlog_bytes_max = 268435456  # values on their way out of a node; then writes hear Busy\n\
+             backlog_bytes_max = 268435456  # values that wait for one site; then writes hear Busy\n\
              \n\
              [dscp]\n\
              priority = 46  # EF: timestamps and acknowledgments\n\

@@ -15,7 +15,8 @@ use crate::codec;
 use crate::outbox::Lsn;
 use crate::record::Record;
 
-/// The end of a write that a crash interrupted, cut off. Nothing of it was acknowledged.
+/// The end of a write that a crash interrupted, cut off. Nothing of it was acknowledged,
+/// as the mark tells, where there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torn {
     /// The segment.
@@ -24,6 +25,8 @@ pub struct Torn {
     pub offset: u64,
     /// From there to the end of the last sector that was written.
     pub bytes: u64,
+    /// There is a mark of what was acknowledged.
+    pub has_mark: bool,
 }
 
 /// An open journal.
@@ -472,6 +475,7 @@ impl<D: Disk> Recovery<D> {
             file: names::segment(segment.generation),
             offset,
             bytes: written.saturating_sub(offset),
+            has_mark: self.files.iter().any(|name| name == names::MARK),
         }))
     }
 

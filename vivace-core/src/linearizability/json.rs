@@ -8,8 +8,18 @@
 //! | `execute` | a number, which a counter adds; or `{"counter": ..}`, `{"list": ..}`, `{"register": ..}` | what the command puts out; its reason, where `outcome` is `conflict` |
 //! | `read_state` | null | the machine's state in hexadecimal digits, or null |
 //!
-//! `end_ns` is null where an operation may take effect at any later time. Where it is
-//! not, and `outcome` is neither `ok` nor `conflict`, it surely took no effect.
+//! `outcome` is one of these; anything else is refused, for a checker that takes a word for
+//! "without effect" that it doesn't know forgets an answer.
+//!
+//! | outcome | the operation |
+//! |---|---|
+//! | `ok` | has the result `ret` |
+//! | `conflict` | is an `execute` whose command was refused by the object, for the reason `ret` |
+//! | `busy`, `unavailable`, `invalid`, `refused` | surely took no effect |
+//! | `unknown` | may take effect at any later time |
+//!
+//! `end_ns` is null where an operation may take effect at any later time, whatever its
+//! outcome is called.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +29,9 @@ use super::history::{Answer, Ask, Entry, History};
 use crate::machine::StateMachine;
 use crate::machine::builtin::{Counter, List, Register, counter, list, register};
 use crate::{Blob, HistoryLine, Timestamp, codec};
+
+/// Outcomes of operations that surely took no effect.
+const WITHOUT_EFFECT: [&str; 4] = ["busy", "unavailable", "invalid", "refused"];
 
 /// A line that is no operation. Nothing was kept of the file.
 #[derive(Debug, thiserror::Error)]
@@ -206,7 +219,7 @@ impl HistoryReader {
             .ok_or("client must be a number below 2^32")?;
         let key = text(&fields, "key")?;
         let invoked = nanoseconds(&fields, "start_ns")?;
-        let returned = match field(&fields, "end_ns")? {
+        let mut returned = match field(&fields, "end_ns")? {
             Value::Null => None,
             _ => Some(nanoseconds(&fields, "end_ns")?),
         };
@@ -225,6 +238,16 @@ impl HistoryReader {
                 .as_str()
                 .ok_or("ret must tell the conflict's reason")?
                 .into())),
+            ("unknown", _) => {
+                returned = None;
+                Answer::Unknown
+            }
+            (outcome, _) if !WITHOUT_EFFECT.contains(&outcome) => {
+                return Err(format!(
+                    "outcome must be ok, conflict, unknown, {}, not {outcome:?}",
+                    WITHOUT_EFFECT.join(", ")
+                ));
+            }
             (_, None) => Answer::Unknown,
             (_, Some(_)) => Answer::NotApplied,
         };

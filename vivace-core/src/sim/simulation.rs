@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use super::agenda::Agenda;
 use super::disk::SimDisk;
 use super::errand::Sieve;
-use super::host::{Fuse, Host, HostClock, LogTail};
+use super::host::{Entry, Fuse, Host, HostClock, LogTail};
 use super::links::{LinkPlan, Links, Passage};
 use super::network::{Delays, Spread};
 use super::step::Happening;
@@ -260,6 +260,15 @@ impl Simulation {
     /// The durable records of a node.
     pub fn log(&self, node: NodeId) -> &[Record] {
         &self.hosts[&node].log
+    }
+
+    /// The records of a node that are on their way to its disk, which may wait for space.
+    pub fn on_their_way(&self, node: NodeId) -> impl Iterator<Item = &Record> {
+        let entries = self.hosts[&node].unflushed.iter();
+        entries.filter_map(|(_, entry)| match entry {
+            Entry::Record(record) => Some(record),
+            Entry::Value(..) | Entry::Forget(_) => None,
+        })
     }
 
     /// The disk of a node's journal, to do it harm.

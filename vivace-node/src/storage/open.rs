@@ -223,17 +223,8 @@ impl Claimed {
             None => journal::create(disk, self.owner.clone(), journal::Settings::default()),
         };
         let journal = journal.map_err(failed)?;
-        if let Some(Torn {
-            file,
-            offset,
-            bytes,
-        }) = &journal.torn
-        {
-            tracing::info!(
-                "{}: cut off {bytes} bytes from byte {offset} on, of a write that a crash \
-                 interrupted and nobody was told of",
-                path.join(file).display()
-            );
+        if let Some(torn) = &journal.torn {
+            tell(torn, &path);
         }
         self.directory.begin_life()?;
         let reserve = self.settings.reserve_bytes;
@@ -280,6 +271,24 @@ impl Claimed {
         }
         tracing::info!("recovered {records} records in {:.1?}", progress.elapsed());
         Ok(recovery)
+    }
+}
+
+fn tell(torn: &Torn, journal: &Path) {
+    let file = journal.join(&torn.file);
+    let (bytes, offset) = (torn.bytes, torn.offset);
+    match torn.has_mark {
+        true => tracing::info!(
+            "{}: cut off {bytes} bytes from byte {offset} on, of a write that a crash \
+             interrupted and nobody was told of",
+            file.display()
+        ),
+        false => tracing::warn!(
+            "{}: cut off {bytes} bytes from byte {offset} on, of a write that is not complete; \
+             the file `mark` beside it is missing, so nothing tells whether that write was \
+             acknowledged: if anybody removed files here, this node may have forgotten a promise",
+            file.display()
+        ),
     }
 }
 

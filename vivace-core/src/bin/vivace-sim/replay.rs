@@ -1,15 +1,19 @@
 //! One seed: all that it does, or the least of it that still breaks.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
-use vivace_core::sim::swarm::{Configuration, Shrunk, run, shrink as shrink_run};
+use vivace_core::sim::swarm::{Configuration, Limits, Shrunk, run, shrink as shrink_run};
 use vivace_core::sim::{Trace, write_json_lines};
 
 use crate::Fault;
 use crate::arguments::{Replay, Shrink, flags};
 
 pub fn replay(asked: &Replay) -> Result<(), Fault> {
-    let mut configuration = Configuration::draw(asked.seed).limited(&asked.limits.limits());
+    let full = Configuration::draw(asked.seed);
+    let limits = asked.limits.limits();
+    check(&full, &limits)?;
+    let mut configuration = full.limited(&limits);
     configuration.mutants = asked.mutants.set;
     let trace = match asked.history {
         Some(_) => Trace::Off,
@@ -39,6 +43,37 @@ pub fn replay(asked: &Replay) -> Result<(), Fault> {
             Err(Fault::Broken)
         }
     }
+}
+
+/// A mistyped limit would leave out all that a seed is about, and look like a pass.
+fn check(full: &Configuration, limits: &Limits) -> Result<(), Fault> {
+    let seed = full.seed;
+    let faults: BTreeSet<usize> = full.faults.iter().map(|fault| fault.number).collect();
+    let missing = limits.faults.iter().flatten().find(|n| !faults.contains(n));
+    if let Some(number) = missing {
+        let known: Vec<String> = faults.iter().map(usize::to_string).collect();
+        return Err(Fault::Asked(format!(
+            "--faults: there is no fault {number}; seed {seed} has {}",
+            known.join(",")
+        )));
+    }
+    let clients = full.clients.len();
+    if limits
+        .clients
+        .is_some_and(|kept| !(1..=clients).contains(&kept))
+    {
+        return Err(Fault::Asked(format!(
+            "--clients: must be 1 to {clients}; seed {seed} has {clients}"
+        )));
+    }
+    if limits.operations == Some(0) {
+        let most = full.clients.iter().map(|client| client.operations).max();
+        return Err(Fault::Asked(format!(
+            "--operations: must be 1 or more; seed {seed} has up to {} of a client",
+            most.unwrap_or_default()
+        )));
+    }
+    Ok(())
 }
 
 pub fn shrink(asked: &Shrink) -> Result<(), Fault> {

@@ -173,7 +173,9 @@ impl Run {
                 StoredValue::Bytes(_) if !is_stored(key, CopyTag::Bound(ts)) => Timestamp::ZERO,
                 StoredValue::Bytes(_) | StoredValue::Tombstone => ts,
             };
-            for record in self.simulation.log(node) {
+            // A timestamp that a full disk held up is durable as soon as there is space.
+            let durable = self.simulation.log(node).iter();
+            for record in durable.chain(self.simulation.on_their_way(node)) {
                 let (key, known, has) = match record {
                     Record::Known { key, ts }
                     | Record::Accepted { key, ts }

@@ -49,6 +49,10 @@ impl Identity {
             line: 0,
         };
         let format = fields.next("vivace-data", "2", |text| text.parse::<u32>().ok())?;
+        if format < FORMAT {
+            let directory = path.parent().unwrap_or(path);
+            return Err(IdentityError::Development(directory.to_owned()));
+        }
         if format > FORMAT {
             let path = path.to_owned();
             return Err(IdentityError::Newer {
