@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::key::Key;
-use crate::stored::StoredValue;
+use crate::stored::{StoredValue, ValueId};
 use crate::timestamp::Timestamp;
 
 /// By object, in the order of the journal.
@@ -21,11 +21,19 @@ impl Superseded {
         self.0.entry(key.clone()).or_default().push((ts, value));
     }
 
-    /// Takes the versions of an object, the newest first.
-    pub fn take(&mut self, key: &Key) -> Vec<(Timestamp, StoredValue)> {
+    /// Takes the versions of an object, the newest first, each with whether its value is
+    /// here.
+    pub fn take(
+        &mut self,
+        key: &Key,
+        is_stored: &dyn Fn(&ValueId) -> bool,
+    ) -> impl Iterator<Item = (Timestamp, StoredValue, bool)> {
         let mut versions = self.0.remove(key).unwrap_or_default();
         versions.sort_unstable_by_key(|&(ts, _)| std::cmp::Reverse(ts));
-        versions
+        versions.into_iter().map(move |(ts, value)| {
+            let is_here = value == StoredValue::Tombstone || is_stored(&ValueId::version(key, ts));
+            (ts, value, is_here)
+        })
     }
 
     /// Forgets all.

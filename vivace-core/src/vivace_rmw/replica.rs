@@ -324,7 +324,7 @@ impl Replica {
 
     /// The journal has been read, and a version has no value: those before it that have
     /// one are kept as if it had never been here. Returns what is to be durable of them,
-    /// and adds those without one to `lost`.
+    /// and adds those without one in between to `lost`.
     pub fn fall_back(
         &mut self,
         key: &Key,
@@ -335,8 +335,11 @@ impl Replica {
             return Vec::new();
         };
         let mut kept = Vec::new();
-        for (ts, value) in self.superseded.take(key) {
-            let is_here = value == StoredValue::Tombstone || is_stored(&ValueId::version(key, ts));
+        for (ts, value, is_here) in self.superseded.take(key, is_stored) {
+            // Those that were history long before the crash.
+            if ts < object.chosen && !kept.is_empty() {
+                break;
+            }
             if !is_here {
                 lost.push(ts);
             } else if object.versions.wants(object.chosen, ts) {

@@ -250,7 +250,7 @@ impl Replica {
         }
     }
 
-    /// The journal has been read, and the version `ts` has no value: the newest one before
+    /// The journal has been read, and the newest version has no value: the newest one before
     /// it that has is the complete one. Returns what is to be durable of it, and adds those
     /// in between to `lost`.
     pub fn fall_back(
@@ -259,12 +259,12 @@ impl Replica {
         is_stored: &dyn Fn(&ValueId) -> bool,
         lost: &mut Vec<Timestamp>,
     ) -> Vec<Record> {
-        let versions = self.superseded.take(key);
+        let versions = self.superseded.take(key, is_stored);
         let Some(object) = self.objects.get_mut(key).filter(|o| o.complete.is_none()) else {
             return Vec::new();
         };
-        for (ts, value) in versions {
-            if value == StoredValue::Tombstone || is_stored(&ValueId::version(key, ts)) {
+        for (ts, value, is_here) in versions {
+            if is_here {
                 object.complete = Some((ts, value));
                 let key = key.clone();
                 return vec![Record::Complete { key, ts, value }];

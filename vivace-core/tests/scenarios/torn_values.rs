@@ -65,13 +65,16 @@ fn key(kind: Kind) -> Key {
 
 const VALUE: StoredValue = StoredValue::Bytes(8);
 
-#[test]
-fn a_register_goes_back_to_its_newest_version_that_has_a_value() {
-    let complete = |time| Record::Complete {
+fn complete(time: u64) -> Record {
+    Record::Complete {
         key: key(Kind::Rw),
         ts: ts(time),
         value: VALUE,
-    };
+    }
+}
+
+#[test]
+fn a_register_goes_back_to_its_newest_version_that_has_a_value() {
     let records = [10, 20, 30, 40].map(complete);
     let node = started(Kind::Rw, &records, &[10, 20]);
     let holding = node.holding(&key(Kind::Rw));
@@ -107,11 +110,6 @@ fn stays_at(kind: Kind, records: &[Record], stored: &[u64], version: u64) {
 
 #[test]
 fn a_register_that_went_back_stays_there() {
-    let complete = |time| Record::Complete {
-        key: key(Kind::Rw),
-        ts: ts(time),
-        value: VALUE,
-    };
     stays_at(Kind::Rw, &[10, 20, 30, 40].map(complete), &[10, 20], 20);
     stays_at(Kind::Rw, &[10, 40].map(complete), &[10], 10);
 }
@@ -128,6 +126,20 @@ fn chosen(times: &[u64]) -> Vec<Record> {
         [version, Record::Chosen { key, ts }]
     };
     times.iter().flat_map(of).collect()
+}
+
+/// An object that changes often has thousands of versions since the last checkpoint.
+#[test]
+fn no_more_is_written_than_what_was_torn() {
+    let times: Vec<u64> = (1..=500).collect();
+    for kind in [Kind::Rw, Kind::Rmw] {
+        let records: Vec<Record> = match kind {
+            Kind::Rmw => chosen(&times),
+            _ => times.iter().map(|&time| complete(time)).collect(),
+        };
+        let (_, persisted) = started_and_persisted(kind, &records, &[498]);
+        assert_eq!(persisted.len(), 3, "500 and 499 are lost, 498 is back");
+    }
 }
 
 #[test]
