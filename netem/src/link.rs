@@ -190,6 +190,13 @@ impl<P> Link<P> {
         self.accept(now, class, queued)
     }
 
+    /// Whether [`enqueue`](Self::enqueue) at `now` would find room for a packet; loss and
+    /// the priority class's limit aside.
+    pub fn has_room(&mut self, now: Duration, dscp: u8, bytes: u32) -> bool {
+        self.advance(now);
+        self.transmitting.is_none() || self.buffer.has_room(self.class_of(dscp), bytes)
+    }
+
     /// The next packet that has arrived by `now`, in order of arrival; call until `None`.
     pub fn poll(&mut self, now: Duration) -> Option<Delivery<P>> {
         self.advance(now);

@@ -1,9 +1,9 @@
 //! The network as one `netem` link per directed pair of sites and class.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use netem::{DscpSet, Enqueued, Link, LinkConfig, Packet};
+use netem::{DscpSet, Link, LinkConfig, Packet};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -12,7 +12,9 @@ use crate::{Class, NodeId, SiteId};
 
 const PRIORITY_DSCP: u8 = 46;
 
-/// Bytes that a link holds back; larger than the largest message.
+/// Bytes that a link holds back; larger than the largest message. What a full one has no
+/// room for is lost if it is priority, and waits at its sender if it is bulk, as QUIC's
+/// congestion control has it.
 const BUFFER_BYTES: u64 = 2 << 20;
 
 /// One class's path between two sites.
@@ -85,6 +87,8 @@ pub(super) struct Links {
 
 struct Lane {
     link: Link<Box<Passage>>,
+    /// Bulk, at its senders, in the order of sending.
+    waiting: VecDeque<Box<Passage>>,
     /// When the agenda will ask.
     polled_at: Option<Duration>,
 }
@@ -102,8 +106,41 @@ impl Lane {
         });
         Self {
             link: link.expect("a drawn plan is within a link's bounds"),
+            waiting: VecDeque::new(),
             polled_at: None,
         }
+    }
+
+    fn has_room(&mut self, now: Duration, passage: &Passage) -> bool {
+        let wire = &passage.wire;
+        self.link.has_room(now, dscp(wire.class()), wire.bytes())
+    }
+
+    fn send(&mut self, now: Duration, passage: Box<Passage>, rng: &mut ChaCha8Rng) {
+        let packet = Packet {
+            bytes: passage.wire.bytes(),
+            dscp: dscp(passage.wire.class()),
+            payload: passage,
+        };
+        // A refusal is a loss: bulk was asked about room before.
+        let _ = self.link.enqueue(now, packet, rng);
+    }
+
+    /// When to poll, where that is news.
+    fn rearm(&mut self) -> Option<Duration> {
+        let next = self.link.next_delivery()?;
+        if self.polled_at.is_some_and(|at| at <= next) {
+            return None;
+        }
+        self.polled_at = Some(next);
+        Some(next)
+    }
+}
+
+fn dscp(class: Class) -> u8 {
+    match class {
+        Class::Priority => PRIORITY_DSCP,
+        Class::Bulk => 0,
     }
 }
 
@@ -116,15 +153,15 @@ impl Links {
         }
     }
 
-    /// Gives a message to its link; returns when to [`Links::poll`] the route, where
-    /// that is news. A message that is lost is gone.
+    /// Gives a message to its link, or lets it wait for that; returns when to
+    /// [`Links::poll`] the route, where that is news. A message that is lost is gone.
     pub fn carry(
         &mut self,
         now: Duration,
         route: Route,
         passage: Box<Passage>,
         rng: &mut ChaCha8Rng,
-    ) -> (Enqueued, Option<Duration>) {
+    ) -> Option<Duration> {
         let (from, to, class) = route;
         let plan = self.plan;
         // Bulk's losses are drawn by the sender, who keeps the message for another try.
@@ -136,25 +173,38 @@ impl Links {
             .links
             .entry(route)
             .or_insert_with(|| Lane::new(plan.class(from, to, class), loss));
-        let packet = Packet {
-            bytes: passage.wire.bytes(),
-            dscp: match class {
-                Class::Priority => PRIORITY_DSCP,
-                Class::Bulk => 0,
-            },
-            payload: passage,
-        };
-        let enqueued = lane.link.enqueue(now, packet, rng);
-        (enqueued, Self::rearm(lane))
-    }
-
-    fn rearm(lane: &mut Lane) -> Option<Duration> {
-        let next = lane.link.next_delivery()?;
-        if lane.polled_at.is_some_and(|at| at <= next) {
+        let waits = !lane.waiting.is_empty() || !lane.has_room(now, &passage);
+        if class == Class::Bulk && waits {
+            lane.waiting.push_back(passage);
             return None;
         }
-        lane.polled_at = Some(next);
-        Some(next)
+        lane.send(now, passage, rng);
+        lane.rearm()
+    }
+
+    /// The next bulk message that waits for a link that has room by now; call until
+    /// `None`, and give it to [`Links::carry_on`] if it is still wanted.
+    pub fn pop_waiting(&mut self, now: Duration, route: Route) -> Option<Box<Passage>> {
+        let lane = self.links.get_mut(&route)?;
+        let passage = lane.waiting.pop_front()?;
+        if lane.has_room(now, &passage) {
+            return Some(passage);
+        }
+        lane.waiting.push_front(passage);
+        None
+    }
+
+    /// Gives its link a message that waited for it; returns as [`Links::carry`].
+    pub fn carry_on(
+        &mut self,
+        now: Duration,
+        route: Route,
+        passage: Box<Passage>,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Duration> {
+        let lane = self.links.get_mut(&route)?;
+        lane.send(now, passage, rng);
+        lane.rearm()
     }
 
     /// What has arrived, and when to poll the route again: once for each of its links
@@ -178,16 +228,17 @@ impl Links {
         let mut again = Vec::new();
         if let Some(lane) = self.links.get_mut(&route) {
             take(lane);
-            again.extend(Self::rearm(lane));
+            again.extend(lane.rearm());
         }
         for (_, lane) in self.old.iter_mut().filter(|(of, _)| *of == route) {
-            again.extend(Self::rearm(lane));
+            again.extend(lane.rearm());
         }
         (arrived, again)
     }
 
-    /// From now on the network is another one. What waits for a link leaves at its new
-    /// rate; what left arrives as it would have. Returns what to poll, and when.
+    /// From now on the network is another one. What waits in a link leaves at its new
+    /// rate; what left arrives as it would have; what waits at its sender takes the new
+    /// link, once [`Links::pop_waiting`] asks. Returns what to poll, and when.
     pub fn replace(&mut self, now: Duration, plan: LinkPlan) -> Vec<(Route, Duration)> {
         let before = std::mem::replace(&mut self.plan, plan);
         let mut polls = Vec::new();
@@ -196,15 +247,26 @@ impl Links {
             let (was, is) = (before.class(from, to, class), plan.class(from, to, class));
             let rated = lane.link.set_rate(now, is.rate);
             rated.expect("a plan's rate is within a link's bounds");
-            polls.extend(Self::rearm(&mut lane).map(|at| (route, at)));
+            polls.extend(lane.rearm().map(|at| (route, at)));
             let is_same = (was.delay, was.jitter, before.loss) == (is.delay, is.jitter, plan.loss);
             if is_same {
                 self.links.insert(route, lane);
-            } else {
-                self.old.push((route, lane));
+                continue;
             }
+            if !lane.waiting.is_empty() {
+                let mut new = Lane::new(is, lane.link.config().loss);
+                new.waiting = std::mem::take(&mut lane.waiting);
+                self.links.insert(route, new);
+            }
+            self.old.push((route, lane));
         }
         polls
+    }
+
+    /// Where something may wait at its sender.
+    pub fn bulk_routes(&self) -> Vec<Route> {
+        let routes = self.links.keys().copied();
+        routes.filter(|(.., class)| *class == Class::Bulk).collect()
     }
 
     /// How long a bulk message waits until its sender notices that it was lost.

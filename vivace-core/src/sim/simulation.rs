@@ -573,8 +573,13 @@ impl Simulation {
         if links.plan == plan {
             return;
         }
-        for (route, at) in links.replace(self.now, plan) {
+        let polls = links.replace(self.now, plan);
+        let bulk = links.bulk_routes();
+        for (route, at) in polls {
             self.schedule(at, Happening::Poll(route));
+        }
+        for route in bulk {
+            self.refill(route);
         }
         let pairs: Vec<_> = self.connections.keys().copied().collect();
         for (a, b, class) in pairs {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use netem::Enqueued;
 use rand::RngExt;
 
 use super::errand::Errand;
@@ -508,16 +507,9 @@ impl Simulation {
             let at = lateness(self);
             return self.schedule(at, Happening::Arrival(passage));
         }
-        let kept = (class == Class::Bulk).then(|| copy(&passage));
         let links = self.links.as_mut().expect("the network is made of links");
-        let (enqueued, poll) = links.carry(self.now, route, passage, &mut self.rng);
-        if let Some(at) = poll {
+        if let Some(at) = links.carry(self.now, route, passage, &mut self.rng) {
             self.schedule(at, Happening::Poll(route));
-        }
-        if let (Some(passage), true) = (kept, enqueued != Enqueued::Accepted) {
-            let links = self.links.as_mut().expect("the network is made of links");
-            let at = self.now + links.retransmission(route, &mut self.rng);
-            self.schedule(at, Happening::Again(passage));
         }
     }
 
@@ -527,8 +519,27 @@ impl Simulation {
         for at in again {
             self.schedule(at, Happening::Poll(route));
         }
+        self.refill(route);
         for passage in arrived {
             self.on_arrival(*passage);
+        }
+    }
+
+    /// Sends what waited for a link. What belongs to a connection that broke is gone.
+    pub(super) fn refill(&mut self, route: Route) {
+        loop {
+            let links = self.links.as_mut().expect("the network is made of links");
+            let Some(passage) = links.pop_waiting(self.now, route) else {
+                return;
+            };
+            let (from, to) = (passage.from, passage.to);
+            if self.connection(from, to, Class::Bulk) != Some(passage.connection) {
+                continue;
+            }
+            let links = self.links.as_mut().expect("the network is made of links");
+            if let Some(at) = links.carry_on(self.now, route, passage, &mut self.rng) {
+                self.schedule(at, Happening::Poll(route));
+            }
         }
     }
 
