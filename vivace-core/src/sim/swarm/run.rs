@@ -127,6 +127,7 @@ impl Run {
         }
         self.find_torn_keys();
         self.await_end()?;
+        self.await_last_words()?;
         self.find_lost_keys();
         self.judge_recovery()?;
         self.probe()?;
