@@ -1,6 +1,5 @@
 //! Objects whose newest value went with a site that is gone.
 
-use vivace_core::KeyName;
 use vivace_core::client_protocol::{LostKey, Request, Success};
 
 use crate::client::{Container, unfitting};
@@ -55,15 +54,18 @@ impl Container {
 
     /// Gives up the newest value of an object, where nobody holds it: the best version
     /// that is left becomes the newest, or none where there is none. Nothing brings the
-    /// lost value back after that, not even the return of its site.
+    /// lost value back after that, not even the return of its site. The node's log keeps
+    /// what was given up, and the address that asked.
     ///
     /// # Errors
-    /// [`OperationError`]; `Conflict` where the value can be had after all.
-    pub async fn accept_loss(&self, key: KeyName) -> Result<(), OperationError> {
+    /// [`OperationError`]; `Conflict` where the value can be had after all, or where a
+    /// newer one than that is known by now.
+    pub async fn accept_loss(&self, lost: &LostKey) -> Result<(), OperationError> {
         let deadline = self.client().deadline(self.patience())?;
         let request = Request::AcceptLoss {
             container: self.name().to_owned(),
-            key,
+            key: lost.key.clone(),
+            ts: lost.ts,
         };
         match self
             .client()

@@ -291,7 +291,7 @@ async fn what_goes_with_a_site_is_listed_and_given_up_by_an_operator_who_is_aske
     );
     assert_eq!(operated.run(1, &["get", "kv/key"]).code, Some(5));
     let log = Log::of_all();
-    assert!(!log.text().contains("give up the newest value of kv/key"));
+    assert!(!log.text().contains("asks to give up"));
 
     let accepted = operated.answer(1, &accept, "y").done();
     assert!(
@@ -303,9 +303,17 @@ async fn what_goes_with_a_site_is_listed_and_given_up_by_an_operator_who_is_aske
         found.stdout == "vvv" || found.stdout.len() == VALUE_BYTES,
         "{found:?}"
     );
+    let told = accepted.stdout.split_once("lost: version ");
+    let (version, _) = told
+        .and_then(|(_, told)| told.split_once(','))
+        .expect("named");
+    let loss = format!("give up version {version} of kv/key, written in a");
+    let text = log.text();
+    let asks = text.lines().find(|line| line.contains(&loss));
+    let asks = asks.unwrap_or_else(|| panic!("{text}"));
     assert!(
-        log.text().contains("gave up the newest value of kv/key"),
-        "{}",
-        log.text()
+        asks.contains("client ") && asks.contains(" at 127.0.0.1:"),
+        "{asks}"
     );
+    assert!(text.contains(&loss.replace("give", "gave")), "{text}");
 }

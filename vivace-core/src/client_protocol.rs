@@ -123,6 +123,8 @@ pub enum Request {
         container: String,
         /// The object's name.
         key: KeyName,
+        /// The lost version, as a listing named it. A newer one is left alone.
+        ts: Timestamp,
     },
     /// List all objects, for a backup.
     ListObjects {

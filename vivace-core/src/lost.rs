@@ -4,6 +4,7 @@
 //! A value that is merely on its way is known and not complete at some replicas, too. So
 //! a listing asks replicas what they lack, and then every node what it holds.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::listing::{PAGE_KEYS_MAX, Page, merge};
 use crate::message::{BulkBody, KnownKey, PriorityBody};
 use crate::operation::{Input, Step, Ticket, unavailable};
 use crate::quorum::{Tally, Votes, majority};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Timestamp, WriterId};
 use crate::value::Value;
 
 /// How long nodes are waited for that may hold what others lack. Who is silent for
@@ -268,6 +269,8 @@ pub enum LossStep {
 pub struct AcceptLoss {
     ticket: Ticket,
     key: Key,
+    /// The version that the operator saw listed.
+    lost: Timestamp,
     phase: AcceptPhase,
 }
 
@@ -281,22 +284,21 @@ enum AcceptPhase {
     },
     /// Does nobody hold it?
     Holders {
-        lost: Timestamp,
         ask: AskHolders,
     },
     /// RW: the best that is left.
     Fetch {
-        lost: Timestamp,
         fetch: Fetch,
     },
 }
 
 impl AcceptLoss {
-    /// An acceptance, not begun.
-    pub fn new(ticket: Ticket, key: Key) -> Self {
+    /// An acceptance of the loss of version `lost`, not begun.
+    pub fn new(ticket: Ticket, key: Key, lost: Timestamp) -> Self {
         Self {
             ticket,
             key,
+            lost,
             phase: AcceptPhase::New,
         }
     }
@@ -323,13 +325,19 @@ impl AcceptLoss {
             ) if call.rpc == rpc => {
                 call.answered(from);
                 known.yes(from, ts);
-                if known.answers().len() >= majority(container.replicas.len()) {
-                    let newest = known.answers().iter().map(|(_, ts)| *ts).max();
-                    return self.ask_holders(env, container, newest.unwrap_or_default());
+                let newest = known.answers().iter().map(|(_, ts)| *ts).max();
+                let is_majority = known.answers().len() >= majority(container.replicas.len());
+                match newest.cmp(&Some(self.lost)) {
+                    Ordering::Greater => {
+                        return self.refuse(env, "a newer version is known by now: list again");
+                    }
+                    Ordering::Equal if is_majority => return self.ask_holders(env, container),
+                    // One replica may have been told before the site was lost.
+                    Ordering::Less | Ordering::Equal => {}
                 }
             }
             (
-                AcceptPhase::Holders { ask, .. },
+                AcceptPhase::Holders { ask },
                 Input::Bulk {
                     from,
                     rpc,
@@ -337,34 +345,38 @@ impl AcceptLoss {
                 },
             ) if ask.call.rpc == rpc => ask.on_answer(from, best),
             (
-                AcceptPhase::Fetch { lost, fetch },
+                AcceptPhase::Fetch { fetch },
                 Input::Bulk {
                     rpc,
                     body: BulkBody::Data { ts, value },
                     ..
                 },
             ) if fetch.rpc() == rpc => {
-                let lost = *lost;
-                if ts >= lost {
+                if ts >= self.lost {
                     return self.refuse(env, "its newest value came back in the meantime");
                 }
-                return self.write(lost, env.me, env.incarnation, value);
+                return self.write(env, value);
             }
             (AcceptPhase::Query { call, .. }, Input::PeerUp { node, class })
             | (
                 AcceptPhase::Holders {
                     ask: AskHolders { call, .. },
-                    ..
                 },
                 Input::PeerUp { node, class },
             ) => call.on_peer_up(env, node, class),
             (
-                AcceptPhase::Fetch { fetch, .. },
+                AcceptPhase::Fetch { fetch },
                 Input::PeerUp {
                     node,
                     class: Class::Priority,
                 },
             ) => fetch.on_peer_up(env, node),
+            (AcceptPhase::Query { known, .. }, Input::Tick)
+                if self.ticket.is_over(env)
+                    && known.answers().len() >= majority(container.replicas.len()) =>
+            {
+                return self.refuse(env, "nobody who answered knows that version: list again");
+            }
             (_, Input::Tick) if self.ticket.is_over(env) => {
                 let why = "too few nodes told in time what they know and hold";
                 env.reply(self.ticket.request, Err(unavailable(why)));
@@ -374,11 +386,10 @@ impl AcceptLoss {
             | (
                 AcceptPhase::Holders {
                     ask: AskHolders { call, .. },
-                    ..
                 },
                 Input::Tick,
             ) => call.on_tick(env),
-            (AcceptPhase::Fetch { fetch, .. }, Input::Tick) => {
+            (AcceptPhase::Fetch { fetch }, Input::Tick) => {
                 fetch.on_tick(env);
             }
             _ => {}
@@ -386,21 +397,20 @@ impl AcceptLoss {
         self.decide(env, container)
     }
 
-    fn ask_holders(&mut self, env: &mut Env, container: &Container, lost: Timestamp) -> LossStep {
-        let versions = vec![(self.key.name.clone(), lost)];
+    fn ask_holders(&mut self, env: &mut Env, container: &Container) -> LossStep {
+        let versions = vec![(self.key.name.clone(), self.lost)];
         let ask = AskHolders::start(env, container, &mut self.ticket, versions);
-        self.phase = AcceptPhase::Holders { lost, ask };
+        self.phase = AcceptPhase::Holders { ask };
         self.decide(env, container)
     }
 
     /// All who are there have said what they hold.
     fn decide(&mut self, env: &mut Env, container: &Container) -> LossStep {
-        let AcceptPhase::Holders { lost, ask } = &self.phase else {
+        let AcceptPhase::Holders { ask } = &self.phase else {
             return LossStep::Continue;
         };
-        let lost = *lost;
         let (best, holder) = ask.best_of(0);
-        if best >= lost {
+        if best >= self.lost {
             return self.refuse(env, "its newest value can be had: nothing is lost");
         }
         if !ask.is_over(env) {
@@ -410,7 +420,7 @@ impl AcceptLoss {
             (Kind::Rmw, _) => LossStep::Round {
                 ticket: self.ticket.clone(),
                 key: self.key.clone(),
-                lost,
+                lost: self.lost,
                 best,
             },
             (_, Some(holder)) if best > Timestamp::ZERO => {
@@ -420,27 +430,21 @@ impl AcceptLoss {
                 };
                 let rpc = self.ticket.next_rpc();
                 let fetch = Fetch::among(env, container, rpc, vec![holder], body);
-                self.phase = AcceptPhase::Fetch { lost, fetch };
+                self.phase = AcceptPhase::Fetch { fetch };
                 LossStep::Continue
             }
-            _ => self.write(lost, env.me, env.incarnation, Value::Tombstone),
+            _ => self.write(env, Value::Tombstone),
         }
     }
 
-    fn write(
-        &mut self,
-        lost: Timestamp,
-        me: NodeId,
-        life: crate::identity::Incarnation,
-        value: Value,
-    ) -> LossStep {
+    fn write(&self, env: &Env, value: Value) -> LossStep {
         LossStep::Write {
             ticket: self.ticket.clone(),
             key: self.key.clone(),
             value,
             ts: Timestamp {
-                time: lost.time + 1,
-                writer: crate::timestamp::WriterId::new(me, life),
+                time: self.lost.time + 1,
+                writer: WriterId::new(env.me, env.incarnation),
             },
         }
     }
@@ -456,8 +460,8 @@ impl AcceptLoss {
         let next = match &self.phase {
             AcceptPhase::New => None,
             AcceptPhase::Query { call, .. } => call.next_wakeup(),
-            AcceptPhase::Holders { ask, .. } => ask.call.next_wakeup().map(|at| at.min(ask.until)),
-            AcceptPhase::Fetch { fetch, .. } => Some(fetch.next_wakeup()),
+            AcceptPhase::Holders { ask } => ask.call.next_wakeup().map(|at| at.min(ask.until)),
+            AcceptPhase::Fetch { fetch } => Some(fetch.next_wakeup()),
         };
         next.map_or(self.ticket.deadline, |at| at.min(self.ticket.deadline))
     }

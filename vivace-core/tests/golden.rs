@@ -527,8 +527,9 @@ fn the_client_protocol() {
         Request::AcceptLoss {
             container: container(),
             key: name(),
+            ts: ts(),
         },
-        &[b"\x07\x05users\x04user"],
+        &[b"\x07\x05users\x04user", TS],
     );
     request(
         Request::ListObjects {

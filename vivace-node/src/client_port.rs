@@ -16,7 +16,7 @@ use vivace_core::codec::{self, MESSAGE_BYTES_MAX};
 
 use crate::config::ClusterConfig;
 use crate::runtime::Asked;
-use crate::transport::identity::{ClusterName, Identity, IdentityError, Role};
+use crate::transport::identity::{ClientName, ClusterName, Identity, IdentityError, Role};
 use crate::transport::reset::endpoint_config;
 
 /// Connections of clients at one time; a further one is refused.
@@ -210,29 +210,31 @@ async fn serve(
     asked: &mpsc::Sender<Asked>,
     refusals: Arc<ClientRefusals>,
 ) {
-    if let Err(reason) = check_role(&connection, cluster) {
-        refusals.certificates.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(
-            "refused a client at {}: {reason}",
-            connection.remote_address()
-        );
-        connection.close(close_code::REFUSED.into(), reason.as_bytes());
-        return;
-    }
+    let address = connection.remote_address();
+    let client: Arc<str> = match client_name(&connection, cluster) {
+        Ok(name) => format!("client {name} at {address}").into(),
+        Err(reason) => {
+            refusals.certificates.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!("refused a client at {address}: {reason}");
+            connection.close(close_code::REFUSED.into(), reason.as_bytes());
+            return;
+        }
+    };
     while let Ok((send, receive)) = connection.accept_bi().await {
-        let (asked, refusals) = (asked.clone(), refusals.clone());
+        let (asked, refusals, client) = (asked.clone(), refusals.clone(), client.clone());
         tokio::spawn(async move {
             // A client that broke its stream off hears nothing.
-            let _ = answer(send, receive, &asked, &refusals).await;
+            let _ = answer(send, receive, client, &asked, &refusals).await;
         });
     }
 }
 
-fn check_role(connection: &Connection, cluster: &ClusterName) -> Result<(), String> {
+fn client_name(connection: &Connection, cluster: &ClusterName) -> Result<ClientName, String> {
     match Role::of_peer(connection) {
         Ok(Role::Client {
-            cluster: theirs, ..
-        }) if theirs == *cluster => Ok(()),
+            cluster: theirs,
+            name,
+        }) if theirs == *cluster => Ok(name),
         Ok(other) => Err(format!(
             "this port is for clients of cluster {:?}; the certificate is for {other}",
             cluster.as_str()
@@ -244,13 +246,14 @@ fn check_role(connection: &Connection, cluster: &ClusterName) -> Result<(), Stri
 async fn answer(
     mut send: quinn::SendStream,
     mut receive: quinn::RecvStream,
+    client: Arc<str>,
     asked: &mpsc::Sender<Asked>,
     refusals: &ClientRefusals,
 ) -> anyhow::Result<()> {
     let whole = receive.read_to_end(MESSAGE_BYTES_MAX);
     let bytes = tokio::time::timeout(REQUEST_PATIENCE, whole).await??;
     let reply = match read_request(&bytes) {
-        Ok(request) => carry_out(request, asked).await,
+        Ok(request) => carry_out(request, client, asked).await,
         Err(failure) => {
             refusals.requests.fetch_add(1, Ordering::Relaxed);
             Err(failure)
@@ -279,7 +282,11 @@ fn read_request(bytes: &[u8]) -> Result<ClientRequest, Failure> {
     Ok(request)
 }
 
-async fn carry_out(request: ClientRequest, asked: &mpsc::Sender<Asked>) -> ClientReply {
+async fn carry_out(
+    request: ClientRequest,
+    client: Arc<str>,
+    asked: &mpsc::Sender<Asked>,
+) -> ClientReply {
     let ClientRequest {
         deadline_ms,
         request,
@@ -294,6 +301,7 @@ async fn carry_out(request: ClientRequest, asked: &mpsc::Sender<Asked>) -> Clien
     asked
         .try_send(Asked {
             request,
+            client,
             deadline,
             reply,
         })

@@ -21,7 +21,9 @@ use vivace_core::machine::Machines;
 use vivace_core::message::BulkMessage;
 use vivace_core::status::{LinkStatus, NodeStatus, PeerStatus};
 use vivace_core::stored::StoredMessage;
-use vivace_core::{Action, Class, Event, Incarnation, NodeId, RequestId, Value, codec, message};
+use vivace_core::{
+    Action, Class, Event, Incarnation, KeyName, NodeId, RequestId, Timestamp, Value, codec, message,
+};
 
 use crate::client_port::{ClientPort, ClientPortError, ClientRefusals};
 use crate::clock_source::ClockSource;
@@ -55,6 +57,8 @@ const BOUND_WAIT_WORTH_A_WARNING: Duration = Duration::from_millis(5);
 pub struct Asked {
     /// The operation.
     pub request: Request,
+    /// Who asks, as logs name it.
+    pub client: Arc<str>,
     /// When the client gives up.
     pub deadline: Instant,
     /// Where the answer goes.
@@ -214,6 +218,7 @@ impl RunningNode {
         let deadline = Instant::now() + Duration::from_secs(5);
         let asked = Asked {
             request: Request::Status,
+            client: Arc::from("this node"),
             deadline,
             reply,
         };
@@ -286,7 +291,7 @@ struct Core {
     clock: ClockSource,
     started: Instant,
     asked: BTreeMap<RequestId, oneshot::Sender<ClientReply>>,
-    /// Objects whose newest values operators are giving up.
+    /// Newest values that operators are giving up.
     losses: BTreeMap<RequestId, String>,
     last_request: u64,
     malformed: u64,
@@ -516,10 +521,10 @@ impl Core {
         self.last_request += 1;
         let id = RequestId(self.last_request);
         self.asked.insert(id, asked.reply);
-        if let Request::AcceptLoss { container, key } = &asked.request {
-            let name = format!("{container}/{}", key.as_bytes().escape_ascii());
-            tracing::warn!("asked to give up the newest value of {name}");
-            self.losses.insert(id, name);
+        if let Request::AcceptLoss { container, key, ts } = &asked.request {
+            let loss = self.describe_loss(container, key, *ts);
+            tracing::warn!("{} asks to give up {loss}", asked.client);
+            self.losses.insert(id, loss);
         }
         let deadline = asked.deadline.saturating_duration_since(self.started);
         self.handle(
@@ -530,6 +535,15 @@ impl Core {
                 deadline,
             },
         );
+    }
+
+    fn describe_loss(&self, container: &str, key: &KeyName, ts: Timestamp) -> String {
+        let key = key.as_bytes().escape_ascii();
+        let site = self.cluster.cluster.site_of(ts.writer.node());
+        let sites = &self.cluster.cluster.spec().sites;
+        let site = site.and_then(|site| sites.get(usize::from(site.0)));
+        let site = site.map_or("an unknown site", String::as_str);
+        format!("version {ts} of {container}/{key}, written in {site}")
     }
 
     fn handle(&mut self, transport: &Transport, event: Event) {
@@ -568,8 +582,8 @@ impl Core {
                 Action::ForgetValue { id } => self.storage.forget(id),
                 Action::Persist { lsn, record } => self.storage.persist(lsn, record),
                 Action::Reply { request, reply } => {
-                    if let Some(name) = self.losses.remove(&request) {
-                        log_loss(&name, &reply);
+                    if let Some(loss) = self.losses.remove(&request) {
+                        log_loss(&loss, &reply);
                     }
                     if let Some(waiting) = self.asked.remove(&request) {
                         // A client that is gone needs no answer.
@@ -699,10 +713,10 @@ impl Core {
 }
 
 /// What an operator gave up stays in the log, whoever asks later.
-fn log_loss(name: &str, reply: &ClientReply) {
+fn log_loss(loss: &str, reply: &ClientReply) {
     match reply {
-        Ok(_) => tracing::warn!("gave up the newest value of {name}: the best left is it now"),
-        Err(failure) => tracing::warn!("did not give up the newest value of {name}: {failure}"),
+        Ok(_) => tracing::warn!("gave up {loss}: the best version left is the newest now"),
+        Err(failure) => tracing::warn!("did not give up {loss}: {failure}"),
     }
 }
 

@@ -192,7 +192,7 @@ fn object(request: &Request) -> Vec<u8> {
         | Request::Write { container, key, .. }
         | Request::Execute { container, key, .. }
         | Request::ReadState { container, key, .. }
-        | Request::AcceptLoss { container, key }
+        | Request::AcceptLoss { container, key, .. }
         | Request::CopyObject { container, key, .. }
         | Request::RestoreObject { container, key, .. } => {
             [container.as_bytes(), b"/", key.as_bytes()].concat()

@@ -54,10 +54,10 @@ impl Coordinator {
                 self.start(env, &container, None, Operation::FindLost(find));
                 Ok(())
             }
-            Request::AcceptLoss { container, key } => {
+            Request::AcceptLoss { container, key, ts } => {
                 let container = propagated(find(env, &container)?)?;
                 let (ticket, key) = self.ticket(env, &container, id, deadline, key);
-                let accept = AcceptLoss::new(ticket, key);
+                let accept = AcceptLoss::new(ticket, key, ts);
                 self.start(env, &container, None, Operation::AcceptLoss(accept));
                 Ok(())
             }

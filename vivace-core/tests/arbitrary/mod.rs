@@ -407,7 +407,11 @@ pub fn client_request() -> impl Strategy<Value = ClientRequest> {
                 limit,
             }
         }),
-        (text(), key_name()).prop_map(|(container, key)| Request::AcceptLoss { container, key }),
+        (text(), key_name(), timestamp()).prop_map(|(container, key, ts)| Request::AcceptLoss {
+            container,
+            key,
+            ts
+        }),
         (text(), option::of(key_name()), any::<u16>()).prop_map(|(container, after, limit)| {
             Request::ListObjects {
                 container,

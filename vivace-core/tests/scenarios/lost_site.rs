@@ -1,9 +1,9 @@
 //! After a site is lost for good: which newest values went with it, and how an operator
 //! lets their objects be read again.
 
-use vivace_core::NodeId;
-use vivace_core::client_protocol::{Failure, LostKey, Request, Success};
+use vivace_core::client_protocol::{ClientReply, Failure, LostKey, Request, Success};
 use vivace_core::cluster::Kind;
+use vivace_core::{ContainerId, Key, NodeId, Timestamp};
 
 use crate::cluster::requests::{
     add, counted, failure, first_of, read, read_state, state, value, write, written,
@@ -38,10 +38,36 @@ fn find_lost(simulation: &mut Simulation) -> (Vec<LostKey>, Vec<u16>) {
     }
 }
 
-fn accept_loss(key: &str) -> Request {
+fn accept_loss(key: &str, ts: Timestamp) -> Request {
     Request::AcceptLoss {
         container: layout::CONTAINER.into(),
         key: layout::key(key),
+        ts,
+    }
+}
+
+fn accept_losses(simulation: &mut Simulation, keys: &[LostKey]) -> Vec<ClientReply> {
+    let accept = |lost: &LostKey| Request::AcceptLoss {
+        container: layout::CONTAINER.into(),
+        key: lost.key.clone(),
+        ts: lost.ts,
+    };
+    keys.iter()
+        .map(|lost| simulation.ask(B, accept(lost)).0)
+        .collect()
+}
+
+fn of_container(key: &str) -> Key {
+    Key {
+        container: ContainerId(1),
+        name: layout::key(key),
+    }
+}
+
+fn one_later(ts: Timestamp) -> Timestamp {
+    Timestamp {
+        time: ts.time + 1,
+        ..ts
     }
 }
 
@@ -81,8 +107,12 @@ fn an_operator_finds_and_gives_up_what_went_with_a_site() {
     let asked = simulation.request(B, read("b"), ms(3000));
     failure(simulation.await_reply(asked));
 
-    for key in ["b", "e"] {
-        let restored = simulation.ask(B, accept_loss(key)).0;
+    // A version that nobody knows, and one that a newer one has replaced.
+    for wrong in [one_later(lost), keys[0].best.expect("an older one is left")] {
+        let refused = failure(simulation.ask(B, accept_loss("b", wrong)).0);
+        assert!(matches!(refused, Failure::Conflict { .. }), "{refused}");
+    }
+    for restored in accept_losses(&mut simulation, &keys) {
         assert!(restored.is_ok(), "{restored:?}");
     }
     assert_eq!(value(simulation.ask(C, read("b")).0).unwrap(), b"old");
@@ -115,10 +145,14 @@ fn a_command_that_went_with_a_site_is_given_up() {
     assert_eq!(names(&keys), [&b"k"[..], b"new"]);
     let asked = simulation.request(B, add("k", first_of(4), 1), ms(3000));
     failure(simulation.await_reply(asked));
-    for key in ["k", "new"] {
-        let restored = simulation.ask(B, accept_loss(key)).0;
-        assert_eq!(restored, Ok(Success::LossAccepted));
-    }
+    let wrong = accept_loss("k", one_later(keys[0].ts));
+    let refused = failure(simulation.ask(B, wrong).0);
+    assert!(matches!(refused, Failure::Conflict { .. }), "{refused}");
+    let restored = accept_losses(&mut simulation, &keys);
+    assert_eq!(
+        restored,
+        [Ok(Success::LossAccepted), Ok(Success::LossAccepted)]
+    );
     assert_eq!(counted(simulation.ask(C, add("k", first_of(5), 1)).0), 6);
     let nothing = state::<Counter>(simulation.ask(C, read_state::<Counter>("new")).0);
     assert!(nothing.is_none());
@@ -161,10 +195,13 @@ fn what_can_be_had_is_not_given_up() {
         } else {
             counted(simulation.ask(A, add("k", first_of(1), 1)).0);
         }
-        let refused = failure(simulation.ask(B, accept_loss("k")).0);
+        let held = simulation.holding(A, &of_container("k"));
+        let newest = held.and_then(|held| held.versions.last().copied());
+        let newest = newest.expect("it was just written");
+        let refused = failure(simulation.ask(B, accept_loss("k", newest)).0);
         assert!(matches!(refused, Failure::Conflict { .. }), "{refused}");
     }
     let mut simulation = three_sites(Kind::Abd);
-    let refused = failure(simulation.ask(B, accept_loss("k")).0);
+    let refused = failure(simulation.ask(B, accept_loss("k", Timestamp::ZERO)).0);
     assert!(matches!(refused, Failure::Invalid { .. }), "{refused}");
 }

@@ -3,8 +3,8 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use serde_json::{Value, json};
+use vivace_client::Client;
 use vivace_client::client_protocol::LostKey;
-use vivace_client::{Client, Container, KeyName};
 
 use crate::arguments::{AcceptLossArguments, LostArguments};
 use crate::exit::{Exit, Fault};
@@ -86,7 +86,7 @@ pub async fn accept_loss(
         return Ok(Exit::Done);
     }
     for lost in &keys {
-        give_up(&container, lost.key.clone()).await?;
+        container.accept_loss(lost).await?;
         if json {
             print_json(&key_as_json(lost))?;
         } else {
@@ -94,10 +94,6 @@ pub async fn accept_loss(
         }
     }
     Ok(Exit::Done)
-}
-
-async fn give_up(container: &Container, key: KeyName) -> Result<(), Fault> {
-    Ok(container.accept_loss(key).await?)
 }
 
 fn confirmed(container: &str, keys: &[LostKey]) -> Result<bool, Fault> {
