@@ -8,6 +8,9 @@
 //! threads of the storage   see `storage`
 //! ```
 
+mod options;
+mod status;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -17,26 +20,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use vivace_core::client_protocol::{ClientReply, Failure, Request, Success};
 use vivace_core::clock::Now;
-use vivace_core::machine::Machines;
 use vivace_core::message::BulkMessage;
-use vivace_core::status::{LinkStatus, NodeStatus, PeerStatus};
+use vivace_core::status::NodeStatus;
 use vivace_core::stored::StoredMessage;
 use vivace_core::{
     Action, Class, Event, Incarnation, KeyName, NodeId, RequestId, Timestamp, Value, codec, message,
 };
 
-use crate::client_port::{ClientPort, ClientPortError, ClientRefusals};
+pub use self::options::{NodeOptions, Sockets, StartError};
+use self::options::{peers, sockets};
+use crate::client_port::{ClientPort, ClientRefusals};
 use crate::clock_source::ClockSource;
-use crate::config::{ClusterConfig, NodeConfig, StorageConfig};
+use crate::config::{ClusterConfig, StorageConfig};
 use crate::storage::{
     Claimed, Engine, Load, News, OpenError, Opened, Report, Reports, open_memory,
 };
-use crate::transport::identity::Identity;
-use crate::transport::{
-    self, ClassSocket, Limits, PeerAddress, SocketFactory, TrafficClass, Transport,
-    TransportConfig, TransportEvent,
-};
-
+use crate::transport::{self, TrafficClass, Transport, TransportConfig, TransportEvent};
 use crate::urgency::{self, Urgency};
 
 /// Events from peers that wait for the core; beyond it priority messages are
@@ -49,10 +48,6 @@ pub const REQUESTS_MAX: usize = 4096;
 /// Events, and requests, handled between two writes to the disk.
 const EVENTS_PER_TURN: usize = 64;
 
-/// A priority message that waited so long for its class's bound made an operation
-/// noticeably slower.
-const BOUND_WAIT_WORTH_A_WARNING: Duration = Duration::from_millis(5);
-
 /// A client's request, as the client port hands it over.
 pub struct Asked {
     /// The operation.
@@ -63,89 +58,6 @@ pub struct Asked {
     pub deadline: Instant,
     /// Where the answer goes.
     pub reply: oneshot::Sender<ClientReply>,
-}
-
-/// The sockets between nodes.
-pub enum Sockets {
-    /// Real UDP sockets at the configured addresses.
-    Udp,
-    /// Others, made on their threads: an emulated WAN's.
-    Made {
-        /// The priority class's.
-        priority: SocketFactory,
-        /// The bulk class's.
-        bulk: SocketFactory,
-    },
-}
-
-/// All that a node needs.
-pub struct NodeOptions {
-    /// Which of the cluster's nodes it is.
-    pub node: NodeId,
-    /// The cluster.
-    pub cluster: ClusterConfig,
-    /// Its certificate and key.
-    pub identity: Identity,
-    /// Where its state goes.
-    pub storage: StorageConfig,
-    /// How far its clock is trusted.
-    pub clock: ClockSource,
-    /// What RMW objects can be; a program that embeds a node adds its own here.
-    pub machines: Machines,
-    /// The sockets between nodes.
-    pub sockets: Sockets,
-    /// Where clients connect; port 0 picks a free one.
-    pub client_address: SocketAddr,
-    /// Bounds and intervals of the transport.
-    pub limits: Limits,
-}
-
-impl NodeOptions {
-    /// A node as its configuration file says, with the built-in state machines.
-    pub fn from_config(config: NodeConfig) -> Self {
-        let client_address = config.cluster.addresses[&config.node].client;
-        Self {
-            node: config.node,
-            cluster: config.cluster,
-            identity: config.identity,
-            storage: config.storage,
-            clock: config.clock,
-            machines: Machines::builtin(),
-            sockets: Sockets::Udp,
-            client_address,
-            limits: Limits {
-                priority_bound: config.priority_bound,
-                ..Limits::default()
-            },
-        }
-    }
-}
-
-/// Why a node did not start; nothing is left running.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The node is not in the cluster.
-    #[error(transparent)]
-    Node(#[from] vivace_core::UnknownNode),
-    /// The storage can't be used.
-    #[error("storage: {0}")]
-    Storage(#[from] OpenError),
-    /// The connections to peers can't be made.
-    #[error("transport: {0}")]
-    Transport(#[from] transport::StartError),
-    /// The port for clients can't be opened.
-    #[error("client port: {0}")]
-    ClientPort(#[from] ClientPortError),
-}
-
-impl StartError {
-    /// The process's exit code: docs/operations.md has the table.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Storage(error) => error.exit_code(),
-            Self::Node(_) | Self::Transport(_) | Self::ClientPort(_) => 1,
-        }
-    }
 }
 
 /// A node that runs until it is dropped or [`RunningNode::shutdown`] is called.
@@ -241,36 +153,6 @@ impl Drop for RunningNode {
     fn drop(&mut self) {
         self.shutdown();
     }
-}
-
-fn sockets(
-    sockets: Sockets,
-    cluster: &ClusterConfig,
-    node: NodeId,
-) -> (SocketFactory, SocketFactory) {
-    match sockets {
-        Sockets::Made { priority, bulk } => (priority, bulk),
-        Sockets::Udp => {
-            let at = cluster.addresses[&node];
-            let (priority, bulk) = (cluster.dscp_priority, cluster.dscp_bulk);
-            (
-                Box::new(move || ClassSocket::bind(at.priority, priority)),
-                Box::new(move || ClassSocket::bind(at.bulk, bulk)),
-            )
-        }
-    }
-}
-
-fn peers(cluster: &ClusterConfig, me: NodeId) -> Vec<PeerAddress> {
-    let others = cluster.addresses.iter().filter(|(node, _)| **node != me);
-    others
-        .map(|(&node, at)| PeerAddress {
-            node,
-            site: at.site,
-            priority: at.priority,
-            bulk: at.bulk,
-        })
-        .collect()
 }
 
 /// A message that waits for its value, and to whom it goes.
@@ -631,85 +513,6 @@ impl Core {
             self.send_refused += 1;
         }
     }
-
-    fn status(&self, transport: &Transport) -> NodeStatus {
-        let core = self.node.status();
-        let links = transport.status();
-        let spec = self.cluster.cluster.spec();
-        let site_name = |site: u16| {
-            spec.sites
-                .get(usize::from(site))
-                .cloned()
-                .unwrap_or_default()
-        };
-        let mut refusals = core.causes;
-        refusals.extend(
-            links
-                .refusals
-                .iter()
-                .map(|(cause, n)| (format!("peer port: {cause}"), *n)),
-        );
-        let own = [
-            ("malformed messages", self.malformed),
-            ("messages not sent", self.send_refused),
-            (
-                "values dropped, because the disk is behind or full",
-                self.values_dropped,
-            ),
-            ("values lost by the disk", self.values_lost),
-            ("stored values that nobody needed", self.orphans),
-            (
-                "messages not sent, because too many values were being loaded",
-                self.storage.counts().loads_refused,
-            ),
-            (
-                "client port: certificates",
-                self.client_refusals.certificates(),
-            ),
-            (
-                "client port: malformed requests",
-                self.client_refusals.requests(),
-            ),
-        ];
-        refusals.extend(
-            own.iter()
-                .filter(|(_, n)| *n > 0)
-                .map(|(c, n)| ((*c).to_owned(), *n)),
-        );
-        let peers: Vec<PeerStatus> = links
-            .peers
-            .iter()
-            .map(|peer| PeerStatus {
-                node: peer.node,
-                site: site_name(peer.site),
-                priority: link_status(&peer.priority),
-                bulk: link_status(&peer.bulk),
-            })
-            .collect();
-        let mut warnings = self.cluster.cluster.warnings().to_vec();
-        warnings.extend(dscp_warnings(&peers));
-        warnings.extend(bound_warnings(&links));
-        warnings.extend(self.storage.why_behind());
-        warnings.extend(self.storage.why_full());
-        if self.storage.name() == "memory" {
-            warnings.push("state is kept in memory only: it is gone when this process ends".into());
-        }
-        NodeStatus {
-            cluster: spec.name.clone(),
-            node: self.me.0,
-            site: site_name(self.cluster.addresses[&self.me].site.0),
-            incarnation: self.incarnation.0,
-            uptime_s: self.started.elapsed().as_secs(),
-            storage: self.storage.name().into(),
-            clock: core.clock,
-            peers,
-            containers: core.containers,
-            operations: core.operations,
-            backlog: core.backlog,
-            refusals,
-            warnings,
-        }
-    }
 }
 
 /// What an operator gave up stays in the log, whoever asks later.
@@ -738,59 +541,4 @@ fn core_class(class: TrafficClass) -> Class {
         TrafficClass::Priority => Class::Priority,
         TrafficClass::Bulk => Class::Bulk,
     }
-}
-
-fn link_status(link: &transport::LinkStatus) -> LinkStatus {
-    LinkStatus {
-        up: link.up,
-        rtt_us: link.rtt_us,
-        dscp_sent: link.dscp_sent.unwrap_or_default(),
-        dscp_seen_by_peer: link.dscp_seen_by_peer,
-        dscp_seen_here: link.dscp_seen_here,
-        messages_sent: link.messages_sent,
-        messages_received: link.messages_received,
-        bytes_sent: link.bytes_sent,
-        bytes_received: link.bytes_received,
-        dropped: link.drops.values().sum(),
-        queue_bytes: link.queue_bytes as u64,
-        reconnects: link.reconnects,
-        last_error: link.last_error.clone(),
-    }
-}
-
-/// Where priority messages wait for the bound that they are held to.
-fn bound_warnings(links: &transport::TransportStatus) -> Vec<String> {
-    let waiting = links.peers.iter().filter_map(|peer| {
-        let wire = peer.priority.wire.as_ref()?;
-        let bound = wire.bytes_per_s_max?;
-        let is_busy = Duration::from_micros(wire.longest_wait_us) >= BOUND_WAIT_WORTH_A_WARNING;
-        is_busy.then(|| {
-            format!(
-                "priority traffic to node {} is at its bound of {bound} B/s: {} B wait, the \
-                 longest wait of late was {} ms, {} messages have waited",
-                peer.node,
-                peer.priority.queue_bytes,
-                wire.longest_wait_us / 1_000,
-                wire.messages_waited
-            )
-        })
-    });
-    waiting.collect()
-}
-
-/// Where the network does not keep the mark, priority is a wish.
-fn dscp_warnings(peers: &[PeerStatus]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for peer in peers {
-        for (class, link) in [("priority", &peer.priority), ("bulk", &peer.bulk)] {
-            match link.dscp_seen_by_peer {
-                Some(seen) if seen != link.dscp_sent => warnings.push(format!(
-                    "the network re-marks {class} traffic to node {}: DSCP {} arrives as {seen}",
-                    peer.node, link.dscp_sent
-                )),
-                Some(_) | None => {}
-            }
-        }
-    }
-    warnings
 }

@@ -1,0 +1,148 @@
+//! What a node tells about itself.
+
+use std::time::Duration;
+
+use vivace_core::status::{LinkStatus, NodeStatus, PeerStatus};
+
+use super::Core;
+use crate::transport::{self, Transport};
+
+/// A priority message that waited so long for its class's bound made an operation
+/// noticeably slower.
+const BOUND_WAIT_WORTH_A_WARNING: Duration = Duration::from_millis(5);
+
+impl Core {
+    pub(super) fn status(&self, transport: &Transport) -> NodeStatus {
+        let core = self.node.status();
+        let links = transport.status();
+        let spec = self.cluster.cluster.spec();
+        let site_name = |site: u16| {
+            spec.sites
+                .get(usize::from(site))
+                .cloned()
+                .unwrap_or_default()
+        };
+        let mut refusals = core.causes;
+        refusals.extend(
+            links
+                .refusals
+                .iter()
+                .map(|(cause, n)| (format!("peer port: {cause}"), *n)),
+        );
+        let own = [
+            ("malformed messages", self.malformed),
+            ("messages not sent", self.send_refused),
+            (
+                "values dropped, because the disk is behind or full",
+                self.values_dropped,
+            ),
+            ("values lost by the disk", self.values_lost),
+            ("stored values that nobody needed", self.orphans),
+            (
+                "messages not sent, because too many values were being loaded",
+                self.storage.counts().loads_refused,
+            ),
+            (
+                "client port: certificates",
+                self.client_refusals.certificates(),
+            ),
+            (
+                "client port: malformed requests",
+                self.client_refusals.requests(),
+            ),
+        ];
+        refusals.extend(
+            own.iter()
+                .filter(|(_, n)| *n > 0)
+                .map(|(c, n)| ((*c).to_owned(), *n)),
+        );
+        let peers: Vec<PeerStatus> = links
+            .peers
+            .iter()
+            .map(|peer| PeerStatus {
+                node: peer.node,
+                site: site_name(peer.site),
+                priority: link_status(&peer.priority),
+                bulk: link_status(&peer.bulk),
+            })
+            .collect();
+        let mut warnings = self.cluster.cluster.warnings().to_vec();
+        warnings.extend(dscp_warnings(&peers));
+        warnings.extend(bound_warnings(&links));
+        warnings.extend(self.storage.why_behind());
+        warnings.extend(self.storage.why_full());
+        if self.storage.name() == "memory" {
+            warnings.push("state is kept in memory only: it is gone when this process ends".into());
+        }
+        NodeStatus {
+            cluster: spec.name.clone(),
+            node: self.me.0,
+            site: site_name(self.cluster.addresses[&self.me].site.0),
+            incarnation: self.incarnation.0,
+            uptime_s: self.started.elapsed().as_secs(),
+            storage: self.storage.name().into(),
+            clock: core.clock,
+            peers,
+            containers: core.containers,
+            operations: core.operations,
+            backlog: core.backlog,
+            refusals,
+            warnings,
+        }
+    }
+}
+
+fn link_status(link: &transport::LinkStatus) -> LinkStatus {
+    LinkStatus {
+        up: link.up,
+        rtt_us: link.rtt_us,
+        dscp_sent: link.dscp_sent.unwrap_or_default(),
+        dscp_seen_by_peer: link.dscp_seen_by_peer,
+        dscp_seen_here: link.dscp_seen_here,
+        messages_sent: link.messages_sent,
+        messages_received: link.messages_received,
+        bytes_sent: link.bytes_sent,
+        bytes_received: link.bytes_received,
+        dropped: link.drops.values().sum(),
+        queue_bytes: link.queue_bytes as u64,
+        reconnects: link.reconnects,
+        last_error: link.last_error.clone(),
+    }
+}
+
+/// Where priority messages wait for the bound that they are held to.
+fn bound_warnings(links: &transport::TransportStatus) -> Vec<String> {
+    let waiting = links.peers.iter().filter_map(|peer| {
+        let wire = peer.priority.wire.as_ref()?;
+        let bound = wire.bytes_per_s_max?;
+        let is_busy = Duration::from_micros(wire.longest_wait_us) >= BOUND_WAIT_WORTH_A_WARNING;
+        is_busy.then(|| {
+            format!(
+                "priority traffic to node {} is at its bound of {bound} B/s: {} B wait, the \
+                 longest wait of late was {} ms, {} messages have waited",
+                peer.node,
+                peer.priority.queue_bytes,
+                wire.longest_wait_us / 1_000,
+                wire.messages_waited
+            )
+        })
+    });
+    waiting.collect()
+}
+
+/// Where the network does not keep the mark, priority is a wish.
+fn dscp_warnings(peers: &[PeerStatus]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for peer in peers {
+        for (class, link) in [("priority", &peer.priority), ("bulk", &peer.bulk)] {
+            match link.dscp_seen_by_peer {
+                Some(seen) if seen != link.dscp_sent => warnings.push(format!(
+                    "the network re-marks {class} traffic to node {}: DSCP {} arrives as {seen}",
+                    peer.node, link.dscp_sent
+                )),
+                Some(_) | None => {}
+            }
+        }
+    }
+    warnings
+}
