@@ -7,10 +7,12 @@
 //! beside it, of [`linearizability`](crate::linearizability), judge what clients saw. [`delays`] counts messages in a row.
 
 mod agenda;
+mod carriage;
 pub mod delays;
 mod disk;
 mod errand;
 pub mod exhaustive;
+mod faults;
 mod host;
 mod host_journal;
 mod links;

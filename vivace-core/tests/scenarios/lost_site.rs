@@ -195,9 +195,13 @@ fn what_can_be_had_is_not_given_up() {
         } else {
             counted(simulation.ask(A, add("k", first_of(1), 1)).0);
         }
-        let held = simulation.holding(A, &of_container("k"));
-        let newest = held.and_then(|held| held.versions.last().copied());
-        let newest = newest.expect("it was just written");
+        let holdings = simulation.nodes().into_iter();
+        let holdings = holdings.filter_map(|node| simulation.holding(node, &of_container("k")));
+        let newest = holdings
+            .map(|held| held.newest)
+            .max()
+            .expect("there are nodes");
+        assert!(newest > Timestamp::ZERO);
         let refused = failure(simulation.ask(B, accept_loss("k", newest)).0);
         assert!(matches!(refused, Failure::Conflict { .. }), "{refused}");
     }
