@@ -14,8 +14,10 @@ use super::visited::Visited;
 /// How many states pass between two reports of progress.
 const PROGRESS_STATES: u64 = 1 << 20;
 
-/// How many states pass between two looks at whether the outlook still holds.
-const CHECK_STATES: u64 = 1 << 16;
+/// After so many states the search looks for the first time whether the outlook still
+/// holds. Each look that finds it wrong costs a beginning anew, so the next one comes after
+/// twice as many: until then the search goes on to learn.
+const FIRST_CHECK_STATES: u64 = 1 << 16;
 
 /// Visits every state of `model`, but no more than `states_max`, until a promise is
 /// broken. `progress` hears now and then how it stands. Equal arguments give equal reports.
@@ -31,6 +33,7 @@ pub fn explore(model: &Model, states_max: u64, mut progress: impl FnMut(&Report)
         learn(&mut catalogue, outlook);
     }
     let mut restarts = 0;
+    let mut check_states = FIRST_CHECK_STATES;
     loop {
         let mut search = Search {
             catalogue: &mut catalogue,
@@ -39,6 +42,7 @@ pub fn explore(model: &Model, states_max: u64, mut progress: impl FnMut(&Report)
             histories: BTreeSet::new(),
             visited: Visited::new(),
             path: Vec::new(),
+            check_states,
         };
         search.report.restarts = restarts;
         let holds = search.run(states_max, &mut progress);
@@ -54,6 +58,7 @@ pub fn explore(model: &Model, states_max: u64, mut progress: impl FnMut(&Report)
             return report;
         }
         restarts += 1;
+        check_states *= 2;
     }
 }
 
@@ -64,6 +69,7 @@ struct Search<'a> {
     histories: BTreeSet<HistoryId>,
     visited: Visited,
     path: Vec<Frame>,
+    check_states: u64,
 }
 
 impl Search<'_> {
@@ -84,7 +90,7 @@ impl Search<'_> {
                         return true;
                     }
                     self.enter(state);
-                    if self.report.states.is_multiple_of(CHECK_STATES) && !self.holds() {
+                    if self.report.states.is_multiple_of(self.check_states) && !self.holds() {
                         return false;
                     }
                     if self.report.states.is_multiple_of(PROGRESS_STATES) {
