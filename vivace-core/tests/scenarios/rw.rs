@@ -7,10 +7,10 @@ use vivace_core::cluster::{Kind, TimestampSource};
 use vivace_core::message::{BulkBody, CopyTag, PriorityBody};
 use vivace_core::record::Record;
 use vivace_core::stored::ValueId;
-use vivace_core::{Class, NodeId, Timestamp};
+use vivace_core::{Class, Key, NodeId, Timestamp};
 
 use crate::cluster::requests::{failure, read, value, write, written};
-use crate::cluster::{HostClock, Occurrence, Simulation, Spread, Wire};
+use crate::cluster::{HostClock, Occurrence, Simulation, Spread, Wire, layout};
 use crate::{
     A, B, C, bulk, drop_if, is_read_ts, is_write_local, is_write_remote, is_write_ts, ms, priority,
     settle, simulate, spec, switch, three_sites,
@@ -533,6 +533,39 @@ fn a_commit_wait_goes_on_when_clocks_become_trusted_again() {
     let began = simulation.now;
     written(simulation.await_reply(asked));
     assert!(simulation.now - began < ms(300));
+}
+
+/// A write that knows the time only from others waits for its local set for ten seconds:
+/// what it heard of their clocks before says nothing of how long it still has to wait.
+/// (Found by seed 90064864: it waited as long again.)
+#[test]
+fn a_commit_wait_does_not_count_from_a_time_heard_long_ago() {
+    let mut simulation = simulate(spec(Kind::Rw, |container| {
+        container.replicas = vec![A, NodeId(1), B];
+    }));
+    // Of the majority that answers W-TS first, nobody knows the time.
+    for node in [A, NodeId(1)] {
+        let clock = HostClock {
+            skew_ns: 0,
+            error_ns: None,
+        };
+        simulation.set_clock(node, clock);
+    }
+    let is_of_k = |key: &Key| key.name == layout::key("k");
+    drop_if(
+        &mut simulation,
+        move |_, _, wire| matches!(bulk(wire), Some(BulkBody::WriteLocal { key, .. }) if is_of_k(key)),
+    );
+    let asked = simulation.request(A, write("k", "v"), ms(60_000));
+    simulation.run_for(ms(10_000));
+    // A's next timestamp is of now, whatever it is for.
+    written(simulation.ask(B, write("other", "v")).0);
+    written(simulation.ask(A, write("other", "w")).0);
+    simulation.script = None;
+    let began = simulation.now;
+    written(simulation.await_reply(asked));
+    let took = simulation.now - began;
+    assert!(took < ms(5000), "{took:?}");
 }
 
 /// Values ride in bulk alone: with bulk between sites cut, timestamps still flow.
