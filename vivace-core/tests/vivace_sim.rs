@@ -145,11 +145,120 @@ fn histories_of_several_files_are_judged_as_one() {
     assert!(ended.out.contains("NOT linearizable"), "{}", ended.out);
 }
 
+/// Whoever takes a cut search for a proof must not hear 0.
 #[test]
 fn a_search_that_is_cut_says_so() {
     let ended = vivace_sim(&["exhaust", "--states", "50"]);
-    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    assert_eq!(ended.code, Some(2), "{}{}", ended.out, ended.err);
     assert!(ended.out.contains("CUT at 50 states"), "{}", ended.out);
+    assert!(ended.err.contains("nothing is proved"), "{}", ended.err);
+}
+
+fn execute(arg: &str, ret: &str, start: u64, outcome: &str) -> String {
+    format!(
+        r#"{{"client":0,"kind":"execute","key":"a","arg":{arg},"ret":{ret},"start_ns":{start},"end_ns":{},"outcome":"{outcome}"}}"#,
+        start + 1
+    )
+}
+
+#[test]
+fn what_is_no_history_of_one_object_is_refused_with_its_line() {
+    let state = READ
+        .replace("\"read\"", "\"read_state\"")
+        .replace("\"x\"", "\"00\"");
+    let add = execute("1", "1", 50, "ok");
+    let push = execute(r#"{"list":{"push":"00"}}"#, r#"{"length":1}"#, 60, "ok");
+    let swap = r#"{"register":{"expected":null,"new":"00"}}"#;
+    let cases = [
+        (vec![WRITE, &add], "read_state"),
+        (vec![&add, READ], "read_state"),
+        (vec![WRITE, &state], "read_state"),
+        (vec![&state, &add, &push], "two machines, counter and list"),
+    ];
+    for (number, (lines, why)) in cases.iter().enumerate() {
+        let path = file(&format!("mixed-{number}.jsonl"), lines);
+        let line = format!("line {}", lines.len());
+        assert_refused(&["check", path.to_str().unwrap()], &[&line, why]);
+    }
+    let odd = [
+        (execute(swap, "false", 50, "ok"), "outcome conflict"),
+        (
+            execute(r#"{"register":{"set":"+f"}}"#, "null", 50, "ok"),
+            "hexadecimal",
+        ),
+        (
+            WRITE.replace("\"ret\"", "\"key\":\"b\",\"ret\""),
+            "there twice",
+        ),
+        (WRITE.replace("\"ret\":null", "\"ret\":1"), "ret of a write"),
+        (READ.replace("\"arg\":null", "\"arg\":1"), "arg of a read"),
+        (WRITE.replace("\"x\"", "18446744073709551616"), "strings"),
+    ];
+    for (line, why) in odd {
+        let path = file("odd.jsonl", &[&line]);
+        assert_refused(&["check", path.to_str().unwrap()], &["line 1", why]);
+    }
+}
+
+#[test]
+fn what_nobody_can_judge_is_not_called_wrong() {
+    let again = WRITE.replace("10", "50").replace("20", "60");
+    let path = file("twice.jsonl", &[WRITE, &again]);
+    assert_refused(
+        &["check", path.to_str().unwrap()],
+        &["can't be judged", "\"x\" was written twice"],
+    );
+}
+
+/// As they stand in the file, so that they can be found there.
+#[test]
+fn a_violation_names_values_and_operations() {
+    let path = file("stale.jsonl", &[WRITE, READ, STALE_READ]);
+    let ended = vivace_sim(&["check", path.to_str().unwrap()]);
+    assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
+    for part in ["\"x\"", "nothing written", READ] {
+        assert!(ended.out.contains(part), "{part}: {}", ended.out);
+    }
+    let wrong = execute("1", "2", 50, "ok");
+    let path = file("sum.jsonl", &[&wrong]);
+    let ended = vivace_sim(&["check", path.to_str().unwrap()]);
+    assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
+    assert!(
+        ended.out.contains(r#"{"counter":{"add":1}}"#),
+        "{}",
+        ended.out
+    );
+}
+
+/// The pipe's reader has seen enough; the run is judged to its end all the same.
+#[test]
+fn a_closed_pipe_hides_no_violation() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_vivace-sim"))
+        .args(["replay", "2", "--mutant", "minority-quorum"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = [0; 16];
+    let mut out = child.stdout.take().unwrap();
+    std::io::Read::read_exact(&mut out, &mut line).unwrap();
+    drop(out);
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn the_last_seeds_can_be_explored() {
+    let last = [
+        "--from",
+        "18446744073709551613",
+        "--seeds",
+        "2",
+        "--jobs",
+        "2",
+    ];
+    let ended = vivace_sim(&[&["explore"][..], &last].concat());
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    assert!(ended.out.starts_with("2 seeds"), "{}", ended.out);
 }
 
 #[test]

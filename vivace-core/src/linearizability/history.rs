@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::json::entry_json;
 use super::machine_checker::{Objection, check_machine};
-use super::register_checker::check_register;
+use super::register_checker::check_named;
 use crate::{Blob, Timestamp};
 
 /// A moment in a history: nanoseconds of virtual time, made unique, so that
@@ -71,6 +72,8 @@ pub(super) struct KeyHistory {
 #[derive(Debug, Default)]
 pub struct History {
     pub(super) keys: BTreeMap<String, KeyHistory>,
+    /// Where it was read from JSON: each value as it stands there, by its number here.
+    pub(super) values: Option<Vec<String>>,
     moment: Moment,
 }
 
@@ -169,16 +172,34 @@ impl History {
             .iter()
             .all(|e| matches!(e.ask, Ask::Read | Ask::Write(_)));
         let checked = if register {
-            check_register(entries).map_err(Objection::from)
+            check_named(entries, &|value| self.name(value))
         } else {
             check_machine(entries)
         };
-        checked.map_err(|objection| {
-            let lines: Vec<String> = entries.iter().map(|e| format!("  {e:?}")).collect();
-            Objection {
-                why: format!("key {key}: {objection}\n{}", lines.join("\n")),
-                ..objection
-            }
+        checked.map_err(|objection| Objection {
+            why: format!("key {key}: {objection}\n{}", self.tell(key)),
+            ..objection
         })
+    }
+
+    fn name(&self, value: u64) -> String {
+        let values = self.values.as_ref();
+        let found = values.and_then(|values| values.get(value as usize));
+        found.cloned().unwrap_or_else(|| value.to_string())
+    }
+
+    /// The operations on a key, one per line: as they were read, where they were.
+    fn tell(&self, key: &str) -> String {
+        let Some(of_key) = self.keys.get(key) else {
+            return String::new();
+        };
+        let entries = of_key.entries.iter().zip(&of_key.clients);
+        let lines: Vec<String> = match &self.values {
+            Some(values) => entries
+                .map(|(entry, client)| format!("  {}", entry_json(key, *client, entry, values)))
+                .collect(),
+            None => entries.map(|(entry, _)| format!("  {entry:?}")).collect(),
+        };
+        lines.join("\n")
     }
 }

@@ -22,7 +22,10 @@
 //! outcome is called.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::{Map, Value, json};
 
 use super::history::{Answer, Ask, Entry, History};
@@ -54,6 +57,23 @@ pub fn write_json_lines(history: &History) -> String {
         }
     }
     String::from_utf8(text).expect("JSON is text")
+}
+
+/// One operation as it was read, `values` being what stood for each number.
+pub(super) fn entry_json(key: &str, client: u32, entry: &Entry, values: &[String]) -> String {
+    let mut line = line(key, client, entry);
+    let read = |number: &Value| {
+        let text = values.get(number.as_u64()? as usize)?;
+        serde_json::from_str(text).ok()
+    };
+    match &entry.ask {
+        Ask::Write(_) => line.arg = read(&line.arg).unwrap_or(line.arg),
+        Ask::Read => line.ret = read(&line.ret).unwrap_or(line.ret),
+        Ask::Execute { .. } | Ask::ReadState => {}
+    }
+    let mut text = Vec::new();
+    line.write(&mut text).expect("memory takes all");
+    String::from_utf8_lossy(text.trim_ascii_end()).into_owned()
 }
 
 fn line<'a>(key: &'a str, client: u32, entry: &Entry) -> HistoryLine<'a> {
@@ -158,6 +178,44 @@ pub struct HistoryReader {
     history: History,
     /// Numbers for values of any form.
     values: BTreeMap<String, u64>,
+    /// By key.
+    sorts: BTreeMap<String, Sort>,
+}
+
+/// What a key's operations show it to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Register,
+    /// A machine, nobody knows of what kind.
+    State,
+    Machine(&'static str),
+}
+
+impl Sort {
+    fn of(ask: &Ask) -> Self {
+        match ask {
+            Ask::Read | Ask::Write(_) => Self::Register,
+            Ask::ReadState => Self::State,
+            Ask::Execute { machine, .. } => Self::Machine(machine),
+        }
+    }
+
+    fn and(self, other: Self) -> Result<Self, String> {
+        match (self, other) {
+            (one, another) if one == another => Ok(one),
+            (Self::State, Self::Machine(name)) | (Self::Machine(name), Self::State) => {
+                Ok(Self::Machine(name))
+            }
+            (Self::Machine(one), Self::Machine(another)) => {
+                Err(format!("has commands of two machines, {one} and {another}"))
+            }
+            _ => Err(
+                "has reads or writes of a register beside commands or states of a machine, \
+                 whose state is read by read_state"
+                    .into(),
+            ),
+        }
+    }
 }
 
 impl HistoryReader {
@@ -179,12 +237,45 @@ impl HistoryReader {
     }
 
     /// All that was read.
-    pub fn finish(self) -> History {
+    pub fn finish(mut self) -> History {
+        let mut values = vec![String::new(); self.values.len()];
+        for (text, number) in self.values {
+            values[number as usize] = text;
+        }
+        self.history.values = Some(values);
         self.history
     }
 }
 
 type Fields = Map<String, Value>;
+
+/// A JSON object whose fields have different names.
+struct Distinct(Fields);
+
+impl<'de> Deserialize<'de> for Distinct {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fill;
+        impl<'de> Visitor<'de> for Fill {
+            type Value = Distinct;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Distinct, A::Error> {
+                let mut fields = Fields::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if fields.contains_key(&name) {
+                        return Err(A::Error::custom(format!("field {name:?} is there twice")));
+                    }
+                    fields.insert(name, value);
+                }
+                Ok(Distinct(fields))
+            }
+        }
+        deserializer.deserialize_map(Fill)
+    }
+}
 
 fn field<'a>(fields: &'a Fields, name: &str) -> Result<&'a Value, String> {
     fields
@@ -208,11 +299,11 @@ fn nanoseconds(fields: &Fields, name: &str) -> Result<u64, String> {
 
 impl HistoryReader {
     fn read_line(&mut self, line: &str) -> Result<(), String> {
-        let value: Value =
-            serde_json::from_str(line).map_err(|error| format!("is no JSON: {error}"))?;
-        let Value::Object(fields) = value else {
-            return Err("must be a JSON object".into());
-        };
+        let Distinct(fields) =
+            serde_json::from_str(line).map_err(|error| match error.classify() {
+                Category::Data => format!("must be a JSON object: {error}"),
+                Category::Io | Category::Syntax | Category::Eof => format!("is no JSON: {error}"),
+            })?;
         let client = field(&fields, "client")?
             .as_u64()
             .and_then(|client| u32::try_from(client).ok())
@@ -254,18 +345,13 @@ impl HistoryReader {
         if matches!(answer, Answer::Executed(_)) && !matches!(ask, Ask::Execute { .. }) {
             return Err("only an execute can conflict".into());
         }
+        let sort = Sort::of(&ask);
+        let before = self.sorts.get(key).copied().unwrap_or(sort);
+        let sort = before
+            .and(sort)
+            .map_err(|why| format!("key {key:?} {why}"))?;
+        self.sorts.insert(key.to_owned(), sort);
         let of_key = self.history.keys.entry(key.to_owned()).or_default();
-        let machine = |ask: &Ask| match ask {
-            Ask::Execute { machine, .. } => Some(*machine),
-            _ => None,
-        };
-        if let Some(other) = of_key.entries.first()
-            && machine(&other.ask) != machine(&ask)
-            && machine(&ask).is_some()
-            && machine(&other.ask).is_some()
-        {
-            return Err(format!("key {key:?} has commands of two machines"));
-        }
         of_key.entries.push(Entry {
             invoked,
             returned,
@@ -276,16 +362,25 @@ impl HistoryReader {
         Ok(())
     }
 
-    fn value(&mut self, value: &Value) -> u64 {
+    fn value(&mut self, value: &Value) -> Result<u64, String> {
+        if value.is_f64() {
+            return Err(format!(
+                "{value} can't be told from its neighbours: give whole numbers below 2^64, or \
+                 strings"
+            ));
+        }
         let next = self.values.len() as u64;
-        *self.values.entry(value.to_string()).or_insert(next)
+        Ok(*self.values.entry(value.to_string()).or_insert(next))
     }
 
     fn ask(&mut self, kind: &str, arg: &Value) -> Result<Ask, String> {
         Ok(match kind {
+            "read" | "read_state" if !arg.is_null() => {
+                return Err(format!("arg of a {kind} must be null, not {arg}"));
+            }
             "read" => Ask::Read,
             "write" if arg.is_null() => return Err("arg must be the value written".into()),
-            "write" => Ask::Write(self.value(arg)),
+            "write" => Ask::Write(self.value(arg)?),
             "read_state" => Ask::ReadState,
             "execute" => {
                 let (machine, command) = command(arg)?;
@@ -303,7 +398,10 @@ impl HistoryReader {
     fn answer(&mut self, ask: &Ask, ret: &Value) -> Result<Answer, String> {
         Ok(match ask {
             Ask::Read if ret.is_null() => Answer::Value(None),
-            Ask::Read => Answer::Value(Some((self.value(ret), Timestamp::ZERO))),
+            Ask::Read => Answer::Value(Some((self.value(ret)?, Timestamp::ZERO))),
+            Ask::Write(_) if !ret.is_null() => {
+                return Err(format!("ret of a write must be null, not {ret}"));
+            }
             Ask::Write(_) => Answer::Written(Timestamp::ZERO),
             Ask::ReadState if ret.is_null() => Answer::State(None),
             Ask::ReadState => Answer::State(Some(unhex(ret)?)),
@@ -315,7 +413,8 @@ impl HistoryReader {
 fn unhex(value: &Value) -> Result<Blob, String> {
     let wrong = || format!("{value} must be a string of pairs of hexadecimal digits");
     let text = value.as_str().ok_or_else(wrong)?;
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !text.len().is_multiple_of(2) || !is_hex {
         return Err(wrong());
     }
     let bytes: Result<Vec<u8>, _> = (0..text.len())
@@ -398,6 +497,12 @@ fn command(arg: &Value) -> Result<(&'static str, Vec<u8>), String> {
 fn output(machine: &str, ret: &Value) -> Result<Vec<u8>, String> {
     if machine == Counter::NAME {
         return Ok(codec::encode(&integer(ret)?));
+    }
+    if machine == Register::NAME && !ret.is_null() {
+        return Err(format!(
+            "ret of a register's command must be null, not {ret}; one that the register \
+             refused has outcome conflict"
+        ));
     }
     if machine == Register::NAME {
         return Ok(codec::encode(&()));

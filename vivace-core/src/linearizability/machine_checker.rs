@@ -16,8 +16,15 @@ pub const STEPS_MAX: usize = 2_000_000;
 pub struct Objection {
     /// What is wrong, or why nobody can tell.
     pub why: String,
-    /// Whether there may be an order all the same: the search gave up after [`STEPS_MAX`].
+    /// Whether there may be an order all the same: nobody could tell.
     pub is_undecided: bool,
+}
+
+impl Objection {
+    pub(super) fn undecided(why: String) -> Self {
+        let is_undecided = true;
+        Self { why, is_undecided }
+    }
 }
 
 impl From<String> for Objection {
@@ -51,14 +58,12 @@ struct Position {
     state: StateId,
 }
 
-/// Checks any history of a state machine. At most 128 operations may be under way at
-/// once, and at most 128 without an end.
+/// Checks any history of one of the built-in state machines. At most 128 operations may be
+/// under way at once, and at most 128 without an end. Operations that touch, one ending
+/// as the other begins, may be in either order.
 ///
 /// # Errors
 /// What is wrong.
-///
-/// # Panics
-/// Where an operation is of another machine than the built-in ones.
 pub fn check_machine(entries: &[Entry]) -> Result<(), Objection> {
     let mut search = Search::new(entries)?;
     let mut seen = BTreeSet::new();
@@ -74,10 +79,8 @@ pub fn check_machine(entries: &[Entry]) -> Result<(), Objection> {
             continue;
         }
         if seen.len() > STEPS_MAX {
-            return Err(Objection {
-                why: format!("undecided after {STEPS_MAX} steps"),
-                is_undecided: true,
-            });
+            let why = format!("no order was found or excluded in {STEPS_MAX} steps");
+            return Err(Objection::undecided(why));
         }
         furthest = furthest.max(position.first as usize);
         if position.first as usize == search.ended.len() {
@@ -87,8 +90,8 @@ pub fn check_machine(entries: &[Entry]) -> Result<(), Objection> {
     }
     let stuck = search.ended[furthest];
     Err(format!(
-        "no order explains the answers; none of the tried ones got past {:?} -> {:?}, invoked at {}",
-        stuck.ask, stuck.answer, stuck.invoked
+        "no order explains the answers; none of the tried ones got past what began at {}",
+        stuck.invoked
     )
     .into())
 }
@@ -106,7 +109,7 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(entries: &'a [Entry]) -> Result<Self, String> {
+    fn new(entries: &'a [Entry]) -> Result<Self, Objection> {
         let told = entries.iter().filter(|e| e.answer != Answer::NotApplied);
         let (mut ended, unended): (Vec<&Entry>, Vec<&Entry>) =
             told.partition(|e| e.returned.is_some());
@@ -118,10 +121,10 @@ impl<'a> Search<'a> {
             .collect();
         unended.sort_by_key(|e| e.invoked);
         if unended.len() > OPEN_MAX {
-            return Err(format!(
-                "{} operations without an end are too many to check",
+            return Err(Objection::undecided(format!(
+                "{} operations without an end are more than {OPEN_MAX}",
                 unended.len()
-            ));
+            )));
         }
         let twin = (0..unended.len())
             .map(|u| (0..u).rev().find(|&t| unended[t].ask == unended[u].ask))
@@ -138,7 +141,7 @@ impl<'a> Search<'a> {
     }
 
     /// Adds all positions one operation further.
-    fn expand(&mut self, at: Position, open: &mut Vec<Position>) -> Result<(), String> {
+    fn expand(&mut self, at: Position, open: &mut Vec<Position>) -> Result<(), Objection> {
         let first = at.first as usize;
         let mut first_end = Moment::MAX;
         let mut candidates = Vec::new();
@@ -147,7 +150,8 @@ impl<'a> Search<'a> {
                 break;
             }
             if i >= OPEN_MAX {
-                return Err(format!("more than {OPEN_MAX} operations at once"));
+                let why = format!("more than {OPEN_MAX} operations at once");
+                return Err(Objection::undecided(why));
             }
             if at.ahead >> i & 1 == 0 {
                 candidates.push(i);
@@ -156,10 +160,10 @@ impl<'a> Search<'a> {
         }
         for u in 0..self.unended.len() {
             let waits_for_twin = self.twin[u].is_some_and(|t| at.unended >> t & 1 == 0);
-            if at.unended >> u & 1 == 1 || waits_for_twin || self.unended[u].invoked >= first_end {
+            if at.unended >> u & 1 == 1 || waits_for_twin || self.unended[u].invoked > first_end {
                 continue;
             }
-            if let Some(state) = self.apply(at.state, self.ended.len() + u) {
+            if let Some(state) = self.apply(at.state, self.ended.len() + u)? {
                 // One without effect says nothing by taking place.
                 if state != at.state {
                     let unended = at.unended | 1 << u;
@@ -172,10 +176,10 @@ impl<'a> Search<'a> {
             }
         }
         // What ended first is tried first: it comes off the stack first.
-        candidates.retain(|&i| self.ended[first + i].invoked < first_end);
+        candidates.retain(|&i| self.ended[first + i].invoked <= first_end);
         candidates.sort_by_key(|&i| std::cmp::Reverse(self.ended[first + i].returned));
         for i in candidates {
-            if let Some(state) = self.apply(at.state, first + i) {
+            if let Some(state) = self.apply(at.state, first + i)? {
                 let ahead = at.ahead | 1 << i;
                 let done = ahead.trailing_ones();
                 open.push(Position {
@@ -190,16 +194,16 @@ impl<'a> Search<'a> {
     }
 
     /// The state after an operation, where its answer fits the state before.
-    fn apply(&mut self, state: StateId, operation: usize) -> Option<StateId> {
+    fn apply(&mut self, state: StateId, operation: usize) -> Result<Option<StateId>, Objection> {
         if let Some(&known) = self.applied.get(&(state, operation)) {
-            return known;
+            return Ok(known);
         }
         let entry = match operation.checked_sub(self.ended.len()) {
             Some(u) => self.unended[u],
             None => self.ended[operation],
         };
         let before = &self.states[state as usize];
-        let after = apply(&self.machines, before.as_ref(), entry).map(|after| {
+        let after = apply(&self.machines, before.as_ref(), entry)?.map(|after| {
             let bytes = after.as_ref().map(|blob| blob.0.to_vec());
             *self.state_ids.entry(bytes).or_insert_with(|| {
                 self.states.push(after);
@@ -207,14 +211,19 @@ impl<'a> Search<'a> {
             })
         });
         self.applied.insert((state, operation), after);
-        after
+        Ok(after)
     }
 }
 
-fn apply(machines: &Machines, state: Option<&Blob>, entry: &Entry) -> Option<Option<Blob>> {
+/// The state after an operation; none where its answer does not fit.
+fn apply(
+    machines: &Machines,
+    state: Option<&Blob>,
+    entry: &Entry,
+) -> Result<Option<Option<Blob>>, Objection> {
     let unchanged = state.cloned();
     let number = |value: u64| Blob::from(value.to_be_bytes().to_vec());
-    match (&entry.ask, &entry.answer) {
+    Ok(match (&entry.ask, &entry.answer) {
         (Ask::Write(value), _) => Some(Some(number(*value))),
         (Ask::Read, Answer::Value(found)) => {
             let found = found.map(|(value, _)| number(value));
@@ -222,13 +231,17 @@ fn apply(machines: &Machines, state: Option<&Blob>, entry: &Entry) -> Option<Opt
         }
         (Ask::ReadState, Answer::State(found)) => (state == found.as_ref()).then_some(unchanged),
         (Ask::Execute { machine, command }, answer) => {
+            let cannot = |why: &dyn std::fmt::Display| {
+                let begun = entry.invoked;
+                Objection::undecided(format!("what began at {begun} can't be applied: {why}"))
+            };
             let applied = machines
                 .apply(machine, state, command)
-                .expect("is built in");
+                .ok_or_else(|| cannot(&format_args!("{machine:?} is no built-in machine")))?;
             let (after, result) = match applied {
                 Ok(applied) => (Some(applied.state), Ok(applied.output)),
                 Err(ApplyError::Conflict(conflict)) => (unchanged, Err(conflict.0)),
-                Err(error) => panic!("the test's command is valid: {error}"),
+                Err(error) => return Err(cannot(&error)),
             };
             let fits = match answer {
                 Answer::Executed(heard) => *heard == result,
@@ -236,6 +249,9 @@ fn apply(machines: &Machines, state: Option<&Blob>, entry: &Entry) -> Option<Opt
             };
             fits.then_some(after)
         }
-        (ask, answer) => panic!("{answer:?} does not answer {ask:?}"),
-    }
+        (ask, answer) => {
+            let why = format!("{answer:?} does not answer {ask:?}");
+            return Err(Objection::undecided(why));
+        }
+    })
 }

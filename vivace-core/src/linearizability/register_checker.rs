@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::history::{Answer, Ask, Entry, Moment};
+use super::machine_checker::Objection;
 use crate::Timestamp;
 
 /// A value's life as clients saw it: surely in place from `first_end` (the earliest
@@ -32,22 +33,30 @@ impl Zone {
     }
 }
 
-/// Checks a register whose values are unique.
+/// Checks a register whose values are unique. Operations that touch, one ending as the
+/// other begins, may be in either order.
 ///
 /// # Errors
 /// What is wrong.
-pub fn check_register(entries: &[Entry]) -> Result<(), String> {
-    let mut zones = written_zones(entries)?;
-    add_reads(entries, &mut zones)?;
+pub fn check_register(entries: &[Entry]) -> Result<(), Objection> {
+    check_named(entries, &|value| value.to_string())
+}
+
+/// The same, with names for values in what is said.
+pub(super) fn check_named(
+    entries: &[Entry],
+    name: &dyn Fn(u64) -> String,
+) -> Result<(), Objection> {
+    let mut zones = written_zones(entries, name)?;
+    add_reads(entries, &mut zones, name)?;
     // Writes that nobody saw the end or the effect of may never have happened.
     let zones = zones.into_values().filter(|z| z.first_end < Moment::MAX);
     let (mut forward, backward): (Vec<Zone>, Vec<Zone>) = zones.partition(Zone::is_forward);
-    forward.sort_by_key(Zone::low);
+    // What was never written was in place before all else, also before moment 0.
+    forward.sort_by_key(|zone| (zone.low(), zone.value.is_some()));
     let clash = |one: &Zone, other: &Zone| {
-        Err(format!(
-            "no order explains {:?} beside {:?}",
-            one.value, other.value
-        ))
+        let [one, other] = [one, other].map(|zone| told(zone.value, name));
+        Err(format!("no order explains {one} beside {other}").into())
     };
     // Two values can't both be in place.
     for pair in forward.windows(2) {
@@ -57,7 +66,7 @@ pub fn check_register(entries: &[Entry]) -> Result<(), String> {
     }
     // Nor can one be in place for a moment while another one is throughout.
     for zone in &backward {
-        let before = forward.partition_point(|f| f.low() < zone.low());
+        let before = forward.partition_point(|f| f.value.is_none() || f.low() < zone.low());
         if before > 0 && zone.high() < forward[before - 1].high() {
             return clash(&forward[before - 1], zone);
         }
@@ -65,7 +74,14 @@ pub fn check_register(entries: &[Entry]) -> Result<(), String> {
     Ok(())
 }
 
-fn written_zones(entries: &[Entry]) -> Result<BTreeMap<Option<u64>, Zone>, String> {
+fn told(value: Option<u64>, name: &dyn Fn(u64) -> String) -> String {
+    value.map_or_else(|| "nothing written".to_owned(), name)
+}
+
+fn written_zones(
+    entries: &[Entry],
+    name: &dyn Fn(u64) -> String,
+) -> Result<BTreeMap<Option<u64>, Zone>, Objection> {
     // "Never written" was in place before all operations.
     let never = Zone {
         value: None,
@@ -88,15 +104,20 @@ fn written_zones(entries: &[Entry]) -> Result<BTreeMap<Option<u64>, Zone>, Strin
             last_begin: entry.invoked,
         };
         if zones.insert(Some(value), zone).is_some() {
-            return Err(format!(
-                "{value} was written twice; this check needs unique values"
-            ));
+            return Err(Objection::undecided(format!(
+                "{} was written twice; a register's values must be unique within a key",
+                name(value)
+            )));
         }
     }
     Ok(zones)
 }
 
-fn add_reads(entries: &[Entry], zones: &mut BTreeMap<Option<u64>, Zone>) -> Result<(), String> {
+fn add_reads(
+    entries: &[Entry],
+    zones: &mut BTreeMap<Option<u64>, Zone>,
+    name: &dyn Fn(u64) -> String,
+) -> Result<(), Objection> {
     let mut timestamps: BTreeMap<u64, Timestamp> = BTreeMap::new();
     for entry in entries {
         if let (Ask::Write(value), Answer::Written(ts)) = (&entry.ask, &entry.answer) {
@@ -109,15 +130,17 @@ fn add_reads(entries: &[Entry], zones: &mut BTreeMap<Option<u64>, Zone>) -> Resu
         };
         let value = found.map(|(value, _)| value);
         let Some(zone) = zones.get_mut(&value) else {
-            return Err(format!("a read returned {value:?}, which was not written"));
+            let value = told(value, name);
+            return Err(format!("a read returned {value}, which was not written").into());
         };
         if returned < zone.written {
-            return Err(format!("a read returned {value:?} before it was written"));
+            let value = told(value, name);
+            return Err(format!("a read returned {value} before it was written").into());
         }
         if let Some((value, ts)) = *found
             && *timestamps.entry(value).or_insert(ts) != ts
         {
-            return Err(format!("{value} has two timestamps"));
+            return Err(format!("{} has two timestamps", name(value)).into());
         }
         zone.first_end = zone.first_end.min(returned);
         zone.last_begin = zone.last_begin.max(entry.invoked);

@@ -23,7 +23,8 @@ Examples:
   vivace-sim exhaust --model rw --crashes 0             # all orders in a small cluster
   vivace-sim delays                                     # Fig. 3 of the paper, counted
 
-Exit status: 0 all is well, 1 a promise is broken, 2 the request makes no sense.";
+Exit status: 0 all is well, 1 a promise is broken, 2 the request makes no sense, or nobody
+can tell: a history that can't be judged, a search that was cut.";
 
 /// Runs whole clusters in virtual time, each drawn from one seed, and judges them.
 #[derive(Parser)]

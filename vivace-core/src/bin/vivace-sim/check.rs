@@ -19,8 +19,12 @@ pub fn check(files: &[PathBuf]) -> Result<(), Fault> {
     if history.is_empty() {
         return Err(Fault::Asked("there is no operation to judge".into()));
     }
-    match history.check() {
-        Ok(()) => {
+    let objections = history
+        .keys()
+        .filter_map(|key| history.check_key(key).err());
+    // What is surely wrong first.
+    match objections.min_by_key(|objection| objection.is_undecided) {
+        None => {
             println!(
                 "linearizable: {} operations on {} keys, {} with a result",
                 history.len(),
@@ -29,8 +33,11 @@ pub fn check(files: &[PathBuf]) -> Result<(), Fault> {
             );
             Ok(())
         }
-        Err(why) => {
-            println!("NOT linearizable: {why}");
+        Some(objection) if objection.is_undecided => {
+            Err(Fault::Asked(format!("can't be judged: {objection}")))
+        }
+        Some(objection) => {
+            println!("NOT linearizable: {objection}");
             Err(Fault::Broken)
         }
     }

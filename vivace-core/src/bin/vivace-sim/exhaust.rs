@@ -21,7 +21,11 @@ pub fn exhaust(asked: &Exhaust) -> Result<(), Fault> {
     });
     tell(&report, asked.states, begun.elapsed().as_secs_f64());
     match &report.violation {
-        None => Ok(()),
+        None if report.is_exhausted => Ok(()),
+        None => Err(Fault::Asked(format!(
+            "there are more than {} states: nothing is proved; give a larger --states-max",
+            asked.states
+        ))),
         Some(violation) => {
             for (number, line) in violation.schedule.iter().enumerate() {
                 println!("{:>4}  {line}", number + 1);

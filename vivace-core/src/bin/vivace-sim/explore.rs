@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use vivace_core::sim::Trace;
-use vivace_core::sim::swarm::{Configuration, Outcome, Promise, Violation, run, shrink};
+use vivace_core::sim::swarm::{Configuration, Limits, Outcome, Promise, Violation, run, shrink};
 
 use crate::Fault;
-use crate::arguments::Explore;
+use crate::arguments::{Explore, flags};
 use crate::coverage;
 use crate::replay::tell;
 
@@ -58,7 +58,8 @@ pub fn explore(asked: &Explore) -> Result<(), Fault> {
         return Err(Fault::Asked("--seeds and --jobs must be 1 at least".into()));
     }
     let Some(end) = asked.from.checked_add(asked.seeds) else {
-        return Err(Fault::Asked("--from plus --seeds exceeds 2^64".into()));
+        let why = "--from plus --seeds must be below 2^64";
+        return Err(Fault::Asked(why.into()));
     };
     let begun = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -101,13 +102,26 @@ pub fn explore(asked: &Explore) -> Result<(), Fault> {
     }
 }
 
+/// The next seed below the end.
+pub fn take(next: &AtomicU64, end: impl Fn() -> u64) -> Option<u64> {
+    let order = Ordering::Relaxed;
+    next.fetch_update(order, order, |seed| (seed < end()).then(|| seed + 1))
+        .ok()
+}
+
+/// Whether a seed is one of `share` of them: always the same ones.
+fn is_of_share(seed: u64, share: f64) -> bool {
+    let millionths = (share * 1e6).round() as u64;
+    let place = seed % 1_000_000;
+    (place + 1) * millionths / 1_000_000 > place * millionths / 1_000_000
+}
+
 impl Exploration<'_> {
     fn work(&self, end: u64) {
         while !self.is_over.load(Ordering::Relaxed) {
-            let seed = self.next.fetch_add(1, Ordering::Relaxed);
-            if seed >= end {
+            let Some(seed) = take(&self.next, || end) else {
                 return;
-            }
+            };
             self.run(seed);
         }
     }
@@ -115,9 +129,7 @@ impl Exploration<'_> {
     fn run(&self, seed: u64) {
         let mut configuration = Configuration::draw(seed);
         configuration.mutants = self.asked.mutants.set;
-        // Every n-th, so that the same seeds always run twice.
-        let share = self.asked.verify_determinism;
-        let is_twice = share > 0.0 && seed.is_multiple_of((1.0 / share).round() as u64);
+        let is_twice = is_of_share(seed, self.asked.verify_determinism);
         let mut outcome = match is_twice {
             false => run(&configuration, Trace::Off),
             true => run(&configuration, Trace::hash()),
@@ -187,6 +199,9 @@ fn tell_violation(seed: u64, asked: &Explore) {
     full.mutants = asked.mutants.set;
     match shrink(&full, asked.shrink_runs) {
         Some(shrunk) => tell(&full, &shrunk),
-        None => println!("replay: vivace-sim replay {seed}   (a second run broke nothing)"),
+        None => {
+            let flags = flags(&full, &Limits::default());
+            println!("replay: vivace-sim replay {flags}   (a second run broke nothing)");
+        }
     }
 }

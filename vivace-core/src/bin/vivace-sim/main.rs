@@ -17,6 +17,8 @@ mod explore;
 mod mutants;
 mod replay;
 
+use std::any::Any;
+use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -32,9 +34,24 @@ enum Fault {
 }
 
 fn main() -> ExitCode {
-    // A panic inside a run is a finding, which tells its words itself.
-    std::panic::set_hook(Box::new(|_| {}));
-    let done = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    std::panic::set_hook(Box::new(on_panic));
+    match std::panic::catch_unwind(|| carry_out(command)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(Fault::Broken)) => ExitCode::from(1),
+        Ok(Err(Fault::Asked(why))) => {
+            eprintln!("vivace-sim: {why}");
+            ExitCode::from(2)
+        }
+        Err(panic) => {
+            eprintln!("vivace-sim: a mistake in this program: {}", words(&*panic));
+            ExitCode::from(101)
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<(), Fault> {
+    match command {
         Command::Explore(asked) => explore::explore(&asked),
         Command::Replay(asked) => replay::replay(&asked),
         Command::Shrink(asked) => replay::shrink(&asked),
@@ -42,13 +59,21 @@ fn main() -> ExitCode {
         Command::Check { files } => check::check(&files),
         Command::Exhaust(asked) => exhaust::exhaust(&asked),
         Command::Delays { json } => delays::delays(json),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Fault::Broken) => ExitCode::from(1),
-        Err(Fault::Asked(why)) => {
-            eprintln!("vivace-sim: {why}");
-            ExitCode::from(2)
-        }
     }
+}
+
+/// A panic inside a run is a finding, which tells its words itself. One by `println!` is
+/// the end: what nobody can read must not look like a pass.
+fn on_panic(panic: &PanicHookInfo<'_>) {
+    let what = words(panic.payload());
+    if what.starts_with("failed printing to stdout") {
+        eprintln!("vivace-sim: {what}");
+        std::process::exit(2);
+    }
+}
+
+fn words(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without words")
 }

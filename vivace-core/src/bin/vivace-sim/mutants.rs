@@ -11,6 +11,7 @@ use vivace_core::{Mutant, Mutants};
 
 use crate::Fault;
 use crate::arguments::Hunt;
+use crate::explore::take;
 
 /// Where the table stands in a document.
 const BEGIN: &str = "<!-- begin: vivace-sim mutants --write docs/mutants.md -->\n";
@@ -32,6 +33,17 @@ struct Found {
 pub fn mutants(asked: &Hunt) -> Result<(), Fault> {
     if asked.seeds == 0 || asked.jobs == Some(0) {
         return Err(Fault::Asked("--seeds and --jobs must be 1 at least".into()));
+    }
+    if asked.from.checked_add(asked.seeds).is_none() {
+        let why = "--from plus --seeds must be below 2^64";
+        return Err(Fault::Asked(why.into()));
+    }
+    if let Some(document) = &asked.write {
+        if !asked.only.is_empty() {
+            let why = "--write puts down the whole table: leave out --only";
+            return Err(Fault::Asked(why.into()));
+        }
+        check_document(document)?;
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = asked.jobs.unwrap_or(cores);
@@ -85,16 +97,12 @@ pub fn mutants(asked: &Hunt) -> Result<(), Fault> {
 /// The same seed whatever the number of jobs: those below the first catch all run.
 fn hunt(set: Mutants, from: u64, seeds: u64, jobs: usize) -> Option<Catch> {
     let next = AtomicU64::new(from);
-    let end = AtomicU64::new(from.saturating_add(seeds));
+    let end = AtomicU64::new(from + seeds);
     let found = Mutex::new(Found::default());
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end.load(Ordering::Relaxed) {
-                        return;
-                    }
+                while let Some(seed) = take(&next, || end.load(Ordering::Relaxed)) {
                     let (operations, broken) = try_seed(set, seed);
                     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                     found.operations.insert(seed, operations);
@@ -131,7 +139,21 @@ fn try_seed(set: Mutants, seed: u64) -> (u64, Option<Promise>) {
     (outcome.operations as u64, broken)
 }
 
+/// Tells before hours of work what would keep the table out of the document.
+fn check_document(document: &Path) -> Result<(), Fault> {
+    let opened = std::fs::OpenOptions::new().append(true).open(document);
+    opened.map_err(|error| Fault::Asked(format!("{}: {error}", document.display())))?;
+    with_table(document, "").map(drop)
+}
+
 fn replace(document: &Path, table: &str) -> Result<(), Fault> {
+    let text = with_table(document, table)?;
+    std::fs::write(document, text)
+        .map_err(|error| Fault::Asked(format!("{}: {error}", document.display())))
+}
+
+/// The document with this table in place of its own.
+fn with_table(document: &Path, table: &str) -> Result<String, Fault> {
     let shown = document.display();
     let asked = |why: String| Fault::Asked(format!("{shown}: {why}"));
     let text = std::fs::read_to_string(document).map_err(|error| asked(error.to_string()))?;
@@ -139,6 +161,5 @@ fn replace(document: &Path, table: &str) -> Result<(), Fault> {
         let (_, after) = rest.split_once(END)?;
         Some(format!("{before}{BEGIN}{table}\n{END}{after}"))
     });
-    let text = parts.ok_or_else(|| asked(format!("has no lines {BEGIN:?} and {END:?}")))?;
-    std::fs::write(document, text).map_err(|error| asked(error.to_string()))
+    parts.ok_or_else(|| asked(format!("has no lines {BEGIN:?} and {END:?}")))
 }

@@ -1,7 +1,9 @@
 //! One seed: all that it does, or the least of it that still breaks.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use vivace_core::sim::swarm::{Configuration, Limits, Shrunk, run, shrink as shrink_run};
 use vivace_core::sim::{Trace, write_json_lines};
@@ -15,14 +17,29 @@ pub fn replay(asked: &Replay) -> Result<(), Fault> {
     check(&full, &limits)?;
     let mut configuration = full.limited(&limits);
     configuration.mutants = asked.mutants.set;
+    let is_closed = Arc::new(AtomicBool::new(false));
     let trace = match asked.history {
         Some(_) => Trace::Off,
-        None => Trace::each(|line| {
-            // A reader that has seen enough closes the pipe.
-            if std::io::stdout().write_all(line.as_bytes()).is_err() {
-                std::process::exit(0);
-            }
-        }),
+        None => {
+            let is_closed = is_closed.clone();
+            Trace::each(move |line| {
+                if is_closed.load(Ordering::Relaxed) {
+                    return;
+                }
+                match std::io::stdout().write_all(line.as_bytes()) {
+                    Ok(()) => {}
+                    // A reader that has seen enough closes the pipe; the exit code tells
+                    // what the seed came to all the same.
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                        is_closed.store(true, Ordering::Relaxed);
+                    }
+                    Err(error) => {
+                        eprintln!("vivace-sim: standard output: {error}");
+                        std::process::exit(2);
+                    }
+                }
+            })
+        }
     };
     if asked.history.is_none() {
         println!("{configuration}");
@@ -39,7 +56,9 @@ pub fn replay(asked: &Replay) -> Result<(), Fault> {
     match outcome.violation {
         None => Ok(()),
         Some(violation) => {
-            println!("{violation}");
+            if !is_closed.load(Ordering::Relaxed) {
+                println!("{violation}");
+            }
             Err(Fault::Broken)
         }
     }

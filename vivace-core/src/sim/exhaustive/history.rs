@@ -7,7 +7,7 @@ use crate::client_protocol::{ClientReply, Failure, Request, SessionId, Success};
 use crate::machine::StateMachine;
 use crate::machine::builtin::{Counter, counter};
 use crate::sim::history::{Answer, Ask, Entry, Moment};
-use crate::sim::machine_checker::{Objection, check_machine};
+use crate::sim::machine_checker::check_machine;
 use crate::sim::register_checker::check_register;
 use crate::{KeyName, NodeId, Timestamp, Value, codec};
 
@@ -137,7 +137,7 @@ impl Operations {
             .filter(|operation| !matches!(operation.progress, Progress::NotBegun));
         let entries: Vec<Entry> = begun.map(Operation::entry).collect();
         let checked = match self.all[0].step.wish {
-            Wish::Read | Wish::Write(_) => check_register(&entries).map_err(Objection::from),
+            Wish::Read | Wish::Write(_) => check_register(&entries),
             Wish::Add(_) | Wish::ReadState => check_machine(&entries),
         };
         checked.map_err(|why| {
