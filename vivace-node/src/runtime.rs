@@ -215,7 +215,13 @@ impl Core {
             Some(claimed) => claimed.open(&mut |record| node.recover(record))?,
             None => open_memory()?,
         };
-        node.drop_unstored(&|id| engine.contains(id));
+        let missing = node.drop_unstored(&|id| engine.contains(id));
+        if missing > 0 {
+            tracing::warn!(
+                "{missing} values that the journal tells of are not stored, by a crash or because \
+                 files were damaged or removed: they are fetched from the other replicas"
+            );
+        }
         engine.list().map_err(OpenError::from)?;
         let core = Self {
             node,

@@ -309,3 +309,26 @@ async fn a_damaged_checkpoint_is_refused_by_its_own_name() {
     );
     serves(&mut damaged.processes).await;
 }
+
+/// Nobody can tell then what was lost, so the operator must hear of it at each such start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_a_sound_mark_says_so() {
+    let mut damaged = Damaged::new().await;
+    let mark = damaged.file("mark");
+    let mut bytes = fs::read(&mark).expect("reads");
+    bytes[9] ^= 1;
+    fs::write(&mark, bytes).expect("writes");
+    serves(&mut damaged.processes).await;
+    let log = fs::read_to_string(damaged.processes.log_of(1)).expect("reads");
+    assert!(
+        log.contains("journal/mark is damaged: nothing tells"),
+        "{log}"
+    );
+    fs::remove_file(&mark).expect("removes");
+    serves(&mut damaged.processes).await;
+    let log = fs::read_to_string(damaged.processes.log_of(1)).expect("reads");
+    assert!(
+        log.contains("journal/mark is missing: nothing tells"),
+        "{log}"
+    );
+}

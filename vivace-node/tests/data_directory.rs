@@ -116,6 +116,14 @@ async fn values_moved_away_are_fetched_from_the_other_replicas() {
         .iter()
         .find(|(cause, _)| cause.contains("lost"));
     assert!(lost.is_some(), "{:?}", status.refusals);
+    let log = fs::read_to_string(processes.log_of(1)).expect("reads");
+    let told = "values that the journal tells of are not stored";
+    assert!(log.contains(told), "{log}");
+}
+
+fn mount(arguments: &[&str]) -> bool {
+    let ran = std::process::Command::new("mount").args(arguments).output();
+    ran.is_ok_and(|output| output.status.success())
 }
 
 /// Needs root, and a file system that can be mounted read-only.
@@ -123,10 +131,6 @@ async fn values_moved_away_are_fetched_from_the_other_replicas() {
 async fn a_read_only_directory_is_refused() {
     let processes = lived().await;
     let path = data(&processes);
-    let mount = |arguments: &[&str]| {
-        let ran = std::process::Command::new("mount").args(arguments).output();
-        ran.is_ok_and(|output| output.status.success())
-    };
     let text = path_text(&path).to_owned();
     if !mount(&["--bind", &text, &text]) {
         eprintln!("SKIPPED: a read-only directory needs root and mount(8)");
@@ -134,7 +138,28 @@ async fn a_read_only_directory_is_refused() {
     }
     let _unmount = process::Unmount(path);
     assert!(mount(&["-o", "remount,bind,ro", &text]));
-    refused(&processes, 16, "can't be written to");
+    refused(&processes, 16, "give this user the rights");
+}
+
+/// Values that are there must not be given up for a wrong mount option.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_part_of_a_directory_is_refused_as_such() {
+    let processes = lived().await;
+    for part in ["journal", "values"] {
+        let path = data(&processes).join(part);
+        let text = path_text(&path).to_owned();
+        if !mount(&["--bind", &text, &text]) {
+            eprintln!("SKIPPED: a read-only directory needs root and mount(8)");
+            return;
+        }
+        let _unmount = process::Unmount(path);
+        assert!(mount(&["-o", "remount,bind,ro", &text]));
+        let message = refused(&processes, 16, "give this user the rights");
+        assert!(
+            message.contains(part) && !message.contains("move"),
+            "{message}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,10 @@ async fn accept_loss_never_goes_on_without_a_yes() {
         .run(&["admin", "accept-loss", "--yes", "orders"])
         .await;
     assert!(all.stderr.contains("--all"), "{all:?}");
+    let both = shell
+        .run(&["admin", "accept-loss", "--all", "--yes", "orders/a"])
+        .await;
+    assert_eq!(both.code, Some(2), "{both:?}");
     let left = shell.run(&["admin", "lost", "orders"]).await;
     assert_eq!(left.text().lines().count(), 2, "nothing was given up");
 }

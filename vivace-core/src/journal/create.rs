@@ -55,6 +55,7 @@ pub fn create<D: Disk>(
         committer: Committer::new(identity.directory, mark),
         keeper: Keeper::new(disk, identity, settings, state),
         torn: None,
+        mark_trouble: None,
     })
 }
 

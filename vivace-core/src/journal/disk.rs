@@ -97,6 +97,11 @@ impl DiskError {
     pub fn is_no_space(&self) -> bool {
         self.cause == Cause::NoSpace
     }
+
+    /// Whether rights are wanting.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self.cause, Cause::Forbidden(_))
+    }
 }
 
 /// What was asked of a disk.
@@ -144,6 +149,9 @@ pub enum Cause {
     /// There is no such file.
     #[error("there is no such file")]
     NotFound,
+    /// Rights are wanting, or the file system is read-only, as the operating system says it.
+    #[error("{0}: mount it writable, or give this user the rights")]
+    Forbidden(String),
     /// All else, as the operating system says it.
     #[error("{0}")]
     Io(String),

@@ -27,15 +27,38 @@ impl Mark {
         sector
     }
 
-    /// None where it was never written, or is damaged: it is a second witness, and its
-    /// loss alone proves nothing.
-    pub fn decode(sector: &[u8; SECTOR_BYTES], directory: Directory) -> Option<Self> {
+    /// Reads it.
+    pub fn decode(sector: &[u8; SECTOR_BYTES], directory: Directory) -> MarkFound {
         match Seal::new(directory, GENERATION).inspect(0, sector) {
-            Found::Intact { .. } => Some(Self {
+            Found::Intact { .. } => MarkFound::Written(Self {
                 generation: u64_at(sector, 8),
                 end: Place(u32_at(sector, 16)),
             }),
-            Found::Zero | Found::Damaged => None,
+            Found::Zero => MarkFound::Blank,
+            Found::Damaged => MarkFound::Damaged,
+        }
+    }
+}
+
+/// What a start finds of the mark. It is a second witness: its loss alone proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MarkFound {
+    Written(Mark),
+    /// No commit has reached the disk with it.
+    Blank,
+    /// A crash does not do that.
+    Damaged,
+    /// Nor that.
+    Missing,
+}
+
+impl MarkFound {
+    /// What is wrong with it.
+    pub fn trouble(self) -> Option<&'static str> {
+        match self {
+            Self::Written(_) | Self::Blank => None,
+            Self::Damaged => Some("is damaged"),
+            Self::Missing => Some("is missing"),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::committer::{Committed, Committer, Sealed};
 use super::disk::{Disk, DiskError, DiskFile};
 use super::header::{Header, HeaderError, Kind};
 use super::keeper::{Keeper, State};
-use super::mark::Mark;
+use super::mark::{Mark, MarkFound};
 use super::open_error::OpenError;
 use super::sector::{Place, SECTOR_BYTES, Seal};
 use super::segment::{Damage, End, Image, Link};
@@ -25,8 +25,6 @@ pub struct Torn {
     pub offset: u64,
     /// From there to the end of the last sector that was written.
     pub bytes: u64,
-    /// There is a mark of what was acknowledged.
-    pub has_mark: bool,
 }
 
 /// An open journal.
@@ -39,6 +37,9 @@ pub struct Opened<D: Disk> {
     pub keeper: Keeper<D>,
     /// What was cut off.
     pub torn: Option<Torn>,
+    /// What is wrong with the mark of what was acknowledged, "is missing" or "is damaged":
+    /// then nobody can tell whether the disk lost the last of it.
+    pub mark_trouble: Option<&'static str>,
 }
 
 impl<D: Disk> Opened<D> {
@@ -318,7 +319,7 @@ impl<D: Disk> Recovery<D> {
     }
 
     fn check_mark(&self) -> Result<(), OpenError> {
-        let Some(mark) = self.read_mark()? else {
+        let MarkFound::Written(mark) = self.read_mark()? else {
             return Ok(());
         };
         let generation = self.segments[self.newest].generation;
@@ -337,13 +338,13 @@ impl<D: Disk> Recovery<D> {
         })
     }
 
-    fn read_mark(&self) -> Result<Option<Mark>, OpenError> {
+    fn read_mark(&self) -> Result<MarkFound, OpenError> {
         if !self.files.iter().any(|name| name == names::MARK) {
-            return Ok(None);
+            return Ok(MarkFound::Missing);
         }
         let file = self.disk.open(names::MARK)?;
         if file.bytes()? < SECTOR_BYTES as u64 {
-            return Ok(None);
+            return Ok(MarkFound::Damaged);
         }
         let mut sector = [0; SECTOR_BYTES];
         file.read_at(0, &mut sector)?;
@@ -430,6 +431,7 @@ impl<D: Disk> Recovery<D> {
             "all records are read before the journal goes on"
         );
         let image = self.newest_image.take().expect("it was given back");
+        let mark_trouble = self.read_mark()?.trouble();
         let torn = self.repair(&image)?;
         // A process may have died between a write and its sync: what was read must be
         // durable before anyone is told of it.
@@ -440,7 +442,11 @@ impl<D: Disk> Recovery<D> {
             false => self.disk.create(names::MARK, SECTOR_BYTES as u64)?,
         };
         self.disk.sync_dir()?;
-        Ok(self.assemble(&image, mark, torn))
+        let opened = self.assemble(&image, mark, torn);
+        Ok(Opened {
+            mark_trouble,
+            ..opened
+        })
     }
 
     /// Zeros what a torn batch left behind, so that nobody takes it for the end of the
@@ -475,7 +481,6 @@ impl<D: Disk> Recovery<D> {
             file: names::segment(segment.generation),
             offset,
             bytes: written.saturating_sub(offset),
-            has_mark: self.files.iter().any(|name| name == names::MARK),
         }))
     }
 
@@ -532,6 +537,7 @@ impl<D: Disk> Recovery<D> {
             committer: Committer::new(self.identity.directory, mark),
             keeper: Keeper::new(self.disk, self.identity, self.settings, state),
             torn,
+            mark_trouble: None,
         }
     }
 }

@@ -30,8 +30,8 @@ impl Node {
     /// After the last [`Node::recover`]: a crash may have left a record without its value,
     /// which nobody was told of. Were it taken for stored, the next message that brings
     /// the value would be acknowledged and not kept. What a replica lacks is fetched, some
-    /// at a time. Costs one question per value.
-    pub fn drop_unstored(&mut self, is_stored: &dyn Fn(&ValueId) -> bool) {
+    /// at a time. Returns how many values are missing. Costs one question per value.
+    pub fn drop_unstored(&mut self, is_stored: &dyn Fn(&ValueId) -> bool) -> usize {
         let mut missing = self.local.unstored(is_stored);
         missing.extend(self.rw.unstored(is_stored));
         missing.extend(self.rmw.unstored(is_stored));
@@ -50,6 +50,7 @@ impl Node {
         self.fall_back(&missing, is_stored);
         self.end_recovery();
         self.expect_lacking();
+        missing.len()
     }
 
     /// Goes back to the versions before those that are missing, where they are stored. The

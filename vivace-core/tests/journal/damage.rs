@@ -159,10 +159,23 @@ fn without_its_mark_the_loss_of_the_last_batch_passes_for_a_torn_one() {
     disk.put(&newest, bytes);
     let with_mark = recover(&disk.duplicate()).map(|_| ());
     assert!(matches!(with_mark, Err(OpenError::AcknowledgedLost { .. })));
+    let damaged = disk.duplicate();
+    damaged.flip("mark", 9, 3);
     disk.remove("mark").unwrap();
-    let (records, opened) = recover(&disk).unwrap();
-    assert!(fold(records) != fold(appended));
-    assert!(opened.torn.is_some());
+    for (disk, trouble) in [(disk, "is missing"), (damaged, "is damaged")] {
+        let (records, opened) = recover(&disk).unwrap();
+        assert!(fold(records) != fold(appended.clone()));
+        assert!(opened.torn.is_some());
+        assert_eq!(opened.mark_trouble, Some(trouble), "it is told");
+        let (_, again) = recover(&disk).unwrap();
+        assert_eq!(again.torn, None);
+    }
+}
+
+#[test]
+fn an_intact_mark_is_no_trouble() {
+    let (disk, ..) = written(7);
+    assert_eq!(recover(&disk).unwrap().1.mark_trouble, None);
 }
 
 #[test]

@@ -10,6 +10,8 @@ use nix::errno::Errno;
 use nix::fcntl::{self, FallocateFlags, PosixFadviseAdvice};
 use vivace_core::journal::{Cause, Disk, DiskError, DiskFile, Operation};
 
+use super::space::is_forbidden;
+
 /// Zeros are written in pieces of this.
 const ZEROS_BYTES: u64 = 1 << 20;
 
@@ -53,6 +55,7 @@ fn failed(path: &Path, operation: Operation, error: &io::Error) -> DiskError {
     let cause = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Cause::NoSpace,
         io::ErrorKind::NotFound => Cause::NotFound,
+        _ if is_forbidden(error) => Cause::Forbidden(error.to_string()),
         _ => Cause::Io(error.to_string()),
     };
     DiskError {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vivace_core::journal::{self, CheckpointError, HeaderError, Recovery, Torn};
+use vivace_core::journal::{self, CheckpointError, HeaderError, Recovery};
 use vivace_core::record::Record;
 use vivace_core::{Incarnation, NodeId};
 
@@ -11,11 +11,14 @@ use super::engine::{Engine, Reports};
 use super::identity::{DataDirectory, DirectoryId, IdentityError};
 use super::journal_disk::JournalDisk;
 use super::progress::Progress;
-use super::space::{Room, Space, is_no_space};
+use super::space::{Room, Space, is_forbidden, is_no_space};
 use super::values::{self, MemoryStore, ValueLog};
 
 /// The exit code of a start that finds no space.
 const EXIT_FULL: u8 = 20;
+
+/// The exit code of a start without the rights that it needs.
+const EXIT_FORBIDDEN: u8 = 16;
 
 /// What a new directory takes beside the journal's first segment.
 const FIRST_START_BYTES: u64 = 1 << 20;
@@ -74,10 +77,7 @@ pub enum OpenError {
         source: journal::OpenError,
     },
     /// The values can't be opened.
-    #[error(
-        "{source}; or move {} away, and this node fetches its values from the other replicas",
-        path.display()
-    )]
+    #[error("{source}{}", or_without(source, path))]
     Values {
         /// The values' directory.
         path: PathBuf,
@@ -103,6 +103,7 @@ impl OpenError {
             Self::Journal { source, .. } => journal_exit_code(source),
             Self::Values { source, .. } => match source {
                 values::OpenError::Newer { .. } => 14,
+                values::OpenError::Io { source, .. } if is_forbidden(source) => EXIT_FORBIDDEN,
                 values::OpenError::Foreign { .. } | values::OpenError::Io { .. } => 19,
             },
             Self::Full { .. } => EXIT_FULL,
@@ -131,6 +132,7 @@ impl OpenError {
 fn journal_exit_code(error: &journal::OpenError) -> u8 {
     match error {
         journal::OpenError::Disk(error) if error.is_no_space() => EXIT_FULL,
+        journal::OpenError::Disk(error) if error.is_forbidden() => EXIT_FORBIDDEN,
         journal::OpenError::Disk(_) => 21,
         journal::OpenError::Missing | journal::OpenError::MissingSegment { .. } => 11,
         journal::OpenError::Exists { .. } => 13,
@@ -150,6 +152,19 @@ fn journal_exit_code(error: &journal::OpenError) -> u8 {
             | CheckpointError::Header(_) => 26,
         },
         journal::OpenError::Malformed { .. } => 27,
+    }
+}
+
+/// What else there is to do where values can't be opened.
+fn or_without(error: &values::OpenError, path: &Path) -> String {
+    match error {
+        values::OpenError::Io { source, .. } if is_forbidden(source) => {
+            ": mount it writable, or give this user the rights".into()
+        }
+        _ => format!(
+            "; or move {} away, and this node fetches its values from the other replicas",
+            path.display()
+        ),
     }
 }
 
@@ -223,9 +238,7 @@ impl Claimed {
             None => journal::create(disk, self.owner.clone(), journal::Settings::default()),
         };
         let journal = journal.map_err(failed)?;
-        if let Some(torn) = &journal.torn {
-            tell(torn, &path);
-        }
+        tell(&journal, &path);
         self.directory.begin_life()?;
         let reserve = self.settings.reserve_bytes;
         let space = Arc::new(Space::watch(self.directory.path(), reserve));
@@ -274,22 +287,26 @@ impl Claimed {
     }
 }
 
-fn tell(torn: &Torn, journal: &Path) {
+fn tell(opened: &journal::Opened<JournalDisk>, journal: &Path) {
+    if let Some(trouble) = opened.mark_trouble {
+        tracing::warn!(
+            "{} {trouble}: nothing tells whether the disk has lost what was acknowledged last; \
+             if anybody changed files here, or the disk is not sound, this node may have \
+             forgotten a promise",
+            journal.join("mark").display()
+        );
+    }
+    let Some(torn) = &opened.torn else { return };
     let file = journal.join(&torn.file);
     let (bytes, offset) = (torn.bytes, torn.offset);
-    match torn.has_mark {
-        true => tracing::info!(
-            "{}: cut off {bytes} bytes from byte {offset} on, of a write that a crash \
-             interrupted and nobody was told of",
-            file.display()
-        ),
-        false => tracing::warn!(
-            "{}: cut off {bytes} bytes from byte {offset} on, of a write that is not complete; \
-             the file `mark` beside it is missing, so nothing tells whether that write was \
-             acknowledged: if anybody removed files here, this node may have forgotten a promise",
-            file.display()
-        ),
-    }
+    let whose = match opened.mark_trouble {
+        None => "a crash interrupted and nobody was told of",
+        Some(_) => "is not complete",
+    };
+    tracing::info!(
+        "{}: cut off {bytes} bytes from byte {offset} on, of a write that {whose}",
+        file.display()
+    );
 }
 
 fn open_values(path: &Path, directory: DirectoryId) -> Result<ValueLog, OpenError> {

@@ -77,6 +77,12 @@ pub fn is_no_space(error: &std::io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
+/// Whether an operation failed for want of rights, or because the file system is read-only.
+pub fn is_forbidden(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

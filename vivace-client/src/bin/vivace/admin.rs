@@ -6,9 +6,14 @@ use serde_json::{Value, json};
 use vivace_client::Client;
 use vivace_client::client_protocol::LostKey;
 
+use tokio::task::JoinSet;
+
 use crate::arguments::{AcceptLossArguments, LostArguments};
 use crate::exit::{Exit, Fault};
 use crate::output::{json_bytes, print_bytes, print_json};
+
+/// How many losses are being accepted at the same time.
+const ACCEPTED_AT_ONCE: usize = 32;
 
 /// Lists what went with a lost site.
 pub async fn lost(client: &Client, asked: &LostArguments, json: bool) -> Result<Exit, Fault> {
@@ -72,6 +77,11 @@ pub async fn accept_loss(
             "give up one object as CONTAINER/KEY, or everything lost in a container with --all",
         ));
     }
+    if let (Some(_), true) = (only, asked.all) {
+        return Err(Fault::usage(format!(
+            "--all gives up everything lost in a container: give {name:?} alone, or leave out --all"
+        )));
+    }
     let container = client.container(name);
     let mut keys = container.losses().await?.keys;
     if let Some(only) = only {
@@ -85,8 +95,18 @@ pub async fn accept_loss(
         eprintln!("vivace: nothing was changed");
         return Ok(Exit::Done);
     }
-    for lost in &keys {
-        container.accept_loss(lost).await?;
+    // One takes seconds while nodes are silent, as those of a lost site are.
+    let mut waiting = keys.into_iter();
+    let mut under_way = JoinSet::new();
+    loop {
+        for lost in waiting.by_ref().take(ACCEPTED_AT_ONCE - under_way.len()) {
+            let container = container.clone();
+            under_way.spawn(async move { container.accept_loss(&lost).await.map(|()| lost) });
+        }
+        let Some(ended) = under_way.join_next().await else {
+            break;
+        };
+        let lost = &ended.expect("an acceptance does not panic")?;
         if json {
             print_json(&key_as_json(lost))?;
         } else {

@@ -6,36 +6,38 @@ use std::path::{Path, PathBuf};
 use super::{DirectoryId, FORMAT};
 use crate::storage::space::is_no_space;
 
+/// Neither under its old id nor, in the same replica sets, under a new one: a majority with
+/// it may know nothing of what was acknowledged.
+const LOST_FOR_GOOD: &str = "where it is lost, this node must not start without it, under no \
+    id: the other nodes go on, and their objects can be moved into a new cluster \
+    (docs/operations.md, \"A node whose state is lost\")";
+
 /// Why a data directory is not this node's to use. It was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// There is no such directory.
     #[error(
-        "{}: does not exist: mount it, or correct storage.directory; where the disk is lost, \
-         replace this node by one with a new id, for a node without its state must not vote \
-         under its old one (`vivace-node init` makes the directories of a new cluster)",
+        "{}: does not exist: mount it, or correct storage.directory; {LOST_FOR_GOOD} \
+         (`vivace-node init` makes the directories of a new cluster)",
         .0.display()
     )]
     Missing(PathBuf),
     /// A directory without anything of a node's.
     #[error(
-        "{}: is empty: mount or restore the node's data there; where it is lost, replace this \
-         node by one with a new id, for a node without its state must not vote under its old one",
+        "{}: is empty: mount or restore the node's data there; {LOST_FOR_GOOD}",
         .0.display()
     )]
     Emptied(PathBuf),
     /// A part of the node's state is not there.
     #[error(
-        "{}: is missing beside the rest of the node's state: restore it; where it is lost, \
-         replace this node by one with a new id, for a node without its state must not vote \
-         under its old one",
+        "{}: is missing beside the rest of the node's state: restore it; {LOST_FOR_GOOD}",
         .0.display()
     )]
     Incomplete(PathBuf),
     /// The node has already lived elsewhere.
     #[error(
         "{}: is new, but {} says that this node's state is in data directory {lived}: restore \
-         that one; where it is lost, replace this node by one with a new id",
+         that one; {LOST_FOR_GOOD}",
         path.display(), witness.display()
     )]
     Replaced {
@@ -94,8 +96,7 @@ pub enum IdentityError {
     /// An older state of the same directory.
     #[error(
         "{}: holds this node's state of its start {life}, and {} says that it has started \
-         {lives} times: it may have forgotten what it promised; use the newest state, or replace \
-         this node by one with a new id",
+         {lives} times: it may have forgotten what it promised; use the newest state; {LOST_FOR_GOOD}",
         path.display(), witness.display()
     )]
     Outdated {
@@ -136,8 +137,8 @@ pub enum IdentityError {
         /// What it should be.
         expected: String,
     },
-    /// It can be read, but not written.
-    #[error("{}: can't be written to ({reason}): mount it writable, or give this user the right", path.display())]
+    /// This process has no right to read it, or to write to it.
+    #[error("{}: can't be used ({reason}): mount it writable, or give this user the rights", path.display())]
     ReadOnly {
         /// The directory.
         path: PathBuf,
@@ -160,8 +161,8 @@ pub enum IdentityError {
     Taken(PathBuf),
     /// The node has started 65,535 times.
     #[error(
-        "{}: this node has started 65,535 times, and no number is left for the next: replace it \
-         by one with a new id",
+        "{}: this node has started 65,535 times, and no number is left for the next: move the \
+         cluster's objects into a new one (docs/operations.md, \"A node whose state is lost\")",
         .0.display()
     )]
     Exhausted(PathBuf),
