@@ -191,13 +191,9 @@ fn a_wan_is_what_its_file_says_and_can_be_changed_while_it_runs() {
     }
     let wan = Wan::up("life", &[]);
     for more in [&["--dscp", "EF"][..], &["--ipv6"]] {
-        let found = wan.ping(more);
+        let found = wan.ping_within(RTT_MS + SLACK_MS, more);
         println!("idle {more:?}: {found}");
         assert_eq!(found["received"], 25, "{found}");
-        assert!(
-            (RTT_MS..RTT_MS + SLACK_MS).contains(&ms(&found, "p50_ms")),
-            "{found}"
-        );
         assert_eq!(found["dscp_there"], found["dscp_sent"], "{found}");
     }
 

@@ -17,34 +17,18 @@ pub fn replay(asked: &Replay) -> Result<(), Fault> {
     check(&full, &limits)?;
     let mut configuration = full.limited(&limits);
     configuration.mutants = asked.mutants.set;
-    let is_closed = Arc::new(AtomicBool::new(false));
+    let output = Output::default();
     let trace = match asked.history {
         Some(_) => Trace::Off,
         None => {
-            let is_closed = is_closed.clone();
-            Trace::each(move |line| {
-                if is_closed.load(Ordering::Relaxed) {
-                    return;
-                }
-                match std::io::stdout().write_all(line.as_bytes()) {
-                    Ok(()) => {}
-                    // A reader that has seen enough closes the pipe; the exit code tells
-                    // what the seed came to all the same.
-                    Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                        is_closed.store(true, Ordering::Relaxed);
-                    }
-                    Err(error) => {
-                        eprintln!("vivace-sim: standard output: {error}");
-                        std::process::exit(2);
-                    }
-                }
-            })
+            let output = output.clone();
+            Trace::each(move |line| output.write(line))
         }
     };
     if asked.history.is_none() {
-        println!("{configuration}");
+        output.write(&format!("{configuration}\n"));
         for fault in &configuration.faults {
-            println!("{fault}");
+            output.write(&format!("{fault}\n"));
         }
     }
     let outcome = run(&configuration, trace);
@@ -56,10 +40,33 @@ pub fn replay(asked: &Replay) -> Result<(), Fault> {
     match outcome.violation {
         None => Ok(()),
         Some(violation) => {
-            if !is_closed.load(Ordering::Relaxed) {
-                println!("{violation}");
-            }
+            output.write(&format!("{violation}\n"));
             Err(Fault::Broken)
+        }
+    }
+}
+
+/// Standard output. A reader that has seen enough closes it; the exit code tells what the
+/// seed came to all the same.
+#[derive(Clone, Default)]
+struct Output {
+    is_closed: Arc<AtomicBool>,
+}
+
+impl Output {
+    fn write(&self, text: &str) {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return;
+        }
+        match std::io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.is_closed.store(true, Ordering::Relaxed);
+            }
+            Err(error) => {
+                eprintln!("vivace-sim: standard output: {error}");
+                std::process::exit(2);
+            }
         }
     }
 }
