@@ -135,7 +135,10 @@ fn main() -> ExitCode {
     let command = Arguments::parse().command;
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(command.log_level()));
+    // A reader of the log that goes away must not take the node along: what can't be
+    // written would be complained about on the same closed pipe.
     tracing_subscriber::fmt()
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
