@@ -4,6 +4,7 @@
 mod process;
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use process::refusal::{copy, data, lived, refused, serves};
@@ -126,18 +127,24 @@ fn mount(arguments: &[&str]) -> bool {
     ran.is_ok_and(|output| output.status.success())
 }
 
-/// Needs root, and a file system that can be mounted read-only.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_directory_is_refused() {
-    let processes = lived().await;
-    let path = data(&processes);
+/// Makes a directory read-only until the result is dropped; none, loudly, where it can't.
+fn read_only(path: PathBuf) -> Option<process::Unmount> {
     let text = path_text(&path).to_owned();
     if !mount(&["--bind", &text, &text]) {
         eprintln!("SKIPPED: a read-only directory needs root and mount(8)");
-        return;
+        return None;
     }
-    let _unmount = process::Unmount(path);
+    let mounted = process::Unmount(path);
     assert!(mount(&["-o", "remount,bind,ro", &text]));
+    Some(mounted)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_directory_is_refused() {
+    let processes = lived().await;
+    let Some(_mounted) = read_only(data(&processes)) else {
+        return;
+    };
     refused(&processes, 16, "give this user the rights");
 }
 
@@ -146,14 +153,9 @@ async fn a_read_only_directory_is_refused() {
 async fn a_read_only_part_of_a_directory_is_refused_as_such() {
     let processes = lived().await;
     for part in ["journal", "values"] {
-        let path = data(&processes).join(part);
-        let text = path_text(&path).to_owned();
-        if !mount(&["--bind", &text, &text]) {
-            eprintln!("SKIPPED: a read-only directory needs root and mount(8)");
+        let Some(_mounted) = read_only(data(&processes).join(part)) else {
             return;
-        }
-        let _unmount = process::Unmount(path);
-        assert!(mount(&["-o", "remount,bind,ro", &text]));
+        };
         let message = refused(&processes, 16, "give this user the rights");
         assert!(
             message.contains(part) && !message.contains("move"),

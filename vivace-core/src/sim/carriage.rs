@@ -187,19 +187,15 @@ impl Simulation {
 
     /// Sends what waited for a link. What belongs to a connection that broke is gone.
     pub(super) fn refill(&mut self, route: Route) {
-        loop {
-            let links = self.links.as_mut().expect("the network is made of links");
-            let Some(passage) = links.pop_waiting(self.now, route) else {
-                return;
-            };
-            let (from, to) = (passage.from, passage.to);
-            if self.connection(from, to, Class::Bulk) != Some(passage.connection) {
-                continue;
-            }
-            let links = self.links.as_mut().expect("the network is made of links");
-            if let Some(at) = links.carry_on(self.now, route, passage, &mut self.rng) {
-                self.schedule(at, Happening::Poll(route));
-            }
+        let connections = &self.connections;
+        let stands = |passage: &Passage| {
+            let (a, b) = (passage.from, passage.to);
+            let standing = connections.get(&(a.min(b), a.max(b), Class::Bulk));
+            standing == Some(&passage.connection)
+        };
+        let links = self.links.as_mut().expect("the network is made of links");
+        if let Some(at) = links.refill(self.now, route, &mut self.rng, stands) {
+            self.schedule(at, Happening::Poll(route));
         }
     }
 

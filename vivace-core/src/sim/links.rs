@@ -182,28 +182,25 @@ impl Links {
         lane.rearm()
     }
 
-    /// The next bulk message that waits for a link that has room by now; call until
-    /// `None`, and give it to [`Links::carry_on`] if it is still wanted.
-    pub fn pop_waiting(&mut self, now: Duration, route: Route) -> Option<Box<Passage>> {
-        let lane = self.links.get_mut(&route)?;
-        let passage = lane.waiting.pop_front()?;
-        if lane.has_room(now, &passage) {
-            return Some(passage);
-        }
-        lane.waiting.push_front(passage);
-        None
-    }
-
-    /// Gives its link a message that waited for it; returns as [`Links::carry`].
-    pub fn carry_on(
+    /// Gives a link what waited for it and is still `wanted`, as far as it has room by
+    /// now; returns as [`Links::carry`].
+    pub fn refill(
         &mut self,
         now: Duration,
         route: Route,
-        passage: Box<Passage>,
         rng: &mut ChaCha8Rng,
+        wanted: impl Fn(&Passage) -> bool,
     ) -> Option<Duration> {
         let lane = self.links.get_mut(&route)?;
-        lane.send(now, passage, rng);
+        while let Some(passage) = lane.waiting.pop_front() {
+            if !lane.has_room(now, &passage) {
+                lane.waiting.push_front(passage);
+                break;
+            }
+            if wanted(&passage) {
+                lane.send(now, passage, rng);
+            }
+        }
         lane.rearm()
     }
 
@@ -238,7 +235,7 @@ impl Links {
 
     /// From now on the network is another one. What waits in a link leaves at its new
     /// rate; what left arrives as it would have; what waits at its sender takes the new
-    /// link, once [`Links::pop_waiting`] asks. Returns what to poll, and when.
+    /// link, once [`Links::refill`] is called. Returns what to poll, and when.
     pub fn replace(&mut self, now: Duration, plan: LinkPlan) -> Vec<(Route, Duration)> {
         let before = std::mem::replace(&mut self.plan, plan);
         let mut polls = Vec::new();

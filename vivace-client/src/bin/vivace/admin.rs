@@ -3,10 +3,9 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use vivace_client::Client;
 use vivace_client::client_protocol::LostKey;
-
-use tokio::task::JoinSet;
 
 use crate::arguments::{AcceptLossArguments, LostArguments};
 use crate::exit::{Exit, Fault};
@@ -95,25 +94,40 @@ pub async fn accept_loss(
         eprintln!("vivace: nothing was changed");
         return Ok(Exit::Done);
     }
-    // One takes seconds while nodes are silent, as those of a lost site are.
+    // One takes seconds while nodes are silent, as those of a lost site are. After a
+    // failure no other begins; what came of those under way is told.
     let mut waiting = keys.into_iter();
     let mut under_way = JoinSet::new();
+    let mut failed = None;
     loop {
-        for lost in waiting.by_ref().take(ACCEPTED_AT_ONCE - under_way.len()) {
+        let room = match failed {
+            None => ACCEPTED_AT_ONCE - under_way.len(),
+            Some(_) => 0,
+        };
+        for lost in waiting.by_ref().take(room) {
             let container = container.clone();
             under_way.spawn(async move { container.accept_loss(&lost).await.map(|()| lost) });
         }
         let Some(ended) = under_way.join_next().await else {
             break;
         };
-        let lost = &ended.expect("an acceptance does not panic")?;
+        let lost = match ended.expect("an acceptance does not panic") {
+            Ok(lost) => lost,
+            Err(error) => {
+                failed.get_or_insert(error);
+                continue;
+            }
+        };
         if json {
-            print_json(&key_as_json(lost))?;
+            print_json(&key_as_json(&lost))?;
         } else {
-            print_bytes(format!("gave up {}", line(name, lost)).as_bytes())?;
+            print_bytes(format!("gave up {}", line(name, &lost)).as_bytes())?;
         }
     }
-    Ok(Exit::Done)
+    match failed {
+        None => Ok(Exit::Done),
+        Some(error) => Err(error.into()),
+    }
 }
 
 fn confirmed(container: &str, keys: &[LostKey]) -> Result<bool, Fault> {

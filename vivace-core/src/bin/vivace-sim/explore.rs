@@ -57,10 +57,7 @@ pub fn explore(asked: &Explore) -> Result<(), Fault> {
     if asked.seeds == 0 || asked.jobs == Some(0) {
         return Err(Fault::Asked("--seeds and --jobs must be 1 at least".into()));
     }
-    let Some(end) = asked.from.checked_add(asked.seeds) else {
-        let why = "--from plus --seeds must be below 2^64";
-        return Err(Fault::Asked(why.into()));
-    };
+    let end = end(asked.from, asked.seeds)?;
     let begun = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = asked.jobs.unwrap_or(cores);
@@ -100,6 +97,13 @@ pub fn explore(asked: &Explore) -> Result<(), Fault> {
         true => Ok(()),
         false => Err(Fault::Broken),
     }
+}
+
+/// The end of `seeds` seeds.
+pub fn end(from: u64, seeds: u64) -> Result<u64, Fault> {
+    let why = "--from plus --seeds must be below 2^64";
+    from.checked_add(seeds)
+        .ok_or_else(|| Fault::Asked(why.into()))
 }
 
 /// The next seed below the end.

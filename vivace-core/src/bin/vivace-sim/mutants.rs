@@ -11,7 +11,7 @@ use vivace_core::{Mutant, Mutants};
 
 use crate::Fault;
 use crate::arguments::Hunt;
-use crate::explore::take;
+use crate::explore::{end, take};
 
 /// Where the table stands in a document.
 const BEGIN: &str = "<!-- begin: vivace-sim mutants --write docs/mutants.md -->\n";
@@ -34,10 +34,7 @@ pub fn mutants(asked: &Hunt) -> Result<(), Fault> {
     if asked.seeds == 0 || asked.jobs == Some(0) {
         return Err(Fault::Asked("--seeds and --jobs must be 1 at least".into()));
     }
-    if asked.from.checked_add(asked.seeds).is_none() {
-        let why = "--from plus --seeds must be below 2^64";
-        return Err(Fault::Asked(why.into()));
-    }
+    let end = end(asked.from, asked.seeds)?;
     if let Some(document) = &asked.write {
         if !asked.only.is_empty() {
             let why = "--write puts down the whole table: leave out --only";
@@ -71,7 +68,7 @@ pub fn mutants(asked: &Hunt) -> Result<(), Fault> {
         if !asked.only.is_empty() && !asked.only.iter().any(|only| only == name) {
             continue;
         }
-        let row = match hunt(set, asked.from, asked.seeds, jobs) {
+        let row = match hunt(set, asked.from, end, jobs) {
             Some(caught) => format!(
                 "| `{name}` | {} | {} | {} |\n",
                 caught.seed, caught.operations, caught.promise
@@ -95,9 +92,9 @@ pub fn mutants(asked: &Hunt) -> Result<(), Fault> {
 }
 
 /// The same seed whatever the number of jobs: those below the first catch all run.
-fn hunt(set: Mutants, from: u64, seeds: u64, jobs: usize) -> Option<Catch> {
+fn hunt(set: Mutants, from: u64, end: u64, jobs: usize) -> Option<Catch> {
     let next = AtomicU64::new(from);
-    let end = AtomicU64::new(from + seeds);
+    let end = AtomicU64::new(end);
     let found = Mutex::new(Found::default());
     std::thread::scope(|scope| {
         for _ in 0..jobs {

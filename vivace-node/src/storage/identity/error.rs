@@ -1,10 +1,10 @@
 //! Why a data directory is refused, and what there is to do.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{DirectoryId, FORMAT};
-use crate::storage::space::is_no_space;
+use crate::storage::space::{is_forbidden, is_no_space};
 
 /// Neither under its old id nor, in the same replica sets, under a new one: a majority with
 /// it may know nothing of what was acknowledged.
@@ -191,12 +191,12 @@ impl IdentityError {
 /// What failed at `path`.
 pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> IdentityError {
     let path = path.to_owned();
-    move |source| match source.kind() {
-        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => IdentityError::ReadOnly {
+    move |source| match is_forbidden(&source) {
+        true => IdentityError::ReadOnly {
             path: path.clone(),
             reason: source.to_string(),
         },
-        _ => IdentityError::Io {
+        false => IdentityError::Io {
             path: path.clone(),
             source,
         },
