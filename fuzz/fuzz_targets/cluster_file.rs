@@ -50,6 +50,10 @@ fn container(container: &Container, sites: &[String]) -> Value {
         ("timestamps", timestamps.into()),
         ("write_back_skip", container.write_back_skip.into()),
         ("promise_skip", container.promise_skip.into()),
+        (
+            "commands_at_replicas",
+            container.commands_at_replicas.into(),
+        ),
         ("durability", container.durability.to_string().into()),
     ])
 }

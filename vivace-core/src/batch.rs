@@ -116,6 +116,8 @@ impl Pending {
 pub struct Batch {
     waiting: VecDeque<Pending>,
     round: Vec<(Pending, ClientReply)>,
+    /// What changed the object in this round; none where more than commands did.
+    commands: Option<Vec<Command>>,
 }
 
 impl Batch {
@@ -168,6 +170,7 @@ impl Batch {
     /// where anything changed; the answers are kept until the round's outcome is known.
     pub fn apply(&mut self, env: &mut Env, base: Option<&Object>) -> Option<Object> {
         let mut changed: Option<Object> = None;
+        let mut commands = Some(Vec::new());
         for pending in self.waiting.drain(..) {
             let current = changed.as_ref().or(base);
             let reply = match &pending.wish {
@@ -180,6 +183,7 @@ impl Batch {
                     }),
                     None => {
                         changed = Some(Object::clone(object));
+                        commands = None;
                         Ok(Success::Restored)
                     }
                 },
@@ -202,6 +206,9 @@ impl Batch {
                         }
                         Some((_, next)) => {
                             changed = Some(next);
+                            if let Some(commands) = &mut commands {
+                                commands.push(command.clone());
+                            }
                             reply
                         }
                         None => reply,
@@ -211,7 +218,14 @@ impl Batch {
             let reply = pending.soften(reply);
             self.round.push((pending, reply));
         }
+        self.commands = commands;
         changed
+    }
+
+    /// The commands that changed the object when [`Batch::apply`] was last called, in
+    /// order; none where it was also put in place as a whole.
+    pub fn take_commands(&mut self) -> Option<Vec<Command>> {
+        self.commands.take()
     }
 
     /// From now on the round's commands may take effect whatever happens here: if the
@@ -250,6 +264,7 @@ impl Batch {
 
     /// The round is lost: its commands wait for the next, ahead of later ones.
     pub fn retry(&mut self) {
+        self.commands = None;
         for (pending, _) in self.round.drain(..).rev() {
             self.waiting.push_front(pending);
         }

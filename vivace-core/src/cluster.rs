@@ -94,6 +94,9 @@ pub struct Container {
     /// Whether a coordinator whose round wrote an RMW object's newest version leaves out
     /// the first round trip of the next: replicas promised it as they accepted.
     pub promise_skip: bool,
+    /// Whether RMW commands go to other sites in their values' stead where they are
+    /// smaller (§3.4.2).
+    pub commands_at_replicas: bool,
     /// How many copies of a value cross a link.
     pub copies: ValueCopies,
     /// Where a new value is durable before its writer hears of success, unless the

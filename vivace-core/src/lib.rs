@@ -74,3 +74,4 @@ pub use node::{Node, ProtocolStatus, UnknownNode};
 pub use outbox::Lsn;
 pub use timestamp::{Timestamp, WriterId};
 pub use value::{VALUE_BYTES_MAX, Value};
+pub use vivace_rmw::{Derivation, DerivationStep, Fingerprint};

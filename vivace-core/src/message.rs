@@ -11,6 +11,7 @@ use crate::key::{Key, KeyName};
 use crate::repair::REPAIR_OPERATION;
 use crate::timestamp::Timestamp;
 use crate::value::Value;
+use crate::vivace_rmw::Derivation;
 
 /// Names one call of one coordinator for ever: an answer to an earlier call, or to
 /// a call from before a restart, matches none.
@@ -285,6 +286,13 @@ bounded_enum! {
             /// Its timestamp.
             ts: Timestamp,
         },
+        /// A version came as commands, which can't be applied here: send its value.
+        27 => NeedValue {
+            /// The object.
+            key: Key,
+            /// Its timestamp.
+            ts: Timestamp,
+        },
     }
 }
 
@@ -340,6 +348,8 @@ pub enum BulkBody {
         propagator: NodeId,
         /// The value.
         value: Value,
+        /// How it follows from an earlier version (RMW): in one step.
+        derivation: Option<Box<Derivation>>,
     },
     /// W-REMOTE: store this value.
     WriteRemote {
@@ -473,6 +483,18 @@ pub enum BulkBody {
         /// Whether there are no more.
         is_last: bool,
     },
+    /// W-REMOTE of an RMW object without the value, for who has an earlier version:
+    /// make the version that these commands lead to (Vivace §3.4.2).
+    ApplyRemote {
+        /// The object.
+        key: Key,
+        /// Whom the acknowledgment goes to, or the question for the value.
+        propagator: NodeId,
+        /// Replicas of the receiver's site to hand it on to.
+        relay: Vec<NodeId>,
+        /// The version, and what it is made of.
+        derivation: Derivation,
+    },
 }
 
 /// A message of the bulk class.
@@ -489,7 +511,10 @@ pub struct BulkMessage {
 impl BulkMessage {
     /// Whether a reader waits for it, so that it goes ahead of new values.
     pub fn is_awaited(&self) -> bool {
-        !matches!(self.body, BulkBody::WriteRemote { .. })
+        !matches!(
+            self.body,
+            BulkBody::WriteRemote { .. } | BulkBody::ApplyRemote { .. }
+        )
     }
 
     /// Whether its receiver would store its value: where the disk is full it is dropped,
@@ -498,6 +523,7 @@ impl BulkMessage {
         match &self.body {
             BulkBody::WriteLocal { .. }
             | BulkBody::WriteRemote { .. }
+            | BulkBody::ApplyRemote { .. }
             | BulkBody::AbdWrite { .. }
             | BulkBody::LanWrite { .. } => true,
             BulkBody::Data { .. } => self.rpc.operation == REPAIR_OPERATION,

@@ -124,6 +124,13 @@ mutants! {
     /// RMW 8: acceptance promises nothing more. Another coordinator comes between two
     /// rounds of one that does not ask, and its command is overwritten.
     ForgetNext = "forget-next",
+    /// RMW 9: a replica applies commands to the newest version that it has, whichever
+    /// they were for. One timestamp has two values: reads differ, an update is lost.
+    ApplyToAnyVersion = "apply-to-any-version",
+    /// RMW 9, the other half: a replica acknowledges commands before their result is
+    /// durable, and asks for no value where they can't be applied. The last copies of
+    /// the value go, and the object blocks for ever.
+    AckBeforeApplied = "ack-before-applied",
 
     /// Replicas acknowledge before the disk has finished. A power cut forgets an
     /// acknowledged write.

@@ -1,6 +1,7 @@
 //! One node: replica, local-set member and coordinator behind one door.
 
 mod data;
+mod derive;
 #[cfg(feature = "sim")]
 mod explored;
 #[cfg(feature = "sim")]
@@ -33,7 +34,7 @@ use crate::machine::Machines;
 use crate::outbox::Message;
 use crate::record::Record;
 use crate::repair::Repairs;
-use crate::vivace_rmw;
+use crate::vivace_rmw::{self, Derivings};
 use crate::vivace_rw;
 
 #[cfg(feature = "sim")]
@@ -50,6 +51,7 @@ pub struct Node {
     local: LocalSet,
     waiters: DataWaiters,
     repairs: Repairs,
+    deriving: Derivings,
     coordinator: Coordinator,
 }
 
@@ -83,6 +85,7 @@ impl Node {
             local: LocalSet::default(),
             waiters: DataWaiters::default(),
             repairs: Repairs::default(),
+            deriving: Derivings::default(),
             coordinator: Coordinator::default(),
         })
     }
@@ -205,6 +208,7 @@ impl Node {
         self.local.on_tick(&mut self.env);
         self.waiters.on_tick(self.env.now.monotonic);
         self.repairs.on_tick(&mut self.env);
+        self.deriving.on_tick(self.env.now.monotonic);
         self.fetch_missing();
         self.drain_loopback();
     }
@@ -216,6 +220,7 @@ impl Node {
             self.local.next_wakeup(),
             self.waiters.next_wakeup(),
             self.repairs.next_wakeup(),
+            self.deriving.next_wakeup(),
         ];
         parts.into_iter().flatten().min()
     }

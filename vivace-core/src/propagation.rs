@@ -4,6 +4,7 @@
 //! replica: one member does, with one copy per remote site that its receiver hands
 //! on there. Every replica acknowledges end to end.
 
+mod lineage;
 mod sending;
 mod stable_versions;
 mod transfer;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use self::stable_versions::{STABLE_REMEMBERED, StableVersions};
 
+use self::lineage::Lineage;
 use self::sending::{lacking, release, send_copy};
 use self::transfer::{InFlight, Totals, Transfer};
 use self::waiting_keys::WaitingKeys;
@@ -68,6 +70,8 @@ pub struct Propagator {
     ack_times: BTreeMap<SiteId, Duration>,
     /// Keys that found a site's window full, first come first served.
     waiting: BTreeMap<SiteId, WaitingKeys>,
+    /// How RMW versions follow from each other.
+    pub lineage: Lineage,
     /// What a majority of replicas holds.
     pub stable: StableVersions,
     /// Versions that all replicas hold, or whose place a newer one has taken.
@@ -194,6 +198,7 @@ impl Propagator {
                 acked: BTreeSet::new(),
                 lacking_sites: replicas.filter_map(|&r| env.cluster.site_of(r)).collect(),
                 in_flight: BTreeMap::new(),
+                need_value: BTreeSet::new(),
                 started: env.now.monotonic,
             };
             self.totals.add(&transfer);
@@ -212,6 +217,7 @@ impl Propagator {
         key: &Key,
         ts: Timestamp,
     ) {
+        self.lineage.on_ack(key, from, ts);
         let Some(versions) = self.transfers.get_mut(key) else {
             return;
         };
@@ -272,6 +278,31 @@ impl Propagator {
         if let Some(flight) = transfer.and_then(|transfer| transfer.in_flight.get_mut(&from)) {
             let again = env.now.monotonic + NO_ROOM_PATIENCE;
             flight.resend_at = flight.resend_at.min(again);
+        }
+    }
+
+    /// Commands lead to `ts` where the version that they begin at is; it is not at `from`.
+    pub fn on_need_value(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        from: NodeId,
+        key: &Key,
+        ts: Timestamp,
+    ) {
+        let versions = self.transfers.get_mut(key);
+        let Some(transfer) = versions.and_then(|versions| versions.get_mut(&ts)) else {
+            return;
+        };
+        if transfer.acked.contains(&from) || !transfer.need_value.insert(from) {
+            return;
+        }
+        let flight = transfer.in_flight.remove(&from);
+        release(&mut self.in_flight_bytes, &env.cluster, flight);
+        self.remove_finished(env, container, key);
+        self.pump(env, container, key);
+        if let Some(site) = env.cluster.site_of(from) {
+            self.pump_waiting(env, site);
         }
     }
 
@@ -347,11 +378,15 @@ impl Propagator {
             .find(|(_, t)| t.settled)
             .map_or(Timestamp::ZERO, |(&ts, _)| ts);
         let (totals, ended) = (&mut self.totals, &mut self.ended);
+        let mut delivered = Timestamp::ZERO;
         versions.retain(|&ts, transfer| {
             let superseded = ts < newest_settled && transfer.in_flight.is_empty();
             let everywhere = transfer.acked.len() == container.replicas.len();
             if superseded && !everywhere {
                 env.counters.count("superseded: a value by a newer one");
+            }
+            if everywhere {
+                delivered = ts;
             }
             let keep = !superseded && !everywhere;
             if !keep {
@@ -364,6 +399,7 @@ impl Propagator {
         if versions.is_empty() {
             self.transfers.remove(key);
         }
+        self.lineage.forget_through(key, delivered);
     }
 
     /// Sends what may be sent now of one key.
@@ -382,22 +418,31 @@ impl Propagator {
             .collect();
         for (&ts, transfer) in versions.range_mut(newest_settled..) {
             for (site, members) in lacking(env, container, transfer, &busy) {
+                // Inside this site a copy for each costs nothing that is scarce.
+                let is_relayed = site != env.site && container.copies == ValueCopies::OnePerSite;
+                let by_commands = is_relayed
+                    && container.commands_at_replicas
+                    && !members
+                        .iter()
+                        .any(|node| transfer.need_value.contains(node));
+                let value_bytes = transfer.value.bytes();
+                let trace = || self.lineage.trace(key, ts, &members, value_bytes);
+                let trace = by_commands.then(trace).flatten();
+                let bytes = transfer.bytes_as(trace.as_ref());
                 let used = self.in_flight_bytes.entry(site).or_default();
-                if *used > 0 && *used + transfer.bytes() > SITE_WINDOW_BYTES {
+                if *used > 0 && *used + bytes > SITE_WINDOW_BYTES {
                     env.counters.count("waits: a value for room on the way");
                     self.waiting.entry(site).or_default().push(key);
                     continue;
                 }
-                // Inside this site a copy for each costs nothing that is scarce.
-                let is_relayed = site != env.site && container.copies == ValueCopies::OnePerSite;
                 let groups: Vec<Vec<NodeId>> = match is_relayed {
                     true => vec![members],
                     false => members.into_iter().map(|node| vec![node]).collect(),
                 };
                 let lately = self.ack_times.get(&site).copied().unwrap_or_default();
                 for group in groups {
-                    *used += transfer.bytes();
-                    send_copy(env, container, (key, ts), transfer, &group, lately);
+                    *used += bytes;
+                    send_copy(env, container, (key, ts), transfer, &group, lately, &trace);
                 }
             }
         }
@@ -500,6 +545,7 @@ impl Propagator {
                     .collect();
                 for to in late {
                     let flight = transfer.in_flight.remove(&to);
+                    transfer.need_value.insert(to);
                     env.counters.count(match &flight {
                         Some(flight) if flight.only_asked => {
                             "asked: a replica lacks what is taken over"

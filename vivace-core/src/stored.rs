@@ -132,6 +132,7 @@ impl StoredMessage {
                 tag: CopyTag::Bound(ts),
                 propagator,
                 value,
+                derivation: None,
             },
             StoredBody::WriteRemote {
                 ts,

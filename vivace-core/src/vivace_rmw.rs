@@ -15,6 +15,8 @@
 //!                 else execute(identity)
 //! ```
 
+mod derivation;
+mod deriving;
 mod execute;
 mod read;
 mod recent;
@@ -22,6 +24,8 @@ mod replica;
 mod turns;
 mod versions;
 
+pub use derivation::{Derivation, DerivationStep, Fingerprint, STEPS_MAX};
+pub use deriving::{DERIVING_OPERATION, Deriving, Derivings};
 pub use execute::Execute;
 pub use read::{Extent, Read, ReadStep};
 pub use recent::RecentVersions;

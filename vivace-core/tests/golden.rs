@@ -13,6 +13,7 @@ use vivace_core::client_protocol::{
     ClientReply, ClientRequest, Failure, ListedKey, LostKey, Request, SessionId, Success,
 };
 use vivace_core::codec;
+use vivace_core::machine::object::Command;
 use vivace_core::message::{
     BulkBody, BulkMessage, CopyTag, KnownKey, PriorityBody, PriorityMessage, Refusal, RpcId,
     TrustedTime, WriteId,
@@ -20,8 +21,8 @@ use vivace_core::message::{
 use vivace_core::record::Record;
 use vivace_core::stored::StoredValue;
 use vivace_core::{
-    Blob, ContainerId, Durability, Epoch, Incarnation, Key, KeyName, NodeId, Timestamp, Value,
-    WriterId,
+    Blob, ContainerId, Derivation, Durability, Epoch, Incarnation, Key, KeyName, NodeId, Timestamp,
+    Value, WriterId,
 };
 
 /// The message is these bytes and these bytes are the message.
@@ -92,6 +93,24 @@ fn write() -> WriteId {
 }
 
 const WRITE: &[u8] = &[2, 1, 252, 0x70, 0x11, 1, 0];
+
+/// From nothing, by one command, to "abc".
+fn derivation() -> Derivation {
+    let command = Command {
+        machine: "list".into(),
+        session: SessionId(ts()),
+        sequence: 9,
+        repeated: false,
+        command: b"xy".to_vec().into(),
+    };
+    Derivation::new(Timestamp::ZERO, ts(), vec![command], b"abc")
+}
+
+/// The base; one step: its version, and one command; the length and CRC-32C of the result.
+const DERIVATION: &[u8] = b"\0\0\0\0\0\0\0\0\0\0\0\0\
+    \x01\0\0\0\0\0\0\x01\x2c\0\x02\0\x01\
+    \x01\x04list\0\0\0\0\0\0\x01\x2c\0\x02\0\x01\x09\0\x02xy\
+    \x03\xfc\xb7\x3f\x4b\x36";
 
 fn priority(body: PriorityBody, bytes: &[&[u8]]) {
     let message = PriorityMessage {
@@ -215,6 +234,13 @@ fn the_priority_messages_of_local_sets() {
         },
         &[&[26], KEY, TS],
     );
+    priority(
+        PriorityBody::NeedValue {
+            key: key(),
+            ts: ts(),
+        },
+        &[&[27], KEY, TS],
+    );
 }
 
 #[test]
@@ -311,8 +337,19 @@ fn the_bulk_messages_of_vivace() {
             tag: CopyTag::Bound(ts()),
             propagator,
             value: value(),
+            derivation: None,
         },
-        &[&[0], KEY, &[0], TS, &[4], VALUE],
+        &[&[0], KEY, &[0], TS, &[4], VALUE, &[0]],
+    );
+    bulk(
+        BulkBody::WriteLocal {
+            key: key(),
+            tag: CopyTag::Bound(ts()),
+            propagator,
+            value: value(),
+            derivation: Some(Box::new(derivation())),
+        },
+        &[&[0], KEY, &[0], TS, &[4], VALUE, &[1], DERIVATION],
     );
     bulk(
         BulkBody::WriteLocal {
@@ -320,8 +357,9 @@ fn the_bulk_messages_of_vivace() {
             tag: CopyTag::Unbound(write()),
             propagator,
             value: value(),
+            derivation: None,
         },
-        &[&[0], KEY, &[1], WRITE, &[4], VALUE],
+        &[&[0], KEY, &[1], WRITE, &[4], VALUE, &[0]],
     );
     bulk(
         BulkBody::WriteRemote {
@@ -339,6 +377,15 @@ fn the_bulk_messages_of_vivace() {
             value: value(),
         },
         &[&[2], TS, VALUE],
+    );
+    bulk(
+        BulkBody::ApplyRemote {
+            key: key(),
+            propagator,
+            relay: vec![NodeId(8)],
+            derivation: derivation(),
+        },
+        &[&[18], KEY, &[4], &[1, 8], DERIVATION],
     );
 }
 

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arbitrary::{
-    bulk_message, client_reply, client_request, key, node, priority_message, record, timestamp,
+    bulk_message, client_reply, client_request, derivation, key, node, priority_message, record,
+    timestamp,
 };
 use bincode::{Decode, Encode};
 use proptest::prelude::*;
@@ -71,6 +72,11 @@ proptest! {
     fn priority_messages_round_trip_within_their_bound(message in priority_message()) {
         round_trips(&message)?;
         prop_assert!(codec::encode(&message).len() <= PRIORITY_MESSAGE_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_derivation_is_never_longer_than_it_says(derivation in derivation()) {
+        prop_assert!(codec::encode(&derivation).len() <= derivation.bytes());
     }
 
     #[test]

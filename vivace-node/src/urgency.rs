@@ -75,7 +75,8 @@ fn container_of(body: &PriorityBody) -> Option<ContainerId> {
         | PriorityBody::Commit { key, .. }
         | PriorityBody::AwaitValue { key, .. }
         | PriorityBody::AskStored { key, .. }
-        | PriorityBody::NoRoom { key, .. } => Some(key.container),
+        | PriorityBody::NoRoom { key, .. }
+        | PriorityBody::NeedValue { key, .. } => Some(key.container),
         PriorityBody::ReadTsAck { .. }
         | PriorityBody::WriteTsAck { .. }
         | PriorityBody::WriteLocalAck { .. }
@@ -101,13 +102,14 @@ fn is_unawaited(body: &PriorityBody) -> bool {
             | PriorityBody::AskPropagation { .. }
             | PriorityBody::PropagationIs { .. }
             | PriorityBody::NoRoom { .. }
+            | PriorityBody::NeedValue { .. }
     )
 }
 
 /// Bulk's three ways: what somebody waits for, new values, repair.
 pub(crate) fn lane_of(message: &BulkMessage) -> BulkLane {
     match &message.body {
-        BulkBody::WriteRemote { .. } => BulkLane::Propagate,
+        BulkBody::WriteRemote { .. } | BulkBody::ApplyRemote { .. } => BulkLane::Propagate,
         // What a replica fetches that lacks it: the call names no operation of a client.
         BulkBody::Data { .. } if message.takes_space() => BulkLane::Repair,
         _ => BulkLane::Read,

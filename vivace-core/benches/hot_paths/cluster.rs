@@ -199,6 +199,7 @@ fn spec() -> ClusterSpec {
         timestamps: TimestampSource::Clock,
         write_back_skip: true,
         promise_skip: true,
+        commands_at_replicas: true,
         copies: ValueCopies::OnePerSite,
         durability: Durability::Local,
     };

@@ -56,6 +56,7 @@ fn write_local(bytes: usize) -> BulkMessage {
             tag: CopyTag::Bound(ts()),
             propagator: NodeId(1),
             value: value(bytes),
+            derivation: None,
         },
     }
 }

@@ -37,7 +37,7 @@ pub struct Object {
 }
 
 /// One command as its client numbered it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Command {
     /// The state machine's name.
     pub machine: String,

@@ -16,12 +16,13 @@ impl Node {
             local,
             waiters,
             repairs,
+            deriving,
             coordinator,
         } = self;
         env.write_state(out)?;
         write!(
             out,
-            "{rw:?}{rmw:?}{lan:?}{local:?}{waiters:?}{repairs:?}{coordinator:?}"
+            "{rw:?}{rmw:?}{lan:?}{local:?}{waiters:?}{repairs:?}{deriving:?}{coordinator:?}"
         )
     }
 }

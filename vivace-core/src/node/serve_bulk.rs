@@ -16,6 +16,7 @@ use crate::repair::REPAIR_OPERATION;
 use crate::stored::{StoredBody, ValueId};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
+use crate::vivace_rmw::{DERIVING_OPERATION, Derivation};
 
 impl Node {
     pub(super) fn on_bulk(&mut self, from: NodeId, message: BulkMessage) {
@@ -35,6 +36,7 @@ impl Node {
         }
         match bulk_key(&body) {
             None if rpc.operation == REPAIR_OPERATION => self.on_repaired(rpc, body),
+            None if rpc.operation == DERIVING_OPERATION => self.on_origin(from, rpc, body),
             None => {
                 let input = Input::Bulk { from, rpc, body };
                 self.coordinator.on_answer(&mut self.env, rpc, epoch, input);
@@ -151,6 +153,7 @@ impl Node {
                 tag,
                 propagator,
                 value,
+                derivation,
             } => {
                 self.as_local(container, from)?;
                 if let CopyTag::Bound(ts) = tag {
@@ -172,6 +175,9 @@ impl Node {
                 self.env.answer_when_durable(lsn, from, rpc, epoch, body);
                 mutant!(self.env, LeaveAtOnce =>
                     self.local.leave_at_once(&mut self.env, container, &key, tag));
+                if let Some(derivation) = derivation.filter(|_| propagator == self.env.me) {
+                    self.local.propagator.lineage.remember(&key, *derivation);
+                }
                 self.serve_waiters(container, &key);
             }
             BulkBody::WriteRemote {
@@ -183,21 +189,20 @@ impl Node {
             } => {
                 self.as_replica(container, &[Kind::Rw, Kind::Rmw])?;
                 // A replica whose clock is behind refuses for itself alone.
-                self.relay(container, &key, ts, propagator, &relay, &value);
+                self.relay_value(container, (&key, ts), propagator, &relay, &value);
                 self.refuse_future(container, ts)?;
-                let lsn = match container.kind {
-                    Kind::Rw | Kind::Abd => self.rw.on_write_remote(&mut self.env, &key, ts, value),
-                    Kind::Rmw | Kind::LanRmw => {
-                        self.rmw.on_write_remote(&mut self.env, &key, ts, value)
-                    }
-                };
-                let body = PriorityBody::WriteRemoteAck {
-                    key: key.clone(),
-                    ts,
-                };
-                self.env
-                    .answer_when_durable(lsn, propagator, RpcId::NONE, epoch, body);
-                self.serve_waiters(container, &key);
+                self.store_remote(container, &key, ts, propagator, value);
+            }
+            BulkBody::ApplyRemote {
+                key,
+                propagator,
+                relay,
+                derivation,
+            } => {
+                self.as_replica(container, &[Kind::Rmw])?;
+                self.relay_commands(container, &key, propagator, &relay, &derivation);
+                self.refuse_future(container, derivation.ts())?;
+                self.derive(container, &key, propagator, derivation);
             }
             BulkBody::AbdRead { key } => {
                 self.as_replica(container, &[Kind::Abd])?;
@@ -240,6 +245,28 @@ impl Node {
         Ok(())
     }
 
+    /// A version has come, or has been made: durable, then acknowledged.
+    pub(super) fn store_remote(
+        &mut self,
+        container: &Container,
+        key: &Key,
+        ts: Timestamp,
+        propagator: NodeId,
+        value: Value,
+    ) {
+        let lsn = match container.kind {
+            Kind::Rw | Kind::Abd => self.rw.on_write_remote(&mut self.env, key, ts, value),
+            Kind::Rmw | Kind::LanRmw => self.rmw.on_write_remote(&mut self.env, key, ts, value),
+        };
+        let body = PriorityBody::WriteRemoteAck {
+            key: key.clone(),
+            ts,
+        };
+        self.env
+            .answer_when_durable(lsn, propagator, RpcId::NONE, container.epoch, body);
+        self.serve_waiters(container, key);
+    }
+
     /// There is no space for a value. It is handed on all the same; who carries it hears
     /// that it has to come again. Whoever sent another message repeats it by itself.
     pub(super) fn on_no_room(&mut self, message: BulkMessage) {
@@ -247,18 +274,33 @@ impl Node {
         self.env
             .counters
             .count("dropped: a value, for the disk is full");
-        let BulkBody::WriteRemote {
-            key,
-            ts,
-            propagator,
-            relay,
-            value,
-        } = body
-        else {
-            return;
+        let (key, ts, propagator) = match body {
+            BulkBody::WriteRemote {
+                key,
+                ts,
+                propagator,
+                relay,
+                value,
+            } => {
+                if let Ok(container) = self.container_for(&key, epoch) {
+                    self.relay_value(&container, (&key, ts), propagator, &relay, &value);
+                }
+                (key, ts, propagator)
+            }
+            BulkBody::ApplyRemote {
+                key,
+                propagator,
+                relay,
+                derivation,
+            } => {
+                if let Ok(container) = self.container_for(&key, epoch) {
+                    self.relay_commands(&container, &key, propagator, &relay, &derivation);
+                }
+                (key, derivation.ts(), propagator)
+            }
+            _ => return,
         };
-        if let Ok(container) = self.container_for(&key, epoch) {
-            self.relay(&container, &key, ts, propagator, &relay, &value);
+        if self.container_for(&key, epoch).is_ok() {
             let body = PriorityBody::NoRoom { key, ts };
             self.env.send_priority(propagator, RpcId::NONE, epoch, body);
         }
@@ -284,15 +326,41 @@ impl Node {
     }
 
     /// Hands a value on inside this site, so that it crosses the link between sites once.
-    fn relay(
+    fn relay_value(
         &mut self,
         container: &Container,
-        key: &Key,
-        ts: Timestamp,
+        (key, ts): (&Key, Timestamp),
         propagator: NodeId,
         relay: &[NodeId],
         value: &Value,
     ) {
+        self.relay(container, relay, || BulkBody::WriteRemote {
+            key: key.clone(),
+            ts,
+            propagator,
+            relay: Vec::new(),
+            value: value.clone(),
+        });
+    }
+
+    /// Hands commands on inside this site.
+    fn relay_commands(
+        &mut self,
+        container: &Container,
+        key: &Key,
+        propagator: NodeId,
+        relay: &[NodeId],
+        derivation: &Derivation,
+    ) {
+        self.relay(container, relay, || BulkBody::ApplyRemote {
+            key: key.clone(),
+            propagator,
+            relay: Vec::new(),
+            derivation: derivation.clone(),
+        });
+    }
+
+    fn relay(&mut self, container: &Container, relay: &[NodeId], body: impl Fn() -> BulkBody) {
         for &node in relay {
             let mine = node == self.env.me || !self.env.is_local(node);
             if mine || !container.replicas.contains(&node) {
@@ -301,18 +369,10 @@ impl Node {
                     .count("refused: relay to a node that is no replica here");
                 continue;
             }
-            let body = BulkBody::WriteRemote {
-                key: key.clone(),
-                ts,
-                propagator,
-                relay: Vec::new(),
-                value: value.clone(),
-            };
-            let epoch = container.epoch;
             let message = BulkMessage {
                 rpc: RpcId::NONE,
-                epoch,
-                body,
+                epoch: container.epoch,
+                body: body(),
             };
             self.env.out.send(node, Message::Bulk(message));
         }
@@ -324,6 +384,7 @@ fn bulk_key(body: &BulkBody) -> Option<&Key> {
     match body {
         BulkBody::WriteLocal { key, .. }
         | BulkBody::WriteRemote { key, .. }
+        | BulkBody::ApplyRemote { key, .. }
         | BulkBody::AbdRead { key }
         | BulkBody::AbdWrite { key, .. }
         | BulkBody::LanRead { key, .. }

@@ -175,6 +175,11 @@ impl Node {
             PriorityBody::NoRoom { key, ts } => {
                 self.local.propagator.on_no_room(&self.env, from, &key, ts);
             }
+            PriorityBody::NeedValue { key, ts } => {
+                self.local
+                    .propagator
+                    .on_need_value(&mut self.env, container, from, &key, ts);
+            }
             PriorityBody::WriteRemoteAck { key, ts } => {
                 if VIVACE.contains(&container.kind) && container.replicas.contains(&from) {
                     self.local
@@ -233,6 +238,7 @@ fn priority_key(body: &PriorityBody) -> Option<&Key> {
         | PriorityBody::PropagationIs { key, .. }
         | PriorityBody::WriteRemoteAck { key, .. }
         | PriorityBody::NoRoom { key, .. }
+        | PriorityBody::NeedValue { key, .. }
         | PriorityBody::OrderedReadTs { key, .. }
         | PriorityBody::OrderedReadData { key, .. }
         | PriorityBody::OrderedWriteTs { key, .. }

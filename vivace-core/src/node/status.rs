@@ -22,7 +22,8 @@ pub struct ProtocolStatus {
     pub backlog: BacklogStatus,
     /// Refusals and rare events by cause.
     pub causes: Vec<(String, u64)>,
-    /// Local copies, unbound values, questions and repairs held: zero when all is settled.
+    /// Local copies, unbound values, questions, repairs and versions being made: zero when
+    /// all is settled.
     pub held: usize,
 }
 
@@ -99,7 +100,10 @@ impl Node {
                     (cause.to_owned(), env.out.dropped())
                 }))
                 .collect(),
-            held: self.local.held() + self.waiters.count() + self.repairs.count(),
+            held: self.local.held()
+                + self.waiters.count()
+                + self.repairs.count()
+                + self.deriving.count(),
         }
     }
 }

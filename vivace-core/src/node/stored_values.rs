@@ -13,6 +13,7 @@ use crate::outbox::Message;
 use crate::record::Record;
 use crate::stored::{StoredBody, StoredMessage, ValueId};
 use crate::timestamp::Timestamp;
+use crate::vivace_rmw::DERIVING_OPERATION;
 
 impl Node {
     /// Whether any part of this node needs the value of `id`.
@@ -150,6 +151,9 @@ impl Node {
         let Ok(container) = self.container_for(&id.key, epoch) else {
             return;
         };
+        if rpc.operation == DERIVING_OPERATION {
+            return self.on_origin_lost(&container, rpc);
+        }
         let key = id.key;
         let body = match body {
             StoredBody::Data {

@@ -10,10 +10,11 @@ use crate::env::Env;
 use crate::event::Class;
 use crate::identity::{NodeId, SiteId};
 use crate::key::Key;
-use crate::message::RpcId;
+use crate::message::{BulkBody, BulkMessage, RpcId};
 use crate::outbox::Message;
 use crate::stored::StoredBody;
 use crate::timestamp::Timestamp;
+use crate::vivace_rmw::Derivation;
 
 /// A copy that was handed on is sent again, directly, after this long: the hop
 /// between its receiver and the replica may have broken.
@@ -38,7 +39,8 @@ pub(super) fn lacking(
     by_site
 }
 
-/// Sends one copy to the first of `group`, which hands it on to the others.
+/// Sends one copy, or the commands that lead to it, to the first of `group`, which hands
+/// it on to the others.
 pub(super) fn send_copy(
     env: &mut Env,
     container: &Container,
@@ -46,11 +48,12 @@ pub(super) fn send_copy(
     transfer: &mut Transfer,
     group: &[NodeId],
     lately: Duration,
+    commands: &Option<Derivation>,
 ) {
     let Some((&head, relay)) = group.split_first() else {
         return;
     };
-    let bytes = transfer.bytes();
+    let bytes = transfer.bytes_as(commands.as_ref());
     let now = env.now.monotonic;
     let ask_at = now + lately.max(env.rtt(head)) * ASK_AFTER + ASK_MARGIN;
     transfer.in_flight.insert(
@@ -75,10 +78,26 @@ pub(super) fn send_copy(
         };
         transfer.in_flight.insert(node, flight);
     }
+    let (propagator, relay) = (env.me, relay.to_vec());
+    if let Some(derivation) = commands.clone() {
+        let body = BulkBody::ApplyRemote {
+            key: key.clone(),
+            propagator,
+            relay,
+            derivation,
+        };
+        let message = BulkMessage {
+            rpc: RpcId::NONE,
+            epoch: container.epoch,
+            body,
+        };
+        env.counters.count("sent: commands in their value's stead");
+        return env.out.send(head, Message::Bulk(message));
+    }
     let body = StoredBody::WriteRemote {
         ts,
-        propagator: env.me,
-        relay: relay.to_vec(),
+        propagator,
+        relay,
     };
     let (id, value) = (transfer.id(key), transfer.value);
     let message = Message::stored(RpcId::NONE, container.epoch, body, id, value);

@@ -9,6 +9,7 @@ use crate::identity::{NodeId, SiteId};
 use crate::key::Key;
 use crate::message::CopyTag;
 use crate::stored::{StoredValue, ValueId};
+use crate::vivace_rmw::Derivation;
 
 /// What one waiting value costs beyond its bytes.
 const TRANSFER_OVERHEAD_BYTES: u64 = 256;
@@ -39,6 +40,8 @@ pub(super) struct Transfer {
     /// Where some replica lacks it.
     pub lacking_sites: BTreeSet<SiteId>,
     pub in_flight: BTreeMap<NodeId, InFlight>,
+    /// Who is sent the value, whatever commands lead to it.
+    pub need_value: BTreeSet<NodeId>,
     pub started: Duration,
 }
 
@@ -53,6 +56,11 @@ impl Transfer {
     pub fn is_everywhere_in(&self, site: SiteId, container: &Container, cluster: &Cluster) -> bool {
         let mut replicas = container.replicas.iter();
         replicas.all(|node| self.acked.contains(node) || cluster.site_of(*node) != Some(site))
+    }
+
+    /// What it takes on its way: as commands, where there are any.
+    pub fn bytes_as(&self, commands: Option<&Derivation>) -> u64 {
+        commands.map_or(self.bytes(), |commands| commands.bytes() as u64)
     }
 
     pub fn bytes(&self) -> u64 {

@@ -173,6 +173,7 @@ impl Setting {
             timestamps: TimestampSource::Clock,
             write_back_skip: true,
             promise_skip: true,
+            commands_at_replicas: true,
             copies: ValueCopies::OnePerSite,
             durability: Durability::Local,
         };

@@ -46,6 +46,10 @@ pub enum Errand {
     WriteLocal,
     /// W-REMOTE.
     WriteRemote,
+    /// W-REMOTE by commands.
+    ApplyRemote,
+    /// The answer to it that asks for the value.
+    NeedValue,
     /// The answer to R-DATA and OR-DATA.
     Data,
 }
@@ -73,6 +77,8 @@ impl Errand {
         Self::Commit,
         Self::WriteLocal,
         Self::WriteRemote,
+        Self::ApplyRemote,
+        Self::NeedValue,
         Self::Data,
     ];
 
@@ -98,6 +104,7 @@ impl Errand {
                 PriorityBody::OrderedWriteTs { .. } => Self::OrderedWriteTs,
                 PriorityBody::OrderedWriteTsAck { .. } => Self::OrderedWriteTsAck,
                 PriorityBody::Commit { .. } => Self::Commit,
+                PriorityBody::NeedValue { .. } => Self::NeedValue,
                 PriorityBody::AbortAck { .. }
                 | PriorityBody::AskPropagation { .. }
                 | PriorityBody::PropagationIs { .. }
@@ -111,6 +118,7 @@ impl Errand {
             Wire::Bulk(message) => match &message.body {
                 BulkBody::WriteLocal { .. } => Self::WriteLocal,
                 BulkBody::WriteRemote { .. } => Self::WriteRemote,
+                BulkBody::ApplyRemote { .. } => Self::ApplyRemote,
                 BulkBody::Data { .. } => Self::Data,
                 BulkBody::AbdRead { .. }
                 | BulkBody::AbdReadAck { .. }

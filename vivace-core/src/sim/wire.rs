@@ -38,6 +38,7 @@ impl Wire {
                 | BulkBody::WriteRemote { value, .. }
                 | BulkBody::Data { value, .. }
                 | BulkBody::AbdWrite { value, .. } => value.len() as u32,
+                BulkBody::ApplyRemote { derivation, .. } => derivation.bytes() as u32,
                 _ => PRIORITY_BYTES,
             },
         };

@@ -20,6 +20,7 @@ use crate::outbox::{Lsn, Message};
 use crate::round::{Ballot, Contention, Verdict};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
+use crate::vivace_rmw::Derivation;
 
 /// The commands of one object at this coordinator, and the round they are in.
 #[derive(Clone, Debug)]
@@ -209,7 +210,7 @@ impl Execute {
         env.counters.count("direct: an RMW round without promises");
         self.contention.begin(env);
         self.is_direct = true;
-        self.store(env, container, ots, lsn, Some(changed));
+        self.store(env, container, (ots, lsn), Some(ts), Some(changed));
         true
     }
 
@@ -357,13 +358,13 @@ impl Execute {
         }
     }
 
-    /// No object: an operator gave up all there was.
+    /// No object: an operator gave up all there was. No base: there was none.
     fn store(
         &mut self,
         env: &mut Env,
         container: &Container,
-        ots: Timestamp,
-        lsn: Lsn,
+        (ots, lsn): (Timestamp, Lsn),
+        base: Option<Timestamp>,
         object: Option<Object>,
     ) -> Step {
         self.batch.expose();
@@ -372,6 +373,7 @@ impl Execute {
             None => Value::Tombstone,
         };
         self.built = object.map(|object| (object, value.len()));
+        let derivation = self.derivation(container, ots, base, &value);
         let local_set = container.local_set(env.site);
         let rpc = self.calls.next_rpc();
         let body = BulkBody::WriteLocal {
@@ -379,6 +381,7 @@ impl Execute {
             tag: CopyTag::Bound(ots),
             propagator: env.propagator_of(local_set),
             value,
+            derivation,
         };
         let message = Message::Bulk(BulkMessage {
             rpc,
@@ -392,6 +395,25 @@ impl Execute {
             ballot: Ballot::new(env, local_set.len()),
         };
         Step::Continue
+    }
+
+    /// How the new version follows from the one before, for replicas that have that.
+    fn derivation(
+        &mut self,
+        container: &Container,
+        ots: Timestamp,
+        base: Option<Timestamp>,
+        value: &Value,
+    ) -> Option<Box<Derivation>> {
+        let commands = self.batch.take_commands()?;
+        let Value::Bytes(bytes) = value else {
+            return None;
+        };
+        let base = base.filter(|_| container.commands_at_replicas)?;
+        let derivation = Derivation::new(base, ots, commands, &bytes.0);
+        derivation
+            .is_worth(bytes.0.len() as u64)
+            .then(|| Box::new(derivation))
     }
 
     fn ask_to_accept(&mut self, env: &mut Env, container: &Container, ots: Timestamp) -> Step {

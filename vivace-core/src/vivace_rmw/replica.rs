@@ -259,6 +259,12 @@ impl Replica {
         as_new.map(|_| object.lsn)
     }
 
+    /// Whether W-REMOTE of this version would store it.
+    pub fn wants(&self, key: &Key, ts: Timestamp) -> bool {
+        let object = self.objects.get(key);
+        object.is_none_or(|object| object.versions.wants(object.chosen, ts))
+    }
+
     /// Where W-REMOTE of this version would be acknowledged without storing anything: it
     /// is here, or a later one is chosen.
     pub fn needs_not(&self, key: &Key, ts: Timestamp) -> Option<Lsn> {

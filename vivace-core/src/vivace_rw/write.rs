@@ -187,6 +187,7 @@ impl Write {
                 tag,
                 propagator: env.propagator_of(local_set),
                 value: self.value.clone(),
+                derivation: None,
             },
         });
         Call::start(env, rpc, local_set, message, lsn)

@@ -10,6 +10,7 @@ use vivace_core::Durability;
 use vivace_core::client_protocol::{
     ClientReply, ClientRequest, Failure, ListedKey, LostKey, Request, SessionId, Success,
 };
+use vivace_core::machine::object::Command;
 use vivace_core::message::{
     BulkBody, BulkMessage, CopyTag, KnownKey, PriorityBody, PriorityMessage, Propagation, Refusal,
     RpcId, TrustedTime, WriteId,
@@ -21,8 +22,8 @@ use vivace_core::status::{
 };
 use vivace_core::stored::StoredValue;
 use vivace_core::{
-    Blob, ContainerId, Epoch, Incarnation, KEY_NAME_BYTES_MAX, Key, KeyName, NodeId, Timestamp,
-    Value, WriterId,
+    Blob, ContainerId, Derivation, DerivationStep, Epoch, Fingerprint, Incarnation,
+    KEY_NAME_BYTES_MAX, Key, KeyName, NodeId, Timestamp, Value, WriterId,
 };
 
 /// As likely short as long: the encoding of integers has four lengths.
@@ -159,6 +160,7 @@ fn priority_request() -> BoxedStrategy<PriorityBody> {
             .prop_map(|(key, ts, state)| PriorityBody::PropagationIs { key, ts, state }),
         keyed().prop_map(|(key, ts)| PriorityBody::WriteRemoteAck { key, ts }),
         keyed().prop_map(|(key, ts)| PriorityBody::NoRoom { key, ts }),
+        keyed().prop_map(|(key, ts)| PriorityBody::NeedValue { key, ts }),
         keyed().prop_map(|(key, ots)| PriorityBody::OrderedReadTs { key, ots }),
         (key(), timestamp(), timestamp()).prop_map(|(key, at_least, below)| {
             PriorityBody::OrderedReadData {
@@ -269,16 +271,56 @@ fn lost() -> impl Strategy<Value = LostKey> {
     })
 }
 
+fn command() -> impl Strategy<Value = Command> {
+    let blob = vec(any::<u8>(), 0..40).prop_map(Blob::from);
+    let parts = ("[a-z]{0,8}", session(), any::<u64>(), any::<bool>(), blob);
+    parts.prop_map(|(machine, session, sequence, repeated, command)| Command {
+        machine,
+        session,
+        sequence,
+        repeated,
+        command,
+    })
+}
+
+pub fn derivation() -> impl Strategy<Value = Derivation> {
+    let step = (timestamp(), vec(command(), 0..4));
+    let step = step.prop_map(|(ts, commands)| DerivationStep { ts, commands });
+    let result = vec(any::<u8>(), 0..40).prop_map(|value| Fingerprint::of(&value));
+    let parts = (timestamp(), vec(step, 0..4), result);
+    parts.prop_map(|(base, steps, result)| Derivation {
+        base,
+        steps,
+        result,
+    })
+}
+
 fn bulk_body() -> BoxedStrategy<BulkBody> {
     prop_oneof![
-        (key(), tag(), node(), value()).prop_map(|(key, tag, propagator, value)| {
-            BulkBody::WriteLocal {
+        (
+            key(),
+            tag(),
+            node(),
+            value(),
+            option::of(derivation().prop_map(Box::new))
+        )
+            .prop_map(
+                |(key, tag, propagator, value, derivation)| BulkBody::WriteLocal {
+                    key,
+                    tag,
+                    propagator,
+                    value,
+                    derivation,
+                }
+            ),
+        (key(), node(), vec(node(), 0..5), derivation()).prop_map(
+            |(key, propagator, relay, derivation)| BulkBody::ApplyRemote {
                 key,
-                tag,
                 propagator,
-                value,
+                relay,
+                derivation,
             }
-        }),
+        ),
         (key(), timestamp(), node(), vec(node(), 0..5), value()).prop_map(
             |(key, ts, propagator, relay, value)| BulkBody::WriteRemote {
                 key,

@@ -73,6 +73,10 @@ pub fn is_write_remote(wire: &Wire) -> bool {
     matches!(bulk(wire), Some(BulkBody::WriteRemote { .. }))
 }
 
+pub fn is_apply_remote(wire: &Wire) -> bool {
+    matches!(bulk(wire), Some(BulkBody::ApplyRemote { .. }))
+}
+
 pub fn is_write_local(wire: &Wire) -> bool {
     matches!(bulk(wire), Some(BulkBody::WriteLocal { .. }))
 }

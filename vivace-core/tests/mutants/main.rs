@@ -86,6 +86,8 @@ catches! {
     ForgetUnchanged: rmw::a_first_try_comes_after_the_second_failed => "no order explains",
     AnswerLatecomers: rmw::a_command_joins_a_round_with_old_promises => "no order explains",
     ForgetNext: rmw::another_coordinator_comes_between_two_rounds => "no order explains",
+    ApplyToAnyVersion: rmw::commands_come_where_their_base_does_not => "no order explains",
+    AckBeforeApplied: rmw::commands_come_to_a_majority_without_their_base => "ReadState at node 7 got no result",
     AckBeforeDurable: rw::the_power_fails_after_a_write => "no order explains",
     ForgetPromise: rmw::a_restarted_replica_keeps_its_promise => "no order explains",
     AcceptFuture: rw::a_broken_clock_writes_an_hour_ahead => "Read at node 4 got no result",

@@ -7,7 +7,8 @@ use vivace_core::message::PriorityBody;
 use vivace_core::{Mutants, NodeId};
 
 use crate::cluster::script::{
-    A, B, C, drop_if, is_accept, is_promise, is_read_data, is_write_remote, ms, priority, switch,
+    A, B, C, drop_if, is_accept, is_apply_remote, is_promise, is_read_data, is_write_remote, ms,
+    priority, switch,
 };
 use crate::cluster::{Fate, Wire};
 use crate::trial::{COUNT, Trial, Verdict, add, command};
@@ -299,4 +300,53 @@ pub fn a_restarted_replica_keeps_its_promise(mutants: Mutants) -> Verdict {
     trial.finish(seven);
     trial.ask(2, COUNT);
     trial.verdict()
+}
+
+/// An object that remembers so many commands that one more is sent in its stead.
+fn large(mutants: Mutants) -> Trial {
+    let mut trial = Trial::new(Kind::Rmw, mutants);
+    for _ in 0..20 {
+        trial.ask(0, add(1));
+    }
+    trial.settle();
+    trial
+}
+
+/// +100 does not reach C. The next command, from site B, does, and says that it follows
+/// from +100: C, which has the version before, must not apply it to that.
+pub fn commands_come_where_their_base_does_not(mutants: Mutants) -> Verdict {
+    let mut trial = large(mutants);
+    drop_if(&mut trial.simulation, |from, to, wire| {
+        from.0 < 3 && to == C && is_write(wire)
+    });
+    trial.ask(0, add(100));
+    trial.run_for(200);
+    trial.ask(3, add(1000));
+    trial.run_for(500);
+    trial.ask(6, COUNT);
+    trial.verdict()
+}
+
+/// +100 is stored in its own site's local set alone. The next command, from site B, is
+/// sent to A and C, a majority, which can't apply it; then site B goes. They must not
+/// have acknowledged what they do not hold: its last copies went with that.
+pub fn commands_come_to_a_majority_without_their_base(mutants: Mutants) -> Verdict {
+    let mut trial = large(mutants);
+    let first = switch(true);
+    let is_first = first.clone();
+    drop_if(&mut trial.simulation, move |_, to, wire| {
+        is_write(wire) && (is_first.get() || to == B)
+    });
+    trial.ask(1, add(100));
+    first.set(false);
+    trial.ask(3, add(1000));
+    trial.run_for(500);
+    trial.crash(&[3, 4, 5]);
+    trial.ask(7, COUNT);
+    trial.verdict()
+}
+
+/// W-REMOTE, by value or by commands.
+fn is_write(wire: &Wire) -> bool {
+    is_write_remote(wire) || is_apply_remote(wire)
 }

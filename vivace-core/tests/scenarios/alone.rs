@@ -22,6 +22,7 @@ use crate::{A, B, C, spec};
 
 /// A node of the three sites and its disk, which is as slow as the test likes.
 pub struct Alone {
+    me: NodeId,
     pub node: Node,
     pub now: Now,
     asked: Lsn,
@@ -48,6 +49,7 @@ impl Alone {
             }
         }
         Self {
+            me,
             node,
             now,
             asked: Lsn(0),
@@ -60,14 +62,18 @@ impl Alone {
     }
 
     pub fn handle(&mut self, event: Event) -> Vec<Sent> {
-        let mut sent = Vec::new();
+        let (mut sent, mut loaded) = (Vec::new(), Vec::new());
         for action in self.node.handle(self.now, event) {
             match action {
                 Action::SendPriority { to, message } => sent.push(Sent::Priority(to, message.body)),
                 Action::SendBulk { to, message } => sent.push(Sent::Bulk(to, message.body)),
                 Action::SendStored { to, message } => {
                     let value = self.values[&message.value].clone();
-                    sent.push(Sent::Bulk(to, message.with(value).body));
+                    let message = message.with(value);
+                    match to == self.me {
+                        true => loaded.push(Event::Bulk { from: to, message }),
+                        false => sent.push(Sent::Bulk(to, message.body)),
+                    }
                 }
                 Action::StoreValue { lsn, id, value } => {
                     self.asked = lsn;
@@ -78,6 +84,7 @@ impl Alone {
                 Action::Reply { .. } => panic!("nobody asked"),
             }
         }
+        sent.extend(loaded.into_iter().flat_map(|event| self.handle(event)));
         sent
     }
 
@@ -161,6 +168,7 @@ pub fn write_local(time: u64) -> BulkBody {
         tag: CopyTag::Bound(ts(time)),
         propagator,
         value: value("v"),
+        derivation: None,
     }
 }
 
@@ -178,6 +186,7 @@ fn every_acknowledgment_waits_for_the_disk() {
         tag: CopyTag::Unbound(write),
         propagator: one,
         value: value("v"),
+        derivation: None,
     };
     type Step = Box<dyn Fn(&mut Alone) -> Vec<Sent>>;
     let priority = |from, body: PriorityBody| -> Step {

@@ -12,6 +12,7 @@ mod cluster;
 mod alone;
 mod backup;
 mod clocks;
+mod commands;
 mod durability;
 mod full_disk;
 mod journals;
@@ -27,8 +28,8 @@ mod torn_values;
 
 use cluster::Simulation;
 use cluster::script::{
-    A, B, C, DELAYS, bulk, drop_if, is_accept, is_promise, is_read_ts, is_write_local,
-    is_write_remote, is_write_ts, ms, priority, spec, switch,
+    A, B, C, DELAYS, bulk, drop_if, is_accept, is_apply_remote, is_promise, is_read_ts,
+    is_write_local, is_write_remote, is_write_ts, ms, priority, spec, switch,
 };
 use vivace_core::cluster::{ClusterSpec, Kind};
 

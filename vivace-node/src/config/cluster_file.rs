@@ -93,6 +93,8 @@ struct ContainerFields {
     write_back_skip: bool,
     #[serde(default = "yes")]
     promise_skip: bool,
+    #[serde(default = "yes")]
+    commands_at_replicas: bool,
     #[serde(default)]
     copies: CopiesField,
     #[serde(default)]
@@ -317,6 +319,7 @@ fn check_container(
         },
         write_back_skip: container.write_back_skip,
         promise_skip: container.promise_skip,
+        commands_at_replicas: container.commands_at_replicas,
         copies: match container.copies {
             CopiesField::OnePerSite => ValueCopies::OnePerSite,
             CopiesField::MemberByReplica => ValueCopies::MemberByReplica,

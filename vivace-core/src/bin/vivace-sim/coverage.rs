@@ -9,6 +9,7 @@ pub const SEEDS_TO_COVER: u64 = 2_000;
 /// Rare paths that a long exploration must have taken.
 const EXPECTED_MARKS: &[&str] = &[
     "aborted: a value without a timestamp",
+    "asked: a value whose commands come before what they change",
     "busy: the backlog is full",
     "came back: from query mode to clock mode",
     "commit wait judged by a replica's clock",
@@ -41,6 +42,7 @@ const EXPECTED_MARKS: &[&str] = &[
     "late: a client waits for the next round",
     "lost: a value at its relay",
     "lost: an RMW round to another coordinator",
+    "derived: a version that came as commands",
     "direct: an RMW round without promises",
     "yielded: it is another coordinator's turn",
     "disturbed: a direct round that another coordinator came before",
@@ -56,6 +58,7 @@ const EXPECTED_MARKS: &[&str] = &[
     "repeated: a command with an unknown outcome",
     "repeated: a request without an answer",
     "repeated: a value without an acknowledgment",
+    "sent: commands in their value's stead",
     "shared: a read joins another's round",
     "superseded: a value by a newer one",
     "taken over: a value that nobody carried",

@@ -165,6 +165,7 @@ impl Model {
             timestamps: self.timestamps,
             write_back_skip: true,
             promise_skip: true,
+            commands_at_replicas: true,
             copies: ValueCopies::OnePerSite,
             durability: Durability::Local,
         };

@@ -45,7 +45,7 @@ impl Execute {
         }
         if base == Timestamp::ZERO {
             let changed = self.batch.apply(env, None);
-            return self.store(env, container, ots, Lsn::default(), changed);
+            return self.store(env, container, (ots, Lsn::default()), None, changed);
         }
         let (mts, held_by_majority) = (base, held_by_majority && !accepts_loss);
         if let Some(base) = self.base.take_if(|(ts, _)| *ts == mts) {
@@ -162,6 +162,6 @@ impl Execute {
                 return self.begin(env, container);
             }
         };
-        self.store(env, container, ots, Lsn::default(), Some(object))
+        self.store(env, container, (ots, Lsn::default()), base_ts, Some(object))
     }
 }
