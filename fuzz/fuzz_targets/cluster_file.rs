@@ -50,6 +50,7 @@ fn container(container: &Container, sites: &[String]) -> Value {
         ("timestamps", timestamps.into()),
         ("write_back_skip", container.write_back_skip.into()),
         ("promise_skip", container.promise_skip.into()),
+        ("early_data", container.early_data.into()),
         ("durability", container.durability.to_string().into()),
     ])
 }

@@ -94,6 +94,8 @@ pub struct Container {
     /// Whether a coordinator whose round wrote an RMW object's newest version leaves out
     /// the first round trip of the next: replicas promised it as they accepted.
     pub promise_skip: bool,
+    /// Whether a read asks a replica in its own site for timestamp and value at once.
+    pub early_data: bool,
     /// How many copies of a value cross a link.
     pub copies: ValueCopies,
     /// Where a new value is durable before its writer hears of success, unless the

@@ -285,6 +285,12 @@ bounded_enum! {
             /// Its timestamp.
             ts: Timestamp,
         },
+        /// R-TS and R-DATA in one: answer R-TS, and where `has` is then true, send the
+        /// version of `known` too.
+        27 => ReadTsAndData {
+            /// The object.
+            key: Key,
+        },
     }
 }
 

@@ -136,6 +136,7 @@ fn a_value_is_a_tag_a_length_and_the_bytes() {
 #[test]
 fn the_priority_messages_of_rw_objects() {
     priority(PriorityBody::ReadTs { key: key() }, &[&[0], KEY]);
+    priority(PriorityBody::ReadTsAndData { key: key() }, &[&[27], KEY]);
     priority(
         PriorityBody::ReadTsAck {
             known: ts(),

@@ -199,6 +199,7 @@ fn spec() -> ClusterSpec {
         timestamps: TimestampSource::Clock,
         write_back_skip: true,
         promise_skip: true,
+        early_data: true,
         copies: ValueCopies::OnePerSite,
         durability: Durability::Local,
     };

@@ -49,6 +49,7 @@ pub fn container(kind: Kind, replicas: &[u16], local_sets: &[&[u16]]) -> Contain
         timestamps: TimestampSource::Clock,
         write_back_skip: true,
         promise_skip: true,
+        early_data: true,
         copies: ValueCopies::OnePerSite,
         durability: Durability::Local,
     }

@@ -27,6 +27,7 @@ fn cluster() -> Arc<Cluster> {
         timestamps: TimestampSource::Clock,
         write_back_skip: true,
         promise_skip: true,
+        early_data: true,
         copies: ValueCopies::OnePerSite,
         durability: vivace_core::Durability::Local,
     };

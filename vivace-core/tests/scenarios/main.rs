@@ -13,6 +13,7 @@ mod alone;
 mod backup;
 mod clocks;
 mod durability;
+mod early_data;
 mod full_disk;
 mod journals;
 mod limits;

@@ -93,6 +93,8 @@ struct ContainerFields {
     write_back_skip: bool,
     #[serde(default = "yes")]
     promise_skip: bool,
+    #[serde(default = "yes")]
+    early_data: bool,
     #[serde(default)]
     copies: CopiesField,
     #[serde(default)]
@@ -317,6 +319,7 @@ fn check_container(
         },
         write_back_skip: container.write_back_skip,
         promise_skip: container.promise_skip,
+        early_data: container.early_data,
         copies: match container.copies {
             CopiesField::OnePerSite => ValueCopies::OnePerSite,
             CopiesField::MemberByReplica => ValueCopies::MemberByReplica,

@@ -23,7 +23,7 @@ use super::refusal::{Ending, Refusal, RefusalCause};
 use super::state::{AddressBook, LocalNode};
 
 /// Version of the peer protocol; nodes of different versions refuse each other.
-pub(super) const PROTOCOL_VERSION: u16 = 2;
+pub(super) const PROTOCOL_VERSION: u16 = 3;
 
 const MAGIC: &[u8; 4] = b"VIVA";
 const FIXED_BYTES: usize = 13;
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_hello_has_these_bytes() {
-        let golden = b"\x12VIVA\x02\x00\x01\x02\x01\x03\x00\xfe\xffalpha";
+        let golden = b"\x12VIVA\x03\x00\x01\x02\x01\x03\x00\xfe\xffalpha";
         assert_eq!(hello().encode(), golden);
         assert_eq!(Hello::decode(&golden[1..]), Ok(hello()));
     }

@@ -165,6 +165,7 @@ impl Model {
             timestamps: self.timestamps,
             write_back_skip: true,
             promise_skip: true,
+            early_data: true,
             copies: ValueCopies::OnePerSite,
             durability: Durability::Local,
         };
