@@ -54,6 +54,7 @@ fn container(container: &Container, sites: &[String]) -> Value {
             "commands_at_replicas",
             container.commands_at_replicas.into(),
         ),
+        ("early_data", container.early_data.into()),
         ("durability", container.durability.to_string().into()),
     ])
 }

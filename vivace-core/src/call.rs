@@ -89,17 +89,22 @@ impl Call {
             waiting: Vec::with_capacity(nodes.len()),
         };
         for &node in nodes {
-            let pause = call.first_pause(env, node);
-            call.waiting.push(Waiting {
-                node,
-                repeat_at: env.now.monotonic + pause,
-                pause,
-            });
+            call.expect(env, node);
             if env.is_up(node, call.class()) {
                 env.out.send_when_durable(lsn, node, call.message.clone());
             }
         }
         call
+    }
+
+    /// Expects an answer of `node`, which has been asked otherwise: only repeats go to it.
+    pub fn expect(&mut self, env: &Env, node: NodeId) {
+        let pause = self.first_pause(env, node);
+        self.waiting.push(Waiting {
+            node,
+            repeat_at: env.now.monotonic + pause,
+            pause,
+        });
     }
 
     fn class(&self) -> Class {

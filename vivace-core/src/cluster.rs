@@ -97,6 +97,8 @@ pub struct Container {
     /// Whether RMW commands go to other sites in their values' stead where they are
     /// smaller (§3.4.2).
     pub commands_at_replicas: bool,
+    /// Whether a read asks a replica in its own site for timestamp and value at once.
+    pub early_data: bool,
     /// How many copies of a value cross a link.
     pub copies: ValueCopies,
     /// Where a new value is durable before its writer hears of success, unless the

@@ -244,10 +244,17 @@ impl Coordinator {
         if std::mem::take(&mut running.is_gathering)
             && let Some(key) = &running.round_of
         {
-            self.shared_reads.begin(key, number, env.now.monotonic);
+            let together = self.shared_reads.begin(key, number, env.now.monotonic);
+            running.operation.ask_together(together);
             input = Input::Start;
         }
-        match running.operation.step(env, container, input) {
+        let outcome = running.operation.step(env, container, input);
+        if let Some(is_behind) = running.operation.take_finding()
+            && let Some(key) = &running.round_of
+        {
+            self.shared_reads.find(key, is_behind);
+        }
+        match outcome {
             Outcome::Continue => self.rearm(number),
             Outcome::Done => {
                 self.end(env, number);

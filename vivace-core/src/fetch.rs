@@ -44,9 +44,39 @@ impl Fetch {
         Self::among(env, container, rpc, candidates, body)
     }
 
+    /// The same, where `sender`, which is in this site, has said that it is sending such a
+    /// value: nobody is asked before that has had the time of an answer, and `sender` first.
+    pub fn expect(
+        env: &mut Env,
+        container: &Container,
+        rpc: RpcId,
+        (sender, holders): (NodeId, &[NodeId]),
+        ts: Timestamp,
+        body: PriorityBody,
+    ) -> Self {
+        let mut candidates = candidates(env, container, holders, ts);
+        candidates.retain(|&node| node != sender);
+        candidates.insert(0, sender);
+        let mut fetch = Self::new(env, container, rpc, candidates, body);
+        fetch.ask_next_at += fetch.patience(env, sender);
+        fetch
+    }
+
     /// Asks these, one after the other.
     pub fn among(
         env: &mut Env,
+        container: &Container,
+        rpc: RpcId,
+        candidates: Vec<NodeId>,
+        body: PriorityBody,
+    ) -> Self {
+        let mut fetch = Self::new(env, container, rpc, candidates, body);
+        fetch.ask_next(env);
+        fetch
+    }
+
+    fn new(
+        env: &Env,
         container: &Container,
         rpc: RpcId,
         candidates: Vec<NodeId>,
@@ -57,16 +87,14 @@ impl Fetch {
             epoch: container.epoch,
             body,
         });
-        let mut fetch = Self {
+        Self {
             rpc,
             message,
             candidates,
             next: 0,
             rounds: 0,
             ask_next_at: env.now.monotonic,
-        };
-        fetch.ask_next(env);
-        fetch
+        }
     }
 
     /// The call's name; answers carry it.
@@ -85,14 +113,18 @@ impl Fetch {
             }
             if env.is_up(node, Class::Priority) {
                 env.out.send(node, self.message.clone());
-                let patience = env.rtt(node).mul_f64(1.25) + HEDGE_MARGIN;
-                let patience = patience * 2_u32.saturating_pow(self.rounds.min(16));
-                self.ask_next_at = env.now.monotonic + patience.min(ROUND_PAUSE_MAX);
+                self.ask_next_at = env.now.monotonic + self.patience(env, node);
                 return;
             }
         }
         // Nobody is up: wait for a connection.
         self.ask_next_at = env.now.monotonic + ROUND_PAUSE_MAX;
+    }
+
+    fn patience(&self, env: &Env, node: NodeId) -> Duration {
+        let patience = env.rtt(node).mul_f64(1.25) + HEDGE_MARGIN;
+        let patience = patience * 2_u32.saturating_pow(self.rounds.min(16));
+        patience.min(ROUND_PAUSE_MAX)
     }
 
     /// A node said that it can't answer: the next is asked at once, unless all were.

@@ -46,6 +46,7 @@ mod node;
 mod operation;
 mod outbox;
 mod propagation;
+mod query;
 pub mod quorum;
 pub mod record;
 mod repair;

@@ -286,8 +286,14 @@ bounded_enum! {
             /// Its timestamp.
             ts: Timestamp,
         },
+        /// R-TS and R-DATA in one: answer R-TS, and where `has` is then true, send the
+        /// version of `known` too.
+        27 => ReadTsAndData {
+            /// The object.
+            key: Key,
+        },
         /// A version came as commands, which can't be applied here: send its value.
-        27 => NeedValue {
+        28 => NeedValue {
             /// The object.
             key: Key,
             /// Its timestamp.

@@ -53,6 +53,9 @@ mutants! {
     /// RW 4: a value newer than was asked for is returned without its own
     /// write-back (§3.4.1 read literally). Two reads in a row: new, old.
     SkipWriteBackOfNewer = "skip-write-back-of-newer",
+    /// RW 4, of a value that came with its timestamp: it is returned without a write-back
+    /// though it is newer than a majority told. Two reads in a row: new, old.
+    SkipWriteBackOfEarly = "skip-write-back-of-early",
     /// RW 5: no operation waits for a trusted clock. A slow clock's write begins
     /// after a fast clock's has ended, is acknowledged, and lost.
     NoCommitWait = "no-commit-wait",
@@ -84,6 +87,9 @@ mutants! {
     /// A read joins a round of its object that is under way: it is answered from what
     /// replicas said before it was asked. Stale reads.
     JoinBegunRead = "join-begun-read",
+    /// A value that came with its timestamp is returned whatever the others tell: the
+    /// replica in this site may have missed the newest write. Stale reads.
+    ServeOlderEarly = "serve-older-early",
     /// Reads never write back. A value known to one replica is returned, then that
     /// replica crashes: new, old.
     SkipWriteBack = "skip-write-back",

@@ -155,6 +155,7 @@ fn a_value_is_a_tag_a_length_and_the_bytes() {
 #[test]
 fn the_priority_messages_of_rw_objects() {
     priority(PriorityBody::ReadTs { key: key() }, &[&[0], KEY]);
+    priority(PriorityBody::ReadTsAndData { key: key() }, &[&[27], KEY]);
     priority(
         PriorityBody::ReadTsAck {
             known: ts(),
@@ -239,7 +240,7 @@ fn the_priority_messages_of_local_sets() {
             key: key(),
             ts: ts(),
         },
-        &[&[27], KEY, TS],
+        &[&[28], KEY, TS],
     );
 }
 

@@ -60,6 +60,7 @@ pub(crate) fn trace_sent(to: NodeId, message: &PriorityMessage, bytes: usize) {
 fn container_of(body: &PriorityBody) -> Option<ContainerId> {
     match body {
         PriorityBody::ReadTs { key }
+        | PriorityBody::ReadTsAndData { key }
         | PriorityBody::WriteTs { key, .. }
         | PriorityBody::ReadData { key, .. }
         | PriorityBody::Bind { key, .. }

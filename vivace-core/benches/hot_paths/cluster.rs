@@ -200,6 +200,7 @@ fn spec() -> ClusterSpec {
         write_back_skip: true,
         promise_skip: true,
         commands_at_replicas: true,
+        early_data: true,
         copies: ValueCopies::OnePerSite,
         durability: Durability::Local,
     };

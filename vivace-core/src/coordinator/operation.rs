@@ -104,6 +104,40 @@ impl Operation {
         }
     }
 
+    /// Whether a read asks the replica in this site for timestamp and value at once.
+    pub fn ask_together(&mut self, together: bool) {
+        match self {
+            Self::Read(read) => read.ask_together(together),
+            Self::ReadState(read) => read.ask_together(together),
+            Self::Write(_)
+            | Self::Abd(_)
+            | Self::Execute(_)
+            | Self::LanExecute(_)
+            | Self::Settle(_)
+            | Self::FindLost(_)
+            | Self::AcceptLoss(_)
+            | Self::ListObjects(_)
+            | Self::CopyObject(_) => {}
+        }
+    }
+
+    /// Whether a read has just found that replica behind the others, or not.
+    pub fn take_finding(&mut self) -> Option<bool> {
+        match self {
+            Self::Read(read) => read.take_finding(),
+            Self::ReadState(read) => read.take_finding(),
+            Self::Write(_)
+            | Self::Abd(_)
+            | Self::Execute(_)
+            | Self::LanExecute(_)
+            | Self::Settle(_)
+            | Self::FindLost(_)
+            | Self::AcceptLoss(_)
+            | Self::ListObjects(_)
+            | Self::CopyObject(_) => None,
+        }
+    }
+
     pub fn next_wakeup(&self) -> Duration {
         match self {
             Self::Read(read) => read.next_wakeup(),

@@ -37,6 +37,8 @@ pub(super) struct Rounds {
     gathering: Option<u64>,
     /// The one that began last.
     begun: u64,
+    /// Whether the replica in this site lacked the newest version when a round last heard.
+    is_behind: Option<bool>,
 }
 
 /// All objects that are being read.
@@ -58,19 +60,31 @@ impl SharedReads {
         }
     }
 
-    /// Round `number` of `key` begins.
-    pub fn begin(&mut self, key: &Key, number: u64, now: Duration) {
+    /// Round `number` of `key` begins. Whether it asks the replica in this site for timestamp
+    /// and value at once: the first does, the others where one has found that the value
+    /// came of use, so that a large one is not sent in vain again and again.
+    pub fn begin(&mut self, key: &Key, number: u64, now: Duration) -> bool {
         let rounds = self.0.entry(key.clone()).or_insert(Rounds {
             under_way: 0,
             last_began: now,
             gathering: None,
             begun: number,
+            is_behind: None,
         });
+        let is_alone = rounds.under_way == 0;
         rounds.under_way += 1;
         rounds.last_began = now;
         rounds.begun = number;
         if rounds.gathering == Some(number) {
             rounds.gathering = None;
+        }
+        is_alone || rounds.is_behind == Some(false)
+    }
+
+    /// A round of `key` has found the replica in this site behind the others, or not.
+    pub fn find(&mut self, key: &Key, is_behind: bool) {
+        if let Some(rounds) = self.0.get_mut(key) {
+            rounds.is_behind = Some(is_behind);
         }
     }
 
@@ -94,7 +108,7 @@ impl Coordinator {
         container: &Container,
         key: Key,
         (id, deadline): (RequestId, Duration),
-        read: Operation,
+        mut read: Operation,
     ) -> Result<(), Failure> {
         let rounds = self.shared_reads.0.get(&key);
         let open = rounds.and_then(|rounds| match mutant!(env, JoinBegunRead) {
@@ -123,7 +137,7 @@ impl Coordinator {
                 self.insert(container, Some(key), read, at);
             }
             Some(_) | None => {
-                self.shared_reads.begin(&key, number, env.now.monotonic);
+                read.ask_together(self.shared_reads.begin(&key, number, env.now.monotonic));
                 self.start(env, container, Some(key), read);
             }
         }

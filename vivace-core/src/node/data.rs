@@ -35,6 +35,50 @@ impl Node {
         }
     }
 
+    /// R-DATA along with R-TS: sends the version of the timestamp that was told, where it
+    /// is here. An older one would answer nobody who has heard of that timestamp.
+    pub(super) fn send_newest(
+        &mut self,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        key: &Key,
+    ) {
+        let (newest, is_exact) = match container.kind {
+            Kind::Rw | Kind::Abd => (self.rw.newest(key), false),
+            Kind::Rmw | Kind::LanRmw => (self.rmw.newest(key), true),
+        };
+        if let Some(found) = newest.map(Found::version) {
+            let below = match is_exact {
+                true => found.ts.successor(),
+                false => Timestamp::MAX,
+            };
+            self.send_data(container, from, rpc, key, (found.ts, below), found);
+        }
+    }
+
+    fn send_data(
+        &mut self,
+        container: &Container,
+        from: NodeId,
+        rpc: RpcId,
+        key: &Key,
+        (at_least, below): (Timestamp, Timestamp),
+        found: Found,
+    ) {
+        let body = StoredBody::Data {
+            ts: found.ts,
+            at_least,
+            below,
+        };
+        let id = ValueId {
+            key: key.clone(),
+            tag: found.tag,
+        };
+        let message = Message::stored(rpc, container.epoch, body, id, found.value);
+        self.env.out.send_when_durable(found.lsn, from, message);
+    }
+
     /// R-DATA, OR-DATA: answers now, or when the value is here.
     pub(super) fn answer_data(
         &mut self,
@@ -69,17 +113,7 @@ impl Node {
     ) -> bool {
         let epoch = container.epoch;
         if let Some(found) = self.find_data(container, key, at_least, below) {
-            let body = StoredBody::Data {
-                ts: found.ts,
-                at_least,
-                below,
-            };
-            let id = ValueId {
-                key: key.clone(),
-                tag: found.tag,
-            };
-            let message = Message::stored(rpc, epoch, body, id, found.value);
-            self.env.out.send_when_durable(found.lsn, from, message);
+            self.send_data(container, from, rpc, key, (at_least, below), found);
             return true;
         }
         if let Some(chosen) = self.rmw.gone(key, below)

@@ -56,16 +56,12 @@ impl Node {
             PriorityBody::ReadTs { key } => {
                 // ABD's replicas are asked too, for their clocks.
                 self.as_replica(container, &[Kind::Rw, Kind::Rmw, Kind::Abd])?;
-                match container.kind {
-                    Kind::Rw | Kind::Abd => {
-                        self.rw
-                            .on_read_ts(&mut self.env, container, from, rpc, &key);
-                    }
-                    Kind::Rmw | Kind::LanRmw => {
-                        self.rmw
-                            .on_read_ts(&mut self.env, container, from, rpc, &key);
-                    }
-                }
+                self.answer_read_ts(container, from, rpc, &key);
+            }
+            PriorityBody::ReadTsAndData { key } => {
+                self.as_replica(container, VIVACE)?;
+                self.answer_read_ts(container, from, rpc, &key);
+                self.send_newest(container, from, rpc, &key);
             }
             PriorityBody::WriteTs { key, ts } => {
                 self.as_replica(container, &[Kind::Rw])?;
@@ -206,6 +202,18 @@ impl Node {
 
 /// The object of a request; none for an answer.
 impl Node {
+    fn answer_read_ts(&mut self, container: &Container, from: NodeId, rpc: RpcId, key: &Key) {
+        match container.kind {
+            Kind::Rw | Kind::Abd => {
+                self.rw.on_read_ts(&mut self.env, container, from, rpc, key);
+            }
+            Kind::Rmw | Kind::LanRmw => {
+                self.rmw
+                    .on_read_ts(&mut self.env, container, from, rpc, key);
+            }
+        }
+    }
+
     /// Another coordinator is at an object that this node changes, too.
     fn meet(&mut self, key: &Key, ots: Timestamp) {
         let (node, now) = (ots.writer.node(), self.env.now.monotonic);
@@ -228,6 +236,7 @@ impl Node {
 fn priority_key(body: &PriorityBody) -> Option<&Key> {
     match body {
         PriorityBody::ReadTs { key }
+        | PriorityBody::ReadTsAndData { key }
         | PriorityBody::WriteTs { key, .. }
         | PriorityBody::ReadData { key, .. }
         | PriorityBody::Bind { key, .. }

@@ -174,6 +174,7 @@ impl Setting {
             write_back_skip: true,
             promise_skip: true,
             commands_at_replicas: true,
+            early_data: true,
             copies: ValueCopies::OnePerSite,
             durability: Durability::Local,
         };
@@ -202,7 +203,7 @@ impl Setting {
             Kind::Abd | Kind::LanRmw => Mutants::none(),
         };
         self.container.promise_skip = false;
-        self.member_by_replica().without_skip()
+        self.member_by_replica().without_skip().timestamp_first()
     }
 
     fn member_by_replica(mut self) -> Self {
@@ -213,6 +214,12 @@ impl Setting {
     /// Every round asks for promises, as after another coordinator's.
     fn asking(mut self) -> Self {
         self.container.promise_skip = false;
+        self
+    }
+
+    /// Nobody is asked for timestamp and value at once.
+    fn timestamp_first(mut self) -> Self {
+        self.container.early_data = false;
         self
     }
 

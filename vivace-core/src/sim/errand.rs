@@ -86,7 +86,7 @@ impl Errand {
     pub fn of(wire: &Wire) -> Option<Self> {
         Some(match wire {
             Wire::Priority(message) => match &message.body {
-                PriorityBody::ReadTs { .. } => Self::ReadTs,
+                PriorityBody::ReadTs { .. } | PriorityBody::ReadTsAndData { .. } => Self::ReadTs,
                 PriorityBody::ReadTsAck { .. } => Self::ReadTsAck,
                 PriorityBody::WriteTs { .. } => Self::WriteTs,
                 PriorityBody::WriteTsAck { .. } => Self::WriteTsAck,

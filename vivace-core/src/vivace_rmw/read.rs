@@ -13,6 +13,7 @@ use crate::key::Key;
 use crate::machine::object::Object;
 use crate::message::{BulkBody, PriorityBody, RpcId};
 use crate::operation::{Input, Ticket, refusal_text, unavailable};
+use crate::query::{AWAITED, Query};
 use crate::quorum::{Tally, Votes};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
@@ -72,6 +73,10 @@ pub struct Read {
     ticket: Ticket,
     key: Key,
     extent: Extent,
+    /// Whether the replica in this site is asked for timestamp and version at once.
+    together: bool,
+    /// Whether that replica lacks what is wanted; taken when it is known.
+    is_behind: Option<bool>,
     phase: Phase,
 }
 
@@ -83,19 +88,20 @@ struct Report {
 }
 
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one per operation: a box would save nothing"
-)]
 enum Phase {
     /// No majority can be reached.
     AwaitPeers,
     /// Which timestamp does a majority hold?
-    QueryTs { query: Call, reports: Votes<Report> },
+    QueryTs {
+        query: Query,
+        reports: Votes<Report>,
+    },
     /// Its exact version, or a newer chosen one.
     FetchData {
         ts: Timestamp,
         fetch: Fetch,
+        /// The version that was asked for with its timestamp may still come.
+        early: Option<RpcId>,
         /// Is it still the newest? The versions that a newer one left behind are
         /// dropped everywhere, and whoever waits for one may have missed its COMMIT.
         recheck: Option<(Call, Votes<Report>)>,
@@ -111,8 +117,21 @@ impl Read {
             ticket,
             key,
             extent,
+            together: true,
+            is_behind: None,
             phase: Phase::AwaitPeers,
         }
+    }
+
+    /// Whether to ask the replica in this site for timestamp and version at once, or the
+    /// version would come in vain.
+    pub fn ask_together(&mut self, together: bool) {
+        self.together = together;
+    }
+
+    /// Whether the replica in this site lacks what is wanted, where that was just found.
+    pub fn take_finding(&mut self) -> Option<bool> {
+        self.is_behind.take()
     }
 
     /// The client and what it asked, to hand over to a round.
@@ -144,7 +163,7 @@ impl Read {
             Input::PeerUp { node, class } => {
                 match &mut self.phase {
                     Phase::AwaitPeers => return self.begin(env, container),
-                    Phase::QueryTs { query, .. } => query.on_peer_up(env, node, class),
+                    Phase::QueryTs { query, .. } => query.call.on_peer_up(env, node, class),
                     Phase::FetchData { fetch, recheck, .. } => {
                         fetch.on_peer_up(env, node);
                         if let Some((query, _)) = recheck {
@@ -162,7 +181,8 @@ impl Read {
         if !env.majority_up(&container.replicas, Class::Priority) {
             return ReadStep::Continue;
         }
-        let (query, reports) = ask_reports(&mut self.ticket, env, container, &self.key);
+        let query = Query::ask(env, container, &mut self.ticket, &self.key, self.together);
+        let reports = Votes::new(container.replicas.len());
         self.phase = Phase::QueryTs { query, reports };
         ReadStep::Continue
     }
@@ -177,8 +197,25 @@ impl Read {
     ) -> ReadStep {
         match (&mut self.phase, body) {
             (
-                Phase::QueryTs { query, reports }
-                | Phase::FetchData {
+                Phase::QueryTs { query, reports },
+                PriorityBody::ReadTsAck {
+                    known, chosen, has, ..
+                },
+            ) if query.is_named(answered) => {
+                query.on_report(from, answered, known, has);
+                let accepted = known;
+                reports.yes(
+                    from,
+                    Report {
+                        accepted,
+                        chosen,
+                        has,
+                    },
+                );
+                self.on_reports(env, container)
+            }
+            (
+                Phase::FetchData {
                     recheck: Some((query, reports)),
                     ..
                 },
@@ -198,9 +235,9 @@ impl Read {
                 self.on_reports(env, container)
             }
             (Phase::QueryTs { query, reports }, PriorityBody::Refused { why })
-                if query.rpc == answered =>
+                if query.is_named(answered) =>
             {
-                query.answered(from);
+                query.call.answered(from);
                 reports.no(from);
                 if reports.tally() == Tally::Unreachable {
                     let reason = format!("a majority refused: {}", refusal_text(&why));
@@ -211,7 +248,7 @@ impl Read {
             (Phase::FetchData { ts, fetch, .. }, PriorityBody::Gone { chosen })
                 if fetch.rpc() == answered && chosen > *ts =>
             {
-                self.fetch(env, container, &[from], chosen)
+                self.fetch(env, container, (None, &[from]), chosen, None)
             }
             (Phase::FetchData { fetch, .. }, PriorityBody::Refused { .. })
                 if fetch.rpc() == answered =>
@@ -267,20 +304,29 @@ impl Read {
         if !settled && !mutant!(env, ReadUnsettled) {
             return ReadStep::NeedsRound;
         }
-        let holders: Vec<NodeId> = answers
-            .iter()
-            .filter(|(_, report)| report.accepted == ts && report.has)
-            .map(|(node, _)| *node)
-            .collect();
-        self.fetch(env, container, &holders, ts)
+        let has = |report: &Report| report.accepted == ts && report.has;
+        let holders = answers.iter().filter(|(_, report)| has(report));
+        let holders: Vec<NodeId> = holders.map(|(node, _)| *node).collect();
+        let (mut early, mut sender) = (None, None);
+        if let Phase::QueryTs { query, reports } = &mut self.phase {
+            let serves_any = mutant!(env, ServeOlderEarly);
+            let answers = reports.answers().iter();
+            self.is_behind = query.is_behind(answers.map(|(node, report)| (*node, has(report))));
+            (early, sender) = (query.early_rpc(), query.sender_of(ts));
+            if let Some((_, value)) = query.take_version(env, |came| came == ts || serves_any) {
+                return self.reply(env, &value);
+            }
+        }
+        self.fetch(env, container, (sender, &holders), ts, early)
     }
 
     fn fetch(
         &mut self,
         env: &mut Env,
         container: &Container,
-        holders: &[NodeId],
+        (sender, holders): (Option<NodeId>, &[NodeId]),
         ts: Timestamp,
+        early: Option<RpcId>,
     ) -> ReadStep {
         let rpc = self.ticket.next_rpc();
         let body = PriorityBody::OrderedReadData {
@@ -288,10 +334,14 @@ impl Read {
             at_least: ts,
             below: ts.successor(),
         };
-        let fetch = Fetch::start(env, container, rpc, holders, ts, body);
+        let fetch = match sender {
+            Some(sender) => Fetch::expect(env, container, rpc, (sender, holders), ts, body),
+            None => Fetch::start(env, container, rpc, holders, ts, body),
+        };
         self.phase = Phase::FetchData {
             ts,
             fetch,
+            early,
             recheck: None,
             confirmed: 0,
         };
@@ -299,16 +349,32 @@ impl Read {
     }
 
     fn on_data(&mut self, env: &mut Env, answered: RpcId, ts: Timestamp, value: Value) -> ReadStep {
-        let Phase::FetchData {
-            ts: asked, fetch, ..
-        } = &self.phase
-        else {
-            return ReadStep::Continue;
+        let (asked, is_early) = match &mut self.phase {
+            Phase::QueryTs { query, .. } => {
+                query.on_data(answered, ts, value);
+                return ReadStep::Continue;
+            }
+            Phase::FetchData {
+                ts: asked,
+                fetch,
+                early,
+                ..
+            } if fetch.rpc() == answered || *early == Some(answered) => {
+                (*asked, *early == Some(answered))
+            }
+            Phase::AwaitPeers | Phase::FetchData { .. } => return ReadStep::Continue,
         };
-        if fetch.rpc() != answered || ts != *asked {
+        if ts != asked {
             return ReadStep::Continue;
         }
-        let reply = match &value {
+        if is_early {
+            env.counters.count(AWAITED);
+        }
+        self.reply(env, &value)
+    }
+
+    fn reply(&self, env: &mut Env, value: &Value) -> ReadStep {
+        let reply = match value {
             Value::Bytes(bytes) => match Object::decode(bytes) {
                 Ok(object) => self.extent.of(Some(&object)),
                 Err(error) => Err(corrupt(error.to_string())),
@@ -338,7 +404,7 @@ impl Read {
         }
         match &mut self.phase {
             Phase::AwaitPeers => {}
-            Phase::QueryTs { query, .. } => query.on_tick(env),
+            Phase::QueryTs { query, .. } => query.call.on_tick(env),
             Phase::FetchData { fetch, recheck, .. } => {
                 if let Some((query, _)) = recheck {
                     query.on_tick(env);
@@ -357,7 +423,7 @@ impl Read {
     pub fn next_wakeup(&self) -> Duration {
         let wakeup = match &self.phase {
             Phase::AwaitPeers => None,
-            Phase::QueryTs { query, .. } => query.next_wakeup(),
+            Phase::QueryTs { query, .. } => query.call.next_wakeup(),
             Phase::FetchData { fetch, recheck, .. } => {
                 let recheck = recheck.as_ref().and_then(|(query, _)| query.next_wakeup());
                 recheck.into_iter().chain([fetch.next_wakeup()]).min()

@@ -213,6 +213,12 @@ impl Replica {
         Some((ts, *value, object.lsn))
     }
 
+    /// The accepted version.
+    pub fn newest(&self, key: &Key) -> Option<(Timestamp, StoredValue, Lsn)> {
+        let accepted = self.objects.get(key)?.accepted;
+        self.find(key, accepted, accepted.successor())
+    }
+
     /// The best version here; zero where there is none.
     pub fn best(&self, key: &Key) -> Timestamp {
         let object = self.objects.get(key);

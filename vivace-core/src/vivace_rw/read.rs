@@ -13,6 +13,7 @@ use crate::identity::NodeId;
 use crate::key::Key;
 use crate::message::{BulkBody, PriorityBody, RpcId, TrustedTime};
 use crate::operation::{Input, Step, Ticket, refusal_text, unavailable};
+use crate::query::{AWAITED, Query};
 use crate::quorum::{Tally, Votes};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
@@ -24,6 +25,10 @@ pub struct Read {
     ticket: Ticket,
     key: Key,
     remote_clock: TrustedTime,
+    /// Whether the replica in this site is asked for timestamp and value at once.
+    together: bool,
+    /// Whether that replica lacks what is wanted; taken when it is known.
+    is_behind: Option<bool>,
     phase: Phase,
 }
 
@@ -39,11 +44,16 @@ enum Phase {
     /// No majority can be reached; nothing has been sent.
     AwaitPeers,
     /// Which timestamp is the newest?
-    QueryTs { query: Call, reports: Votes<Report> },
+    QueryTs {
+        query: Query,
+        reports: Votes<Report>,
+    },
     /// The value of `mts`, or a newer one.
     FetchData {
         mts: Timestamp,
         fetch: Fetch,
+        /// A version that was asked for with its timestamp may still come.
+        early: Option<RpcId>,
         known: Known,
     },
     /// A majority of replicas learns the timestamp of the value in hand.
@@ -87,8 +97,21 @@ impl Read {
             ticket,
             key,
             remote_clock: TrustedTime::default(),
+            together: true,
+            is_behind: None,
             phase: Phase::AwaitPeers,
         }
+    }
+
+    /// Whether to ask the replica in this site for timestamp and value at once, or the
+    /// value would come in vain.
+    pub fn ask_together(&mut self, together: bool) {
+        self.together = together;
+    }
+
+    /// Whether the replica in this site lacks what is wanted, where that was just found.
+    pub fn take_finding(&mut self) -> Option<bool> {
+        self.is_behind.take()
     }
 
     /// Who asked, and until when they wait.
@@ -116,11 +139,7 @@ impl Read {
         if !env.majority_up(&container.replicas, Class::Priority) {
             return Step::Continue;
         }
-        let rpc = self.ticket.next_rpc();
-        let body = PriorityBody::ReadTs {
-            key: self.key.clone(),
-        };
-        let query = Call::priority(env, container, rpc, &container.replicas, body);
+        let query = Query::ask(env, container, &mut self.ticket, &self.key, self.together);
         self.phase = Phase::QueryTs {
             query,
             reports: Votes::new(container.replicas.len()),
@@ -141,12 +160,12 @@ impl Read {
         }
         match (&mut self.phase, body) {
             (Phase::QueryTs { query, reports }, PriorityBody::ReadTsAck { known, has, .. })
-                if answered == query.rpc =>
+                if query.is_named(answered) =>
             {
                 if env.is_future(container, known) {
                     return self.on_refused(env, from, answered, AHEAD);
                 }
-                query.answered(from);
+                query.on_report(from, answered, known, has);
                 reports.yes(from, Report { known, has });
                 self.on_reports(env, container)
             }
@@ -195,7 +214,7 @@ impl Read {
     }
 
     fn on_reports(&mut self, env: &mut Env, container: &Container) -> Step {
-        let Phase::QueryTs { reports, .. } = &self.phase else {
+        let Phase::QueryTs { query, reports } = &mut self.phase else {
             return Step::Continue;
         };
         if reports.tally() != Tally::Reached && !mutant!(env, MinorityQuorum && reports.has_half())
@@ -214,19 +233,24 @@ impl Read {
         }
         let known_by_majority =
             reports.majority_that(|report| report.known == mts) || mutant!(env, SkipWriteBack);
-        let holders: Vec<NodeId> = reports
-            .answers()
-            .iter()
-            .filter(|(_, report)| report.known == mts && report.has)
-            .map(|(node, _)| *node)
-            .collect();
-
-        let rpc = self.ticket.next_rpc();
-        let body = PriorityBody::ReadData {
-            key: self.key.clone(),
-            at_least: mts,
-        };
-        let fetch = Fetch::start(env, container, rpc, &holders, mts, body);
+        let has = |report: &Report| report.known == mts && report.has;
+        let answers = reports.answers().iter();
+        self.is_behind = query.is_behind(answers.map(|(node, report)| (*node, has(report))));
+        let serves_any = mutant!(env, ServeOlderEarly);
+        let is_new = |ts| ts >= mts || serves_any;
+        let (early, sender) = (query.early_rpc(), query.sender_of(mts));
+        if let Some((ts, value)) = query.take_version(env, is_new) {
+            mutant!(env, SkipWriteBack => return self.await_clock(env, container, ts, value));
+            let told = ts == mts && known_by_majority && container.write_back_skip;
+            return match told || mutant!(env, SkipWriteBackOfEarly) {
+                true => self.await_clock(env, container, ts, value),
+                false => self.write_back(env, container, ts, value),
+            };
+        }
+        let answers = reports.answers().iter();
+        let holders = answers.filter(|(_, report)| has(report));
+        let holders: Vec<NodeId> = holders.map(|(node, _)| *node).collect();
+        let fetch = self.fetch(env, container, (sender, &holders), mts);
         let known = match (container.write_back_skip, known_by_majority) {
             (true, true) => Known::ByMajority,
             (true, false) => {
@@ -235,7 +259,48 @@ impl Read {
             }
             (false, _) => Known::Later,
         };
-        self.phase = Phase::FetchData { mts, fetch, known };
+        self.phase = Phase::FetchData {
+            mts,
+            fetch,
+            early,
+            known,
+        };
+        Step::Continue
+    }
+
+    fn fetch(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        (sender, holders): (Option<NodeId>, &[NodeId]),
+        mts: Timestamp,
+    ) -> Fetch {
+        let rpc = self.ticket.next_rpc();
+        let body = PriorityBody::ReadData {
+            key: self.key.clone(),
+            at_least: mts,
+        };
+        match sender {
+            Some(sender) => Fetch::expect(env, container, rpc, (sender, holders), mts, body),
+            None => Fetch::start(env, container, rpc, holders, mts, body),
+        }
+    }
+
+    /// Tells a majority of the value in hand.
+    fn write_back(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        ts: Timestamp,
+        value: Value,
+    ) -> Step {
+        let (publish, published) = self.publish(env, container, ts);
+        self.phase = Phase::WriteBack {
+            ts,
+            value,
+            publish,
+            published,
+        };
         Step::Continue
     }
 
@@ -262,19 +327,41 @@ impl Read {
         ts: Timestamp,
         value: Value,
     ) -> Step {
-        let Phase::FetchData { mts, fetch, known } = &mut self.phase else {
-            return Step::Continue;
+        let (mts, fetch, early, known) = match &mut self.phase {
+            Phase::QueryTs { query, .. } => {
+                if query.early_rpc() == Some(answered) && !env.is_future(container, ts) {
+                    query.on_data(answered, ts, value);
+                }
+                return Step::Continue;
+            }
+            Phase::FetchData {
+                mts,
+                fetch,
+                early,
+                known,
+            } => (*mts, fetch, *early, known),
+            Phase::AwaitPeers | Phase::WriteBack { .. } | Phase::AwaitClock { .. } => {
+                return Step::Continue;
+            }
         };
-        // An older version than was asked for would be a broken replica's.
-        if fetch.rpc() != answered || ts < *mts {
+        let is_early = early == Some(answered);
+        // Older than was asked for are a broken replica's, and those that came with the
+        // timestamp of a replica that is behind.
+        if !is_early && fetch.rpc() != answered || ts < mts {
             return Step::Continue;
         }
         if env.is_future(container, ts) {
-            fetch.on_refused(env);
+            if !is_early {
+                fetch.on_refused(env);
+            }
             return Step::Continue;
         }
+        if is_early {
+            env.counters.count(AWAITED);
+        }
         mutant!(env, SkipWriteBack => return self.await_clock(env, container, ts, value));
-        let told = ts == *mts || mutant!(env, SkipWriteBackOfNewer);
+        let told = ts == mts || mutant!(env, SkipWriteBackOfNewer && !is_early);
+        let told = told || mutant!(env, SkipWriteBackOfEarly && is_early);
         match std::mem::replace(known, Known::Later) {
             Known::ByMajority if told => self.await_clock(env, container, ts, value),
             Known::BeingTold { publish, published } if told => {
@@ -289,14 +376,7 @@ impl Read {
             // Differs from §3.4.1 as printed: a newer version is always written back,
             // or the next read may return the older one (mend 4).
             Known::ByMajority | Known::BeingTold { .. } | Known::Later => {
-                let (publish, published) = self.publish(env, container, ts);
-                self.phase = Phase::WriteBack {
-                    ts,
-                    value,
-                    publish,
-                    published,
-                };
-                Step::Continue
+                self.write_back(env, container, ts, value)
             }
         }
     }
@@ -365,8 +445,8 @@ impl Read {
 
     fn on_refused(&mut self, env: &mut Env, from: NodeId, answered: RpcId, why: &str) -> Step {
         let tally = match &mut self.phase {
-            Phase::QueryTs { query, reports } if query.rpc == answered => {
-                query.answered(from);
+            Phase::QueryTs { query, reports } if query.is_named(answered) => {
+                query.call.answered(from);
                 reports.no(from);
                 reports.tally()
             }
@@ -402,7 +482,7 @@ impl Read {
     ) -> Step {
         match &mut self.phase {
             Phase::AwaitPeers => return self.begin(env, container),
-            Phase::QueryTs { query, .. } => query.on_peer_up(env, node, class),
+            Phase::QueryTs { query, .. } => query.call.on_peer_up(env, node, class),
             Phase::FetchData { fetch, known, .. } => {
                 fetch.on_peer_up(env, node);
                 if let Known::BeingTold { publish, .. } = known {
@@ -421,7 +501,7 @@ impl Read {
         }
         match &mut self.phase {
             Phase::AwaitPeers => {}
-            Phase::QueryTs { query, .. } => query.on_tick(env),
+            Phase::QueryTs { query, .. } => query.call.on_tick(env),
             Phase::FetchData { fetch, known, .. } => {
                 // A newer complete version answers too, so the question is never outdated.
                 let _ = fetch.on_tick(env);
@@ -458,7 +538,7 @@ impl Read {
         let deadline = self.ticket.deadline;
         let wakeup = match &self.phase {
             Phase::AwaitPeers => None,
-            Phase::QueryTs { query, .. } => query.next_wakeup(),
+            Phase::QueryTs { query, .. } => query.call.next_wakeup(),
             Phase::FetchData {
                 fetch,
                 known: Known::BeingTold { publish, .. },

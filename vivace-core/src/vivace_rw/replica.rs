@@ -165,6 +165,11 @@ impl Replica {
         (*ts >= at_least).then_some((*ts, *value, object.lsn))
     }
 
+    /// The complete version, where it is the newest known.
+    pub fn newest(&self, key: &Key) -> Option<(Timestamp, StoredValue, Lsn)> {
+        self.find(key, self.objects.get(key)?.known)
+    }
+
     /// Whether the complete version of `key` is `ts`.
     pub fn holds(&self, key: &Key, ts: Timestamp) -> bool {
         let Some(object) = self.objects.get(key) else {

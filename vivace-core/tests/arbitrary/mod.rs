@@ -145,6 +145,7 @@ fn priority_request() -> BoxedStrategy<PriorityBody> {
     let keyed = || (key(), timestamp());
     prop_oneof![
         key().prop_map(|key| PriorityBody::ReadTs { key }),
+        key().prop_map(|key| PriorityBody::ReadTsAndData { key }),
         keyed().prop_map(|(key, ts)| PriorityBody::WriteTs { key, ts }),
         keyed().prop_map(|(key, at_least)| PriorityBody::ReadData { key, at_least }),
         (key(), write_id(), timestamp()).prop_map(|(key, write, ts)| PriorityBody::Bind {

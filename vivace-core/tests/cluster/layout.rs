@@ -50,6 +50,7 @@ pub fn container(kind: Kind, replicas: &[u16], local_sets: &[&[u16]]) -> Contain
         write_back_skip: true,
         promise_skip: true,
         commands_at_replicas: true,
+        early_data: true,
         copies: ValueCopies::OnePerSite,
         durability: Durability::Local,
     }

@@ -85,8 +85,17 @@ pub fn is_write_ts(wire: &Wire) -> bool {
     matches!(priority(wire), Some(PriorityBody::WriteTs { .. }))
 }
 
+/// R-TS, alone or with R-DATA.
 pub fn is_read_ts(wire: &Wire) -> bool {
-    matches!(priority(wire), Some(PriorityBody::ReadTs { .. }))
+    matches!(
+        priority(wire),
+        Some(PriorityBody::ReadTs { .. } | PriorityBody::ReadTsAndData { .. })
+    )
+}
+
+/// The answer to R-DATA or OR-DATA.
+pub fn is_data(wire: &Wire) -> bool {
+    matches!(bulk(wire), Some(BulkBody::Data { .. }))
 }
 
 /// R-DATA or OR-DATA.

@@ -28,6 +28,7 @@ fn cluster() -> Arc<Cluster> {
         write_back_skip: true,
         promise_skip: true,
         commands_at_replicas: true,
+        early_data: true,
         copies: ValueCopies::OnePerSite,
         durability: vivace_core::Durability::Local,
     };

@@ -152,9 +152,9 @@ pub fn the_only_replica_asked_has_an_older_version(mutants: Mutants) -> Verdict 
 /// +1 is accepted everywhere, its value is at A and B. A reader in site B learns that,
 /// and its question for the value is late. Meanwhile +10 is accepted everywhere; site A
 /// is destroyed before its value has left. B still has +1 to give, unless it dropped
-/// that when it accepted +10.
+/// that when it accepted +10. (Readers ask for timestamps first.)
 pub fn a_lost_site_takes_no_older_version_along(mutants: Mutants) -> Verdict {
-    let mut trial = Trial::new(Kind::Rmw, mutants);
+    let mut trial = Trial::of(Kind::Rmw, mutants, |container| container.early_data = false);
     let late = switch(false);
     let is_late = late.clone();
     trial.simulation.script = Some(Box::new(move |from, to, wire| {

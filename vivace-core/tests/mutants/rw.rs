@@ -7,8 +7,8 @@ use vivace_core::sim::LogTail;
 use vivace_core::{Mutants, NodeId};
 
 use crate::cluster::script::{
-    A, B, C, drop_if, is_read_data, is_read_ts, is_write_local, is_write_remote, is_write_ts, ms,
-    priority, spec, switch,
+    A, B, C, drop_if, is_data, is_read_data, is_read_ts, is_write_local, is_write_remote,
+    is_write_ts, ms, priority, spec, switch,
 };
 use crate::cluster::{Fate, Spread};
 use crate::trial::{READ, Trial, Verdict, put};
@@ -17,9 +17,10 @@ const ONE: NodeId = NodeId(1);
 
 /// 1 is everywhere. A reader at node 7 learns that, and its question for the value is
 /// late. Meanwhile 2 is written; site A is destroyed before its value has left. C still
-/// has 1 to give, unless the mere timestamp of 2 has erased it.
+/// has 1 to give, unless the mere timestamp of 2 has erased it. (Readers ask for
+/// timestamps first.)
 pub fn a_lost_site_takes_no_older_value_along(mutants: Mutants) -> Verdict {
-    let mut trial = Trial::new(Kind::Rw, mutants);
+    let mut trial = Trial::of(Kind::Rw, mutants, |container| container.early_data = false);
     trial.ask(1, put(1));
     trial.settle();
     let late = switch(true);
@@ -98,6 +99,41 @@ pub fn a_newer_value_than_asked_for_is_announced(mutants: Mutants) -> Verdict {
     // Node 1 still holds 8, and would answer a reader who knows no better.
     second.set(true);
     trial.ask(3, READ);
+    trial.verdict()
+}
+
+/// 8 is everywhere, 17 announced to B alone, which has it. A reader in site B hears of 8
+/// from A and C; what B tells is lost, and the value that B sends along comes. If the
+/// reader returns 17 without telling A or C, the next one, who hears them, finds 8 again.
+pub fn what_came_early_is_newer_than_what_is_told(mutants: Mutants) -> Verdict {
+    let mut trial = Trial::new(Kind::Rw, mutants);
+    trial.ask(1, put(8));
+    trial.settle();
+    let five = NodeId(5);
+    drop_if(&mut trial.simulation, move |from, to, wire| {
+        let tells = matches!(priority(wire), Some(PriorityBody::ReadTsAck { .. }));
+        to != B && (is_write_remote(wire) || from == five && is_write_ts(wire))
+            || from == B && to == NodeId(4) && tells
+            || from == NodeId(7) && to == B && is_read_ts(wire)
+    });
+    trial.begin(5, put(17));
+    trial.run_for(100);
+    trial.ask(4, READ);
+    trial.ask(7, READ);
+    trial.verdict()
+}
+
+/// 1 is everywhere, 2 at A and C. A reader in site B gets 1 from B, along with what B
+/// knows; A and C know better.
+pub fn the_replica_in_the_readers_site_missed_the_newest_write(mutants: Mutants) -> Verdict {
+    let mut trial = Trial::new(Kind::Rw, mutants);
+    trial.ask(1, put(1));
+    trial.settle();
+    drop_if(&mut trial.simulation, |_, to, wire| {
+        to == B && (is_write_ts(wire) || is_write_remote(wire))
+    });
+    trial.ask(1, put(2));
+    trial.ask(4, READ);
     trial.verdict()
 }
 
@@ -241,13 +277,14 @@ pub fn the_first_replica_to_hold_a_value_crashes(mutants: Mutants) -> Verdict {
     trial.verdict()
 }
 
-/// The nearest holder of the value gets no question: its link loses them all.
+/// The nearest holder of the value gets no question for it, and what it sends along with
+/// its timestamp does not come either.
 pub fn the_nearest_holder_is_silent(mutants: Mutants) -> Verdict {
     let mut trial = Trial::new(Kind::Rw, mutants);
     trial.ask(0, put(1));
     trial.settle();
-    drop_if(&mut trial.simulation, |_, to, wire| {
-        to == B && is_read_data(wire)
+    drop_if(&mut trial.simulation, |from, to, wire| {
+        to == B && is_read_data(wire) || from == B && is_data(wire)
     });
     trial.ask(4, READ);
     trial.verdict()

@@ -44,6 +44,7 @@ pub fn cluster_for(rng: &mut impl Rng, kind: Kind, clocks: Clocks) -> (ClusterSp
         write_back_skip: rng.random_bool(0.7),
         promise_skip: rng.random_bool(0.8),
         commands_at_replicas: rng.random_bool(0.8),
+        early_data: rng.random_bool(0.8),
         copies: vivace_core::cluster::ValueCopies::OnePerSite,
         durability: vivace_core::Durability::Local,
         ..layout::container(kind, &[], &[])

@@ -14,6 +14,7 @@ mod backup;
 mod clocks;
 mod commands;
 mod durability;
+mod early_data;
 mod full_disk;
 mod journals;
 mod limits;

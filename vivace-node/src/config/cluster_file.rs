@@ -95,6 +95,7 @@ struct ContainerFields {
     promise_skip: bool,
     #[serde(default = "yes")]
     commands_at_replicas: bool,
+    early_data: bool,
     #[serde(default)]
     copies: CopiesField,
     #[serde(default)]
@@ -320,6 +321,7 @@ fn check_container(
         write_back_skip: container.write_back_skip,
         promise_skip: container.promise_skip,
         commands_at_replicas: container.commands_at_replicas,
+        early_data: container.early_data,
         copies: match container.copies {
             CopiesField::OnePerSite => ValueCopies::OnePerSite,
             CopiesField::MemberByReplica => ValueCopies::MemberByReplica,

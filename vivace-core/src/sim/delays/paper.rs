@@ -137,6 +137,13 @@ fn of_registers() -> Vec<Count> {
             operation: "read",
             paper: Some(Sum::of(2, 2, 0)),
             counted: ours.count_last(&written_and_read),
+            why: "the site's replica answers R-TS and R-DATA at once",
+        },
+        Count {
+            algorithm: "RW here",
+            operation: "read, timestamp first",
+            paper: Some(Sum::of(2, 2, 0)),
+            counted: ours.clone().timestamp_first().count_last(&written_and_read),
             why: "",
         },
         Count {
@@ -144,7 +151,7 @@ fn of_registers() -> Vec<Count> {
             operation: "read, without §3.4.1",
             paper: Some(Sum::of(2, 4, 0)),
             counted: ours.without_skip().count_last(&written_and_read),
-            why: "",
+            why: "the site's replica answers R-TS and R-DATA at once",
         },
         Count {
             algorithm: "RW here",
@@ -231,7 +238,14 @@ fn of_machines() -> Vec<Count> {
             operation: "read-only command",
             paper: Some(Sum::of(4, 4, 0)),
             counted: ours.count_last(&[add(1), read_state()]),
-            why: "timestamps first; no round where a majority holds the newest",
+            why: "no round where a majority holds the newest; the site's replica sends it at once",
+        },
+        Count {
+            algorithm: "RMW here",
+            operation: "read-only command, timestamp first",
+            paper: Some(Sum::of(4, 4, 0)),
+            counted: ours.timestamp_first().count_last(&[add(1), read_state()]),
+            why: "no round where a majority holds the newest",
         },
     ]
 }

@@ -166,6 +166,7 @@ impl Model {
             write_back_skip: true,
             promise_skip: true,
             commands_at_replicas: true,
+            early_data: true,
             copies: ValueCopies::OnePerSite,
             durability: Durability::Local,
         };

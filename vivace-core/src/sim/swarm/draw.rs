@@ -273,6 +273,7 @@ fn draw_container(
         write_back_skip: rng.random_bool(0.7),
         promise_skip: rng.random_bool(0.8),
         commands_at_replicas: rng.random_bool(0.8),
+        early_data: rng.random_bool(0.8),
         copies: pick(
             rng,
             &[

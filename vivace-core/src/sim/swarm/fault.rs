@@ -40,8 +40,8 @@ pub enum Fault {
     /// Messages of one kind don't get through: priority is lost, bulk waits.
     Sift(Sieve),
     /// What one node has alone stays so, and its site asks nobody else for it: W-LOCAL
-    /// of its own, and questions of its site to others, don't get through.
-    LoneCopies([Sieve; 2]),
+    /// of its own, questions of its site to others, and their values, don't get through.
+    LoneCopies([Sieve; 3]),
     /// They do again.
     Unsift(Sieve),
     /// A node that is down starts with what was durable.

@@ -1,7 +1,8 @@
 //! A copy that one member of a local set has alone, asked for by its site, and lost.
 //!
 //! Chance alone hardly brings all of that together: W-LOCAL of one coordinator reaches no
-//! other member, its site's readers reach no other holder, and then it is lost for good.
+//! other member, its site's readers reach no other holder and get no value that they did not
+//! ask for, and then it is lost for good.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ impl Configuration {
         rng: &mut ChaCha8Rng,
         node: NodeId,
         (at, end): (Duration, Duration),
-    ) -> Option<[(Duration, Fault); 4]> {
+    ) -> Option<[(Duration, Fault); 5]> {
         let site = self.spec.nodes[&node];
         let has_others = |container: &&Container| {
             let set = container.local_set(site);
@@ -50,19 +51,31 @@ impl Configuration {
                 .collect(),
         };
         let neighbours = self.spec.nodes.iter().filter(|(_, of)| **of == site);
+        let neighbours: Vec<NodeId> = neighbours.map(|(&neighbour, _)| neighbour).collect();
+        let others: Vec<NodeId> = self.spec.nodes.keys().copied().filter(elsewhere).collect();
+        // Those that come with a timestamp, without a question of their own.
+        let values = Sieve {
+            errand: Errand::Data,
+            from: others.clone(),
+            to: neighbours.clone(),
+        };
         let questions = Sieve {
             errand: match container.kind.is_read_write() {
                 true => Errand::ReadData,
                 false => Errand::OrderedReadData,
             },
-            from: neighbours.map(|(&neighbour, _)| neighbour).collect(),
-            to: self.spec.nodes.keys().copied().filter(elsewhere).collect(),
+            from: neighbours,
+            to: others,
         };
         Some([
-            (at, Fault::LoneCopies([copies.clone(), questions.clone()])),
+            (
+                at,
+                Fault::LoneCopies([copies.clone(), questions.clone(), values.clone()]),
+            ),
             (end, Fault::Doom(node)),
             (end, Fault::Unsift(copies)),
             (end, Fault::Unsift(questions)),
+            (end, Fault::Unsift(values)),
         ])
     }
 }
