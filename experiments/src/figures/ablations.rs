@@ -68,6 +68,14 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
             }),
         ),
         (
+            "no-early-data",
+            base.clone(),
+            StoreKind::Vivace(Containers {
+                early_data: false,
+                ..default
+            }),
+        ),
+        (
             "member-by-replica",
             base.clone(),
             StoreKind::Vivace(Containers {

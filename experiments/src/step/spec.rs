@@ -131,6 +131,10 @@ pub struct Containers {
     pub write_back_skip: bool,
     /// Commands leave out the query where the object's last change was made here.
     pub promise_skip: bool,
+    /// Reads ask the replica in their site for timestamp and value at once; records that say
+    /// nothing are from before.
+    #[serde(default)]
+    pub early_data: bool,
     /// Each member of the local set sends each value to each replica, as in the paper,
     /// instead of one copy for each site.
     pub member_by_replica: bool,
@@ -142,6 +146,7 @@ impl Containers {
         query_timestamps: false,
         write_back_skip: true,
         promise_skip: true,
+        early_data: true,
         member_by_replica: false,
     };
 
@@ -150,6 +155,7 @@ impl Containers {
         query_timestamps: false,
         write_back_skip: false,
         promise_skip: false,
+        early_data: false,
         member_by_replica: true,
     };
 
@@ -159,6 +165,7 @@ impl Containers {
             (self.query_timestamps, "query mode"),
             (!self.write_back_skip, "no write-back skip"),
             (!self.promise_skip, "no promise skip"),
+            (!self.early_data, "no early data"),
             (self.member_by_replica, "m × n copies"),
         ];
         let differences = differences.into_iter().filter(|(is, _)| *is);

@@ -187,8 +187,9 @@ fn cluster_file(sites: Sites, nodes: &[Node], containers: Containers) -> String 
     for (id, kind) in [(1, "abd"), (2, "rw"), (3, "lan-rmw"), (4, "rmw")] {
         text += &format!(
             "[[containers]]\nid = {id}\nname = \"{kind}\"\nkind = \"{kind}\"\nepoch = 1\n\
-             replicas = {REPLICAS:?}\nwrite_back_skip = {}\npromise_skip = {}\n",
-            containers.write_back_skip, containers.promise_skip
+             replicas = {REPLICAS:?}\nwrite_back_skip = {}\npromise_skip = {}\n\
+             early_data = {}\n",
+            containers.write_back_skip, containers.promise_skip, containers.early_data
         );
         // The prior algorithms know neither local sets nor a choice of timestamps.
         if matches!(kind, "rw" | "rmw") {
