@@ -91,6 +91,28 @@ async fn a_node_that_has_lived_does_not_start_in_a_fresh_or_older_directory() {
     refused(&processes, 12, "which has started 1 times");
 }
 
+/// What a crash left of a write of values is cut off by a start that succeeds, and by no
+/// other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_start_cuts_nothing_off_torn_values() {
+    let mut processes = lived().await;
+    let data = data(&processes);
+    let values = data.join("values/00000001.values");
+    let whole = fs::read(&values).expect("reads");
+    fs::write(&values, [&whole[..], b"VVAL and no more"].concat()).expect("writes");
+    // As if the node had never started, which its journal denies.
+    let witness = processes.cluster().join("node-1/node.witness");
+    let identity = fs::read_to_string(data.join("identity")).expect("reads");
+    let remembered = fs::read(&witness).expect("reads");
+    fs::write(data.join("identity"), identity.replace("life 1", "life 0")).expect("writes");
+    fs::remove_file(&witness).expect("removes");
+    refused(&processes, 13, "holds records");
+    fs::write(data.join("identity"), identity).expect("writes");
+    fs::write(&witness, remembered).expect("writes");
+    serves(&mut processes).await;
+    assert_eq!(fs::read(&values).expect("reads"), whole);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn values_moved_away_are_fetched_from_the_other_replicas() {
     let mut processes = Processes::start(3);

@@ -11,6 +11,7 @@ mod journal_disk;
 mod journal_lane;
 mod open;
 mod progress;
+mod replacement;
 mod space;
 #[cfg(test)]
 mod test_values;

@@ -215,7 +215,8 @@ impl Claimed {
     /// its next life.
     ///
     /// # Errors
-    /// [`OpenError`]; nothing was changed but for what a crash had left unfinished.
+    /// [`OpenError`]; nothing was changed, unless a disk failed that had taken what is new: then
+    /// what a crash had left unfinished may be gone.
     pub fn open<T>(self, recover: &mut dyn FnMut(Record)) -> Result<Opened<T>, OpenError> {
         self.open_or_fail(recover).map_err(OpenError::or_full)
     }
@@ -227,19 +228,30 @@ impl Claimed {
             path: path.clone(),
             source,
         };
-        let disk = JournalDisk::open(&path).map_err(|error| failed(error.into()))?;
+        let open_journal = || JournalDisk::open(&path).map_err(|error| failed(error.into()));
         let read = match self.directory.is_new() {
             true => None,
-            false => Some(self.read_journal(disk.clone(), recover).map_err(failed)?),
+            false => Some(
+                self.read_journal(open_journal()?, recover)
+                    .map_err(failed)?,
+            ),
         };
-        let values = open_values(&self.directory.path().join(VALUES), self.directory.id())?;
+        let values = read_values(&self.directory.path().join(VALUES), self.directory.id())?;
+        let life = self.directory.prepare_life()?;
+        // All has been read, and what takes space is written: from here on things change.
+        // A journal that a new directory must not hold comes first, for it refuses.
         let journal = match read {
             Some(read) => read.finish(),
-            None => journal::create(disk, self.owner.clone(), journal::Settings::default()),
+            None => journal::create(
+                open_journal()?,
+                self.owner.clone(),
+                journal::Settings::default(),
+            ),
         };
         let journal = journal.map_err(failed)?;
         tell(&journal, &path);
-        self.directory.begin_life()?;
+        let values = finish_values(values)?;
+        self.directory.begin(life)?;
         let reserve = self.settings.reserve_bytes;
         let space = Arc::new(Space::watch(self.directory.path(), reserve));
         let cache_bytes = self.settings.cache_bytes;
@@ -309,18 +321,21 @@ fn tell(opened: &journal::Opened<JournalDisk>, journal: &Path) {
     );
 }
 
-fn open_values(path: &Path, directory: DirectoryId) -> Result<ValueLog, OpenError> {
+fn read_values(path: &Path, directory: DirectoryId) -> Result<values::Found, OpenError> {
     let progress = Progress::of("the list of values");
-    let opened = ValueLog::open(path, directory, &|done, total| progress.show(done, total));
-    let (log, found) = opened.map_err(|source| OpenError::Values {
-        path: path.to_owned(),
-        source,
-    })?;
-    let (values, mib) = (found.values, found.bytes >> 20);
+    let found = ValueLog::look(path, directory, &|done, total| progress.show(done, total));
+    let found = found.map_err(|source| not_opened(path, source))?;
+    let (values, mib) = (found.recovered().values, found.recovered().bytes >> 20);
     tracing::info!(
         "found {values} values, {mib} MiB, in {:.1?}",
         progress.elapsed()
     );
+    Ok(found)
+}
+
+fn finish_values(found: values::Found) -> Result<ValueLog, OpenError> {
+    let path = found.home().to_owned();
+    let (log, found) = ValueLog::of(found).map_err(|source| not_opened(&path, source))?;
     if found.cut_bytes > 0 {
         tracing::info!(
             "{}: cut off {} bytes of a write that a crash interrupted",
@@ -336,6 +351,13 @@ fn open_values(path: &Path, directory: DirectoryId) -> Result<ValueLog, OpenErro
         );
     }
     Ok(log)
+}
+
+fn not_opened(path: &Path, source: values::OpenError) -> OpenError {
+    OpenError::Values {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// A storage that forgets all when the process ends.
