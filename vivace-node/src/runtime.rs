@@ -32,6 +32,7 @@ use self::options::{peers, sockets};
 use crate::client_port::{ClientPort, ClientRefusals};
 use crate::clock_source::ClockSource;
 use crate::config::{ClusterConfig, StorageConfig};
+use crate::storage::layout::Layout;
 use crate::storage::{
     Claimed, Engine, Load, News, OpenError, Opened, Report, Reports, open_memory,
 };
@@ -191,6 +192,7 @@ impl Core {
                 settings,
                 options.cluster.name.as_str(),
                 options.node,
+                Layout::of(&options.cluster.cluster),
             )?),
         };
         let incarnation = match &claimed {

@@ -200,3 +200,70 @@ async fn values_of_another_directory_are_refused_and_the_node_can_do_without() {
     fs::rename(&away, &values).expect("moves back");
     serves(&mut processes).await;
 }
+
+/// A majority of other replicas may know nothing of what was acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_not_what_it_was_is_refused_until_the_configuration_is_put_back() {
+    let mut processes = Processes::start(3);
+    let client = processes.client('a').await;
+    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+    key.write("value").await.expect("the cluster serves");
+    (1..=3).for_each(|node| processes.kill(node));
+    let file = processes.cluster().join("cluster.toml");
+    let right = fs::read_to_string(&file).expect("reads");
+    let start_with = |from: &str, to: &str, expected: &str| {
+        let changed = right.replacen(from, to, 1);
+        assert_ne!(changed, right, "{from}");
+        fs::write(&file, changed).expect("writes");
+        let message = refused(&processes, 28, expected);
+        for part in ["put the configuration back", "restore it into a new one"] {
+            assert!(message.contains(part), "{message}");
+        }
+    };
+    start_with(
+        "replicas = [1, 2, 3]",
+        "replicas = [2, 3]",
+        "containers.kv.replicas: this directory holds state of the container as it was, \
+         [1, 2, 3], and the configuration says [2, 3]",
+    );
+    start_with("kind = \"rmw\"", "kind = \"rw\"", "containers.objects.kind");
+    start_with("name = \"kv\"", "name = \"vk\"", "containers.kv.name");
+    let last = right.rfind("\n[[containers]]").expect("has containers");
+    start_with(&right[last..], "", "containers.objects-lan.id");
+
+    // What nothing acknowledged rests on may change, and containers may be added: they are
+    // remembered from then on.
+    let more = right
+        .replacen("replicas = [1, 2, 3]", "replicas = [3, 1, 2]", 1)
+        .replacen("priority = 46", "priority = 34", 1)
+        + "\n[[containers]]\nid = 5\nname = \"more\"\nkind = \"abd\"\nepoch = 1\nreplicas = [1]\n";
+    fs::write(&file, &more).expect("writes");
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    let key = client.container("more").rw("key").deadline(START_PATIENCE);
+    key.write("value").await.expect("one replica serves");
+    processes.kill(1);
+    fs::write(&file, &right).expect("writes");
+    refused(&processes, 28, "containers.more.id");
+    fs::write(&file, more.replace("replicas = [1]", "replicas = [2]")).expect("writes");
+    refused(&processes, 28, "containers.more.replicas");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_an_earlier_version_takes_the_configurations_layout_over_and_says_so() {
+    let mut processes = lived().await;
+    let layout = data(&processes).join("layout");
+    let written = fs::read_to_string(&layout).expect("a first start writes it");
+    fs::write(&layout, written.replace("\"kv\"", "\"vk\"")).expect("writes");
+    refused(&processes, 21, "layout: is damaged");
+    fs::write(&layout, written.replace("layout 1", "layout 2")).expect("writes");
+    refused(&processes, 14, "newer program");
+    fs::remove_file(&layout).expect("removes");
+    serves(&mut processes).await;
+    assert_eq!(
+        fs::read_to_string(&layout).expect("is there again"),
+        written
+    );
+    let log = fs::read_to_string(processes.log_of(1)).expect("reads");
+    assert!(log.contains("as an earlier version left it"), "{log}");
+}

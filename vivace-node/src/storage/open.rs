@@ -10,6 +10,7 @@ use vivace_core::{Incarnation, NodeId};
 use super::engine::{Engine, Reports};
 use super::identity::{DataDirectory, DirectoryId, IdentityError};
 use super::journal_disk::JournalDisk;
+use super::layout::{Layout, LayoutError, PreparedLayout};
 use super::progress::Progress;
 use super::space::{Room, Space, is_forbidden, is_no_space};
 use super::values::{self, MemoryStore, ValueLog};
@@ -68,6 +69,9 @@ pub enum OpenError {
     /// The directory is not this node's to use.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The directory holds state of other containers than the configuration has.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
     /// The journal is not what this node wrote.
     #[error("{}: {source}", path.display())]
     Journal {
@@ -100,6 +104,7 @@ impl OpenError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Identity(error) => error.exit_code(),
+            Self::Layout(error) => error.exit_code(),
             Self::Journal { source, .. } => journal_exit_code(source),
             Self::Values { source, .. } => match source {
                 values::OpenError::Newer { .. } => 14,
@@ -115,6 +120,7 @@ impl OpenError {
     fn or_full(self) -> Self {
         let why = match &self {
             Self::Identity(error) if error.exit_code() == EXIT_FULL => error.to_string(),
+            Self::Layout(error) if error.exit_code() == EXIT_FULL => error.to_string(),
             Self::Journal { source, .. } if journal_exit_code(source) == EXIT_FULL => {
                 source.to_string()
             }
@@ -181,16 +187,36 @@ pub struct Claimed {
     directory: DataDirectory,
     settings: DiskSettings,
     owner: journal::Identity,
+    layout: Layout,
+    /// Whether the directory remembers `layout` already.
+    is_remembered: bool,
 }
 
 impl Claimed {
-    /// Checks whose the directory is, and takes it for this process.
+    /// Checks whose the directory is, and that it holds no state of other containers than
+    /// `layout` has, and takes it for this process.
     ///
     /// # Errors
-    /// [`OpenError::Identity`]; nothing was changed.
-    pub fn claim(settings: &DiskSettings, cluster: &str, node: NodeId) -> Result<Self, OpenError> {
+    /// [`OpenError::Identity`], [`OpenError::Layout`]; nothing was changed.
+    pub fn claim(
+        settings: &DiskSettings,
+        cluster: &str,
+        node: NodeId,
+        layout: Layout,
+    ) -> Result<Self, OpenError> {
         let (path, witness) = (&settings.directory, settings.witness.as_deref());
         let directory = DataDirectory::claim(path, cluster, node, &PARTS, witness)?;
+        let remembered = Layout::remembered(path, directory.id())?;
+        if let Some(remembered) = &remembered {
+            remembered.check(path, &layout)?;
+        } else if !directory.is_new() {
+            tracing::warn!(
+                "{}: does not say how its containers were laid out, as an earlier version left \
+                 it: from now on it remembers what the configuration says of {}",
+                path.display(),
+                layout.names()
+            );
+        }
         let owner = journal::Identity {
             cluster: cluster.to_owned(),
             node,
@@ -200,6 +226,8 @@ impl Claimed {
             directory,
             settings: settings.clone(),
             owner,
+            is_remembered: remembered.as_ref() == Some(&layout),
+            layout,
         })
     }
 
@@ -237,6 +265,10 @@ impl Claimed {
             ),
         };
         let values = read_values(&self.directory.path().join(VALUES), self.directory.id())?;
+        let layout = match self.is_remembered {
+            true => None,
+            false => Some(self.layout.prepare(&self.directory)?),
+        };
         let life = self.directory.prepare_life()?;
         // All has been read, and what takes space is written: from here on things change.
         // A journal that a new directory must not hold comes first, for it refuses.
@@ -251,6 +283,8 @@ impl Claimed {
         let journal = journal.map_err(failed)?;
         tell(&journal, &path);
         let values = finish_values(values)?;
+        // Before the node can do anything for a container that is new.
+        layout.map_or(Ok(()), PreparedLayout::put)?;
         self.directory.begin(life)?;
         let reserve = self.settings.reserve_bytes;
         let space = Arc::new(Space::watch(self.directory.path(), reserve));
