@@ -131,7 +131,7 @@ pub async fn accept_loss(
 }
 
 fn confirmed(container: &str, keys: &[LostKey]) -> Result<bool, Fault> {
-    let fault = |error: io::Error| Fault::setup(format!("standard input: {error}"));
+    let fault = |error: io::Error| Fault::local(format!("standard input: {error}"));
     if !io::stdin().is_terminal() {
         return Err(Fault::usage(
             "standard input is no terminal to ask at; say --yes if the values are to be given up",
