@@ -27,6 +27,8 @@ pub enum Exit {
     BackupAltered = 12,
     BackupAddition = 13,
     NotReady = 14,
+    Declined = 15,
+    NotLost = 16,
     Interrupted = 130,
 }
 
@@ -48,6 +50,8 @@ impl Exit {
             Self::BackupAltered => "backup-altered",
             Self::BackupAddition => "backup-addition",
             Self::NotReady => "not-ready",
+            Self::Declined => "declined",
+            Self::NotLost => "not-lost",
             Self::Interrupted => "interrupted",
         }
     }
@@ -62,12 +66,17 @@ impl Exit {
             | Self::BackupCutShort
             | Self::BackupAltered
             | Self::BackupAddition
-            | Self::NotReady => Some("Nothing was changed."),
+            | Self::NotReady
+            | Self::Declined => Some("Nothing was changed."),
+            Self::NotLost => {
+                Some("Nothing was changed. `vivace admin lost CONTAINER` lists what is lost.")
+            }
             Self::Conflict => Some("Nothing was changed. Read the object, and decide anew."),
             Self::Busy => Some("Nothing was changed. Try again in a moment."),
             Self::Unavailable => Some(
                 "Nothing was changed. Try again, with a longer --deadline perhaps; \
-                 `vivace status` shows which nodes are down.",
+                 `vivace status` shows which nodes are down. Where a site is gone for good, \
+                 `vivace admin lost CONTAINER` tells what went with it.",
             ),
             Self::Unknown => Some("It may have taken effect. Read the object before trying again."),
             Self::Setup => Some("`vivace --help` tells what --config is."),
