@@ -47,6 +47,30 @@ async fn a_directory_that_is_not_the_nodes_is_refused_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_where_a_directory_should_be_is_refused_by_name() {
+    let mut processes = lived().await;
+    let (data, away) = (data(&processes), processes.directory.path().join("away"));
+    for (part, code, expected) in [
+        ("", 12, "data: is a file, and a data directory was expected"),
+        ("journal", 11, "data/journal: is a file, where a directory"),
+        ("values", 19, "data/values: is a file"),
+    ] {
+        // A trailing slash would make it a directory's name.
+        let part = if part.is_empty() {
+            data.clone()
+        } else {
+            data.join(part)
+        };
+        fs::rename(&part, &away).expect("moves");
+        fs::write(&part, "dear all").expect("writes");
+        refused(&processes, code, expected);
+        fs::remove_file(&part).expect("removes");
+        fs::rename(&away, &part).expect("moves back");
+    }
+    serves(&mut processes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_copy_is_the_nodes_when_its_operator_says_so() {
     let mut processes = lived().await;
     let (data, away) = (data(&processes), processes.directory.path().join("away"));

@@ -150,6 +150,9 @@ impl DataDirectory {
             ErrorKind::NotFound => IdentityError::Missing(path.to_owned()),
             _ => at(path)(source),
         })?;
+        if !directory.metadata().map_err(at(path))?.is_dir() {
+            return Err(IdentityError::NotDirectory(path.to_owned()));
+        }
         let file = path.join(IDENTITY);
         let Some(identity) = Identity::read(&file)? else {
             if parts.iter().any(|part| path.join(part).exists()) {
@@ -177,6 +180,10 @@ impl DataDirectory {
             .find(|part| !part.exists());
         if let Some(missing) = missing.filter(|_| identity.life > 0) {
             return Err(IdentityError::Incomplete(missing));
+        }
+        let mut parts = parts.iter().map(|part| path.join(part));
+        if let Some(part) = parts.find(|part| part.exists() && !part.is_dir()) {
+            return Err(IdentityError::PartNotDirectory(part));
         }
         match directory.try_lock() {
             Ok(()) => Ok((identity, directory)),

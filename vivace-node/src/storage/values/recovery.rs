@@ -219,6 +219,10 @@ pub(super) fn read(
     progress: &dyn Fn(u64, u64),
 ) -> Result<Found, OpenError> {
     let segments = match home.try_exists().map_err(at(home))? {
+        true if !home.is_dir() => {
+            let what = io::Error::other("is a file, and a directory of values was expected");
+            return Err(at(home)(what));
+        }
         true => {
             // Told now, rather than when other things were changed already.
             access(home, AccessFlags::W_OK).map_err(|errno| at(home)(errno.into()))?;
