@@ -195,6 +195,10 @@ async fn a_full_disk_refuses_writes_with_the_reason_and_recovers_by_itself() {
     let status = client.status().await.expect("status");
     let warnings = status.warnings.join("; ");
     assert!(warnings.contains("the disk is full"), "{warnings}");
+    let mut refusals = status.refusals.iter();
+    let counted = refusals.find(|(cause, _)| cause == "busy: the disk is full");
+    assert!(counted.is_some_and(|(_, n)| *n >= 1), "{status:?}");
+    assert!(status.operations.busy >= 1, "{status:?}");
 
     // Somebody else takes the reserve too.
     let rest = disk.fill("rest", DISK_MIB);
