@@ -3,6 +3,8 @@
 
 #![no_main]
 
+use std::collections::BTreeSet;
+
 use libfuzzer_sys::fuzz_target;
 use ring::digest::{SHA256, digest};
 use vivace_client::backup::{self, FileManifest, Manifest};
@@ -23,10 +25,11 @@ fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// A file of objects: how many there are, and whether all is as it should be.
-fn objects(input: &mut Input<'_>) -> (Vec<u8>, u64, bool) {
+/// A file of objects: how many there are, the bytes of their values, and whether all is as it
+/// should be.
+fn objects(input: &mut Input<'_>) -> (Vec<u8>, u64, u64, bool) {
     let mut file = b"VIVACEBK\x01\0\0\0".to_vec();
-    let (mut count, mut is_whole) = (0, true);
+    let (mut count, mut value_bytes, mut is_whole) = (0, 0, true);
     while !input.is_empty() {
         let how = input.byte() % 8;
         if how == 7 {
@@ -43,10 +46,10 @@ fn objects(input: &mut Input<'_>) -> (Vec<u8>, u64, bool) {
         let sum = crc32c::crc32c(&rest) ^ damage;
         file.extend_from_slice(&sum.to_le_bytes());
         file.extend_from_slice(&rest);
-        count += 1;
+        (count, value_bytes) = (count + 1, value_bytes + value.len() as u64);
         is_whole &= damage == 0 && !name.is_empty();
     }
-    (file, count, is_whole)
+    (file, count, value_bytes, is_whole)
 }
 
 fn is_plain(file: &FileManifest) -> bool {
@@ -62,7 +65,13 @@ fn lay_out(scratch: &Scratch, bytes: &[u8]) -> Option<(Manifest, bool)> {
     scratch.empty("backup");
     scratch.write("backup/manifest.json", text);
     let mut manifest: Manifest = serde_json::from_slice(text).ok()?;
-    let (file, count, mut is_whole) = objects(&mut input);
+    let (file, count, value_bytes, mut is_whole) = objects(&mut input);
+    for container in manifest.containers.iter_mut().filter(|_| corrects) {
+        let files = container.files.len() as u64;
+        (container.objects, container.bytes) = (files * count, files * value_bytes);
+    }
+    is_whole &= corrects || manifest.containers.is_empty();
+    let mut names = BTreeSet::new();
     let files = manifest.containers.iter_mut().flat_map(|c| &mut c.files);
     for (number, told) in files.enumerate() {
         if corrects {
@@ -70,7 +79,7 @@ fn lay_out(scratch: &Scratch, bytes: &[u8]) -> Option<(Manifest, bool)> {
             told.objects = count;
             told.sha256 = hex(&file);
         }
-        is_whole &= corrects && is_plain(told);
+        is_whole &= is_plain(told) && names.insert(told.name.clone());
         if number < FILES_MAX && is_plain(told) && told.name.len() < 100 {
             scratch.write(&format!("backup/{}", told.name), &file);
         } else {
@@ -83,7 +92,7 @@ fn lay_out(scratch: &Scratch, bytes: &[u8]) -> Option<(Manifest, bool)> {
         let sealed = format!("{{\"sha256\":\"{sum}\",\"backup\":{inner}}}");
         scratch.write("backup/manifest.json", sealed.as_bytes());
     }
-    let is_whole = is_whole && seals && manifest.format <= 1;
+    let is_whole = is_whole && seals && manifest.format == 1;
     Some((manifest, is_whole))
 }
 

@@ -265,6 +265,7 @@ async fn what_goes_with_a_site_is_listed_and_given_up_by_an_operator_who_is_aske
     assert_eq!(unread.code, Some(5), "{unread:?}");
     let why = "the newest value is known but nobody who holds it answered";
     assert!(unread.stderr.contains(why), "{unread:?}");
+    assert!(unread.stderr.contains("vivace admin lost"), "{unread:?}");
     let lost = operated.run(1, &["admin", "lost", "kv"]).done();
     let line = lost
         .stdout
@@ -281,12 +282,13 @@ async fn what_goes_with_a_site_is_listed_and_given_up_by_an_operator_who_is_aske
     let unasked = operated.run(1, &accept);
     assert_eq!(unasked.code, Some(2), "{unasked:?}");
     let refused = operated.answer(1, &accept, "n");
+    assert_eq!(refused.code, Some(15), "{refused:?}");
     assert!(
         refused.stderr.contains("Give up these 1 newest values"),
         "{refused:?}"
     );
     assert!(
-        refused.stderr.contains("nothing was changed"),
+        refused.stderr.contains("Nothing was changed"),
         "{refused:?}"
     );
     assert_eq!(operated.run(1, &["get", "kv/key"]).code, Some(5));

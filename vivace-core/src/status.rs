@@ -17,7 +17,7 @@ pub struct NodeStatus {
     pub incarnation: u16,
     /// Seconds since its start.
     pub uptime_s: u64,
-    /// `memory` or `log`: where its state is kept.
+    /// `memory` or `disk`: where its state is kept.
     pub storage: String,
     /// Its clock.
     pub clock: ClockStatus,
@@ -136,7 +136,7 @@ pub struct BacklogStatus {
     pub bytes_max: u64,
     /// How many values.
     pub values: u64,
-    /// Milliseconds that the oldest has waited.
+    /// Milliseconds that the oldest has waited, since the node's start at most.
     pub oldest_ms: u64,
     /// The sites that something waits for, or lately drained to.
     pub sites: Vec<SiteBacklogStatus>,
@@ -152,7 +152,7 @@ pub struct SiteBacklogStatus {
     pub bytes: u64,
     /// How many values.
     pub values: u64,
-    /// Milliseconds that the oldest has waited.
+    /// Milliseconds that the oldest has waited, since the node's start at most.
     pub oldest_ms: u64,
     /// Bytes that arrived there a second, over the last 5 to 10 seconds.
     pub drain_bytes_per_s: u64,

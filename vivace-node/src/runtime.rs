@@ -32,6 +32,7 @@ use self::options::{peers, sockets};
 use crate::client_port::{ClientPort, ClientRefusals};
 use crate::clock_source::ClockSource;
 use crate::config::{ClusterConfig, StorageConfig};
+use crate::storage::layout::Layout;
 use crate::storage::{
     Claimed, Engine, Load, News, OpenError, Opened, Report, Reports, open_memory,
 };
@@ -180,6 +181,9 @@ struct Core {
     values_dropped: u64,
     client_refusals: Arc<ClientRefusals>,
     send_refused: u64,
+    /// Requests that heard `Busy` before the core saw them: the disk was behind, or full.
+    busy_behind: u64,
+    busy_full: u64,
     urgency: Urgency,
 }
 
@@ -191,6 +195,7 @@ impl Core {
                 settings,
                 options.cluster.name.as_str(),
                 options.node,
+                Layout::of(&options.cluster.cluster),
             )?),
         };
         let incarnation = match &claimed {
@@ -241,6 +246,8 @@ impl Core {
             values_dropped: 0,
             client_refusals: Arc::default(),
             send_refused: 0,
+            busy_behind: 0,
+            busy_full: 0,
             urgency: Urgency::default(),
         };
         Ok((core, reports))
@@ -401,8 +408,7 @@ impl Core {
             asked.request,
             Request::Write { .. } | Request::Execute { .. } | Request::RestoreObject { .. }
         );
-        let why_full = || takes_space.then(|| self.storage.why_full()).flatten();
-        if let Some(reason) = self.storage.why_behind().or_else(why_full) {
+        if let Some(reason) = self.why_busy(takes_space) {
             let _ = asked.reply.send(Err(Failure::Busy { reason }));
             return;
         }
@@ -423,6 +429,17 @@ impl Core {
                 deadline,
             },
         );
+    }
+
+    /// Why the disk can't take another request now; counted.
+    fn why_busy(&mut self, takes_space: bool) -> Option<String> {
+        if let Some(reason) = self.storage.why_behind() {
+            self.busy_behind += 1;
+            return Some(reason);
+        }
+        let reason = self.storage.why_full().filter(|_| takes_space)?;
+        self.busy_full += 1;
+        Some(reason)
     }
 
     fn describe_loss(&self, container: &str, key: &KeyName, ts: Timestamp) -> String {

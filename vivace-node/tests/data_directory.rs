@@ -47,6 +47,30 @@ async fn a_directory_that_is_not_the_nodes_is_refused_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_where_a_directory_should_be_is_refused_by_name() {
+    let mut processes = lived().await;
+    let (data, away) = (data(&processes), processes.directory.path().join("away"));
+    for (part, code, expected) in [
+        ("", 12, "data: is a file, and a data directory was expected"),
+        ("journal", 11, "data/journal: is a file, where a directory"),
+        ("values", 19, "data/values: is a file"),
+    ] {
+        // A trailing slash would make it a directory's name.
+        let part = if part.is_empty() {
+            data.clone()
+        } else {
+            data.join(part)
+        };
+        fs::rename(&part, &away).expect("moves");
+        fs::write(&part, "dear all").expect("writes");
+        refused(&processes, code, expected);
+        fs::remove_file(&part).expect("removes");
+        fs::rename(&away, &part).expect("moves back");
+    }
+    serves(&mut processes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_copy_is_the_nodes_when_its_operator_says_so() {
     let mut processes = lived().await;
     let (data, away) = (data(&processes), processes.directory.path().join("away"));
@@ -89,6 +113,28 @@ async fn a_node_that_has_lived_does_not_start_in_a_fresh_or_older_directory() {
     fs::remove_dir_all(&data).expect("removes");
     fs::rename(other.cluster().join("node-1/data"), &data).expect("moves");
     refused(&processes, 12, "which has started 1 times");
+}
+
+/// What a crash left of a write of values is cut off by a start that succeeds, and by no
+/// other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_start_cuts_nothing_off_torn_values() {
+    let mut processes = lived().await;
+    let data = data(&processes);
+    let values = data.join("values/00000001.values");
+    let whole = fs::read(&values).expect("reads");
+    fs::write(&values, [&whole[..], b"VVAL and no more"].concat()).expect("writes");
+    // As if the node had never started, which its journal denies.
+    let witness = processes.cluster().join("node-1/node.witness");
+    let identity = fs::read_to_string(data.join("identity")).expect("reads");
+    let remembered = fs::read(&witness).expect("reads");
+    fs::write(data.join("identity"), identity.replace("life 1", "life 0")).expect("writes");
+    fs::remove_file(&witness).expect("removes");
+    refused(&processes, 13, "holds records");
+    fs::write(data.join("identity"), identity).expect("writes");
+    fs::write(&witness, remembered).expect("writes");
+    serves(&mut processes).await;
+    assert_eq!(fs::read(&values).expect("reads"), whole);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,4 +223,71 @@ async fn values_of_another_directory_are_refused_and_the_node_can_do_without() {
     fs::remove_dir_all(&values).expect("removes");
     fs::rename(&away, &values).expect("moves back");
     serves(&mut processes).await;
+}
+
+/// A majority of other replicas may know nothing of what was acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_not_what_it_was_is_refused_until_the_configuration_is_put_back() {
+    let mut processes = Processes::start(3);
+    let client = processes.client('a').await;
+    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+    key.write("value").await.expect("the cluster serves");
+    (1..=3).for_each(|node| processes.kill(node));
+    let file = processes.cluster().join("cluster.toml");
+    let right = fs::read_to_string(&file).expect("reads");
+    let start_with = |from: &str, to: &str, expected: &str| {
+        let changed = right.replacen(from, to, 1);
+        assert_ne!(changed, right, "{from}");
+        fs::write(&file, changed).expect("writes");
+        let message = refused(&processes, 28, expected);
+        for part in ["put the configuration back", "restore it into a new one"] {
+            assert!(message.contains(part), "{message}");
+        }
+    };
+    start_with(
+        "replicas = [1, 2, 3]",
+        "replicas = [2, 3]",
+        "containers.kv.replicas: this directory holds state of the container as it was, \
+         [1, 2, 3], and the configuration says [2, 3]",
+    );
+    start_with("kind = \"rmw\"", "kind = \"rw\"", "containers.objects.kind");
+    start_with("name = \"kv\"", "name = \"vk\"", "containers.kv.name");
+    let last = right.rfind("\n[[containers]]").expect("has containers");
+    start_with(&right[last..], "", "containers.objects-lan.id");
+
+    // What nothing acknowledged rests on may change, and containers may be added: they are
+    // remembered from then on.
+    let more = right
+        .replacen("replicas = [1, 2, 3]", "replicas = [3, 1, 2]", 1)
+        .replacen("priority = 46", "priority = 34", 1)
+        + "\n[[containers]]\nid = 5\nname = \"more\"\nkind = \"abd\"\nepoch = 1\nreplicas = [1]\n";
+    fs::write(&file, &more).expect("writes");
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    let key = client.container("more").rw("key").deadline(START_PATIENCE);
+    key.write("value").await.expect("one replica serves");
+    processes.kill(1);
+    fs::write(&file, &right).expect("writes");
+    refused(&processes, 28, "containers.more.id");
+    fs::write(&file, more.replace("replicas = [1]", "replicas = [2]")).expect("writes");
+    refused(&processes, 28, "containers.more.replicas");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_an_earlier_version_takes_the_configurations_layout_over_and_says_so() {
+    let mut processes = lived().await;
+    let layout = data(&processes).join("layout");
+    let written = fs::read_to_string(&layout).expect("a first start writes it");
+    fs::write(&layout, written.replace("\"kv\"", "\"vk\"")).expect("writes");
+    refused(&processes, 21, "layout: is damaged");
+    fs::write(&layout, written.replace("layout 1", "layout 2")).expect("writes");
+    refused(&processes, 14, "newer program");
+    fs::remove_file(&layout).expect("removes");
+    serves(&mut processes).await;
+    assert_eq!(
+        fs::read_to_string(&layout).expect("is there again"),
+        written
+    );
+    let log = fs::read_to_string(processes.log_of(1)).expect("reads");
+    assert!(log.contains("as an earlier version left it"), "{log}");
 }

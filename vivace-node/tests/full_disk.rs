@@ -4,10 +4,12 @@
 mod process;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use process::refusal::contents as contents_of;
 use process::{Processes, START_PATIENCE, Unmount, path_text};
 use vivace_client::{Client, OperationError};
 
@@ -87,6 +89,21 @@ impl SmallDisk {
             .output();
         output.expect("dd runs");
         path
+    }
+
+    /// Takes what is left beside that, to the last block.
+    fn fill_blocks(&self) {
+        let mut blocks = 0..8192;
+        let is_full = blocks.any(|i| {
+            let path = self.path().join(format!("block-{i}"));
+            let write = |mut file: fs::File| {
+                file.write_all(&[1; 1024])?;
+                file.sync_all()
+            };
+            // Its directory may need a block too.
+            fs::File::create(path).and_then(write).is_err()
+        });
+        assert!(is_full, "it takes ever more");
     }
 }
 
@@ -178,6 +195,10 @@ async fn a_full_disk_refuses_writes_with_the_reason_and_recovers_by_itself() {
     let status = client.status().await.expect("status");
     let warnings = status.warnings.join("; ");
     assert!(warnings.contains("the disk is full"), "{warnings}");
+    let mut refusals = status.refusals.iter();
+    let counted = refusals.find(|(cause, _)| cause == "busy: the disk is full");
+    assert!(counted.is_some_and(|(_, n)| *n >= 1), "{status:?}");
+    assert!(status.operations.busy >= 1, "{status:?}");
 
     // Somebody else takes the reserve too.
     let rest = disk.fill("rest", DISK_MIB);
@@ -206,6 +227,46 @@ async fn a_full_disk_refuses_writes_with_the_reason_and_recovers_by_itself() {
     writes_again(&client, acknowledged.len() as u64).await;
     acknowledged.push(acknowledged.len() as u64);
     reads_all(&client, &acknowledged).await;
+}
+
+/// How a start ended that is to be refused.
+fn refused_start(processes: &mut Processes) -> Option<i32> {
+    processes.start_node(1);
+    let deadline = Instant::now() + PATIENCE;
+    while processes.is_running(1) {
+        assert!(Instant::now() < deadline, "it starts");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    processes.exit_code(1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_space_for_its_number_changes_nothing() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let mut processes = on(&disk, 1, 0);
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    let first = client.container("kv").rw("first").deadline(START_PATIENCE);
+    first.write("x").await.expect("serves");
+    processes.kill(1);
+    let data = disk.path().join("data");
+    // It would give its space back.
+    let _ = fs::remove_file(data.join("journal/segment.new"));
+    let values = data.join("values/00000001.values");
+    let whole = fs::read(&values).expect("reads");
+    fs::write(&values, [&whole[..], b"VVAL and no more"].concat()).expect("writes");
+
+    let before = contents_of(&data);
+    let rest = disk.fill("rest", DISK_MIB);
+    disk.fill_blocks();
+    assert_eq!(refused_start(&mut processes), Some(20));
+    assert!(contents_of(&data) == before, "something was changed");
+    fs::remove_file(rest).expect("removes");
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    let first = client.container("kv").rw("first").deadline(START_PATIENCE);
+    first.read().await.expect("serves").expect("was written");
+    assert_eq!(fs::read(&values).expect("reads"), whole);
 }
 
 /// Bytes that wait at node 1 for site c.

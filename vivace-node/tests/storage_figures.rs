@@ -30,7 +30,7 @@ use vivace_node::config::ClusterConfig;
 use vivace_node::init::Layout;
 use vivace_node::storage::identity::{DataDirectory, DirectoryId};
 use vivace_node::storage::values::{Change, Lookup, ValueLog, ValueStore};
-use vivace_node::storage::{Claimed, DiskSettings, Engine, Load, News, Opened, Reports};
+use vivace_node::storage::{Claimed, DiskSettings, Engine, Load, News, Opened, Reports, layout};
 
 const ME: NodeId = NodeId(1);
 
@@ -186,7 +186,13 @@ fn open(
     if !directory.exists() {
         DataDirectory::make(directory, "dev", ME).unwrap();
     }
-    let claimed = Claimed::claim(&DiskSettings::at(directory), "dev", ME).unwrap();
+    let claimed = Claimed::claim(
+        &DiskSettings::at(directory),
+        "dev",
+        ME,
+        layout::Layout::default(),
+    )
+    .unwrap();
     let Opened { engine, reports } = claimed.open(recover).unwrap();
     (engine, reports)
 }

@@ -42,9 +42,21 @@ pub fn check(
         objects_expected: manifest.objects(),
         ..Progress::default()
     };
-    for file in files() {
-        if !check_contents(directory, file, &mut done, &mut progress)? {
-            break;
+    for container in &manifest.containers {
+        let before = done.bytes;
+        for file in &container.files {
+            if !check_contents(directory, file, &mut done, &mut progress)? {
+                return Ok(manifest);
+            }
+        }
+        let (name, claimed, held) = (&container.name, container.bytes, done.bytes - before);
+        if claimed != held {
+            return Err(BackupError::Altered {
+                path: directory.join(MANIFEST),
+                what: format!(
+                    "container {name:?} has values of {claimed} bytes in it, and its files of {held}"
+                ),
+            });
         }
     }
     Ok(manifest)
@@ -126,4 +138,53 @@ fn check_contents(
         return Err(altered("it holds another number of objects"));
     }
     Ok(true)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use vivace_core::KeyName;
+
+    use super::super::manifest::{ContainerManifest, FORMAT};
+    use super::super::object_file::{Saved, Writer};
+    use super::*;
+
+    /// A backup of one value of five bytes, whose manifest claims `bytes`.
+    fn claiming(bytes: u64) -> tempfile::TempDir {
+        let home = tempfile::tempdir().unwrap();
+        let mut file = Writer::create(home.path(), "container-1-00001.objects".into()).unwrap();
+        let (key, value) = (KeyName::new("key").unwrap(), b"value".to_vec().into());
+        file.add(&Saved { key, value }).unwrap();
+        let manifest = Manifest {
+            format: FORMAT,
+            program: "vivace 0.1.0".into(),
+            cluster: "orders".into(),
+            node: 1,
+            site: "tokyo".into(),
+            began: "2026-01-01T00:00:00Z".into(),
+            ended: "2026-01-01T00:00:09Z".into(),
+            containers: vec![ContainerManifest {
+                name: "kv".into(),
+                kind: "rw".into(),
+                objects: 1,
+                bytes,
+                deleted: 0,
+                unreadable: 0,
+                files: vec![file.finish().unwrap()],
+            }],
+            containers_left_out: Vec::new(),
+        };
+        fs::write(home.path().join(MANIFEST), manifest.seal()).unwrap();
+        home
+    }
+
+    #[test]
+    fn a_sealed_count_of_bytes_that_the_files_do_not_have_is_refused() {
+        let whole = claiming(5);
+        assert_eq!(check(whole.path(), |_| true).unwrap().bytes(), 5);
+        let error = check(claiming(6).path(), |_| true).unwrap_err();
+        assert!(matches!(error, BackupError::Altered { .. }), "{error}");
+        let words = "has values of 6 bytes in it, and its files of 5";
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }

@@ -1,5 +1,6 @@
 //! `manifest.json`: what a backup is of, and what belongs to it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use ring::digest::{Context, SHA256};
@@ -130,14 +131,39 @@ impl Manifest {
         if sealed.backup.checksum() != sealed.sha256 {
             return Err(altered("its checksum is another".into()));
         }
-        let files = sealed.backup.containers.iter().flat_map(|c| &c.files);
+        sealed
+            .backup
+            .contradiction()
+            .map_or(Ok(()), |what| Err(altered(what)))?;
+        Ok(sealed.backup)
+    }
+
+    /// What no program that makes backups would have written, whatever the checksum says.
+    fn contradiction(&self) -> Option<String> {
+        if self.format == 0 {
+            return Some("it is of format 0, and the first was 1".into());
+        }
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
-        for file in files {
-            if !file.name.ends_with(".objects") || !file.name.chars().all(is_plain) {
-                return Err(altered(format!("{:?} is no name of its files", file.name)));
+        let mut names = BTreeSet::new();
+        for container in &self.containers {
+            let (name, claimed) = (&container.name, container.objects);
+            let counts = container.files.iter().map(|file| file.objects);
+            let held = counts.fold(0, u64::saturating_add);
+            if claimed != held {
+                return Some(format!(
+                    "container {name:?} has {claimed} objects in it, and its files have {held}"
+                ));
+            }
+            for FileManifest { name, .. } in &container.files {
+                if !name.ends_with(".objects") || !name.chars().all(is_plain) {
+                    return Some(format!("{name:?} is no name of its files"));
+                }
+                if !names.insert(name) {
+                    return Some(format!("{name:?} is in it twice"));
+                }
             }
         }
-        Ok(sealed.backup)
+        None
     }
 }
 
@@ -217,9 +243,12 @@ mod tests {
     #[test]
     fn counts_beyond_all_numbers_are_no_panic() {
         let mut boasting = manifest();
-        boasting.containers.push(boasting.containers[0].clone());
+        let mut other = boasting.containers[0].clone();
+        other.files[0].name = "container-2-00001.objects".into();
+        boasting.containers.push(other);
         for container in &mut boasting.containers {
             (container.objects, container.bytes) = (u64::MAX, u64::MAX);
+            container.files[0].objects = u64::MAX;
         }
         let read = unseal(&boasting.seal()).unwrap();
         assert_eq!((read.objects(), read.bytes()), (u64::MAX, u64::MAX));
@@ -235,6 +264,27 @@ mod tests {
         assert!(
             error.contains("format 2, written by vivace 0.1.0"),
             "{error}"
+        );
+    }
+
+    /// A checksum over a mistake is a checksum.
+    #[test]
+    fn a_sealed_contradiction_is_refused() {
+        let refused = |change: fn(&mut Manifest), words: &str| {
+            let mut wrong = manifest();
+            change(&mut wrong);
+            let error = unseal(&wrong.seal()).unwrap_err();
+            assert!(matches!(error, BackupError::Altered { .. }), "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        };
+        refused(|wrong| wrong.format = 0, "is of format 0");
+        refused(
+            |wrong| wrong.containers[0].objects = 3,
+            "container \"kv\" has 3 objects in it, and its files have 2",
+        );
+        refused(
+            |wrong| wrong.containers.push(wrong.containers[0].clone()),
+            "is in it twice",
         );
     }
 

@@ -56,14 +56,20 @@ async fn accept_loss_gives_up_one_object_or_all() {
     let again = shell
         .run(&["admin", "accept-loss", "--yes", "orders/a"])
         .await;
+    assert_eq!(again.code, Some(16), "{again:?}");
     assert!(
-        again.stderr.contains("nothing of that is lost"),
+        again.stderr.contains("orders/a is not lost") && again.stderr.contains("vivace admin lost"),
         "{again:?}"
     );
     let all = shell
         .run(&["admin", "accept-loss", "--all", "--yes", "orders"])
         .await;
     assert!(all.text().starts_with("gave up orders/b  "), "{all:?}");
+    // All of nothing is given up without harm.
+    let all = shell
+        .run(&["admin", "accept-loss", "--all", "--yes", "orders"])
+        .await;
+    assert_eq!(all.code, Some(0), "{all:?}");
     let none = shell.run(&["admin", "lost", "orders"]).await;
     assert!(none.text().starts_with("nothing is lost"), "{none:?}");
 }

@@ -172,12 +172,33 @@ async fn a_backup_never_touches_what_is_there() {
     let refused = shell.run(&["admin", "backup", "saved"]).await;
     assert_eq!(refused.code, Some(7), "{refused:?}");
     assert!(refused.stderr.contains("exists"), "{refused:?}");
+    assert!(!refused.stderr.contains("--config"), "{refused:?}");
     assert_eq!(files(&saved), before);
     fs::create_dir(shell.path("other.incomplete")).unwrap();
     let refused = shell.run(&["admin", "backup", "other"]).await;
     assert_eq!(refused.code, Some(7), "{refused:?}");
     assert!(refused.stderr.contains("broken off"), "{refused:?}");
     assert!(shell.path("other.incomplete").exists());
+}
+
+#[tokio::test]
+async fn a_restore_leaves_an_object_alone_that_clients_have_changed() {
+    let (_shell, saved) = backed_up().await;
+    let authority = Authority::new();
+    let store = Store::default();
+    let node = FakeNode::start(&authority, move |request| match request {
+        Request::RestoreObject { .. } => Action::Reply(Err(Failure::Conflict {
+            reason: "another object is here".into(),
+        })),
+        _ => Action::Reply(store.answer(request)),
+    });
+    let anew = Shell::new(&authority, node);
+    let words = ["admin", "restore", "--again", saved.to_str().unwrap()];
+    let ended = anew.run(&words).await;
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.stderr.contains("some-rmw/n: conflict"), "{ended:?}");
+    assert!(ended.stderr.contains("before clients use it"), "{ended:?}");
+    assert!(!ended.stderr.contains("Nothing was changed"), "{ended:?}");
 }
 
 /// A node that answers no copy.
@@ -212,7 +233,13 @@ async fn an_object_that_can_not_be_read_fails_the_backup_which_leaves_nothing() 
 }
 
 #[tokio::test]
-async fn ctrl_c_leaves_nothing_of_a_backup() {
+async fn ctrl_c_and_sigterm_leave_nothing_of_a_backup() {
+    for signal in ["-INT", "-TERM"] {
+        interrupted_with(signal).await;
+    }
+}
+
+async fn interrupted_with(signal: &'static str) {
     let shell = stuck();
     let mut command = shell.command(&["admin", "backup", "saved"]);
     let incomplete = shell.path("saved.incomplete");
@@ -224,10 +251,10 @@ async fn ctrl_c_leaves_nothing_of_a_backup() {
             std::thread::sleep(Duration::from_millis(10));
         }
         let pid = child.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(sent.success());
         child.wait().unwrap()
     });
-    assert_eq!(ended.await.unwrap().code(), Some(130));
+    assert_eq!(ended.await.unwrap().code(), Some(130), "{signal}");
     assert!(!shell.path("saved").exists() && !shell.path("saved.incomplete").exists());
 }

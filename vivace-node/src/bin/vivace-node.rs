@@ -28,7 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
         vivace-node dev                          three sites in one process, to try things out\n  \
         vivace-node init cluster                 files for three sites of three nodes each\n  \
         vivace-node run cluster/node-1/node.toml one of them, until Ctrl-C\n\n\
-        Exit codes: 0 stopped on request, 1 could not start, 2 usage, 10 to 27 the data directory \
+        Exit codes: 0 stopped on request, 1 could not start, 2 usage, 10 to 28 the data directory \
         can't be used (`vivace-node run --help`), 74 a disk write failed."
 )]
 struct Arguments {
@@ -65,7 +65,7 @@ enum Command {
     #[command(
         after_help = "Example:\n  vivace-node run cluster/node-1/node.toml\n\n\
         RUST_LOG=debug shows more.\n\n\
-        Exit codes, of which 10 to 27 say that the data directory was left as it is:\n  \
+        Exit codes, of which 10 to 28 say that the data directory was left as it is:\n  \
         0  stopped on request\n  \
         1  could not start: the message names the file and the field\n  \
         10 the data directory does not exist\n  \
@@ -86,6 +86,7 @@ enum Command {
         25 the journal ends before what was acknowledged\n  \
         26 the journal's checkpoint is damaged\n  \
         27 the journal holds what this program can't read\n  \
+        28 a container is not what it was when this directory took its state\n  \
         74 a write or sync failed while the node ran\n  \
         134 the protocol core panicked: please report it"
     )]

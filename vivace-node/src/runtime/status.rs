@@ -36,6 +36,8 @@ impl Core {
                 "values dropped, because the disk is behind or full",
                 self.values_dropped,
             ),
+            ("busy: the disk is behind", self.busy_behind),
+            ("busy: the disk is full", self.busy_full),
             ("values lost by the disk", self.values_lost),
             ("stored values that nobody needed", self.orphans),
             (
@@ -66,6 +68,8 @@ impl Core {
                 bulk: link_status(&peer.bulk),
             })
             .collect();
+        let mut operations = core.operations;
+        operations.busy += self.busy_behind + self.busy_full;
         let mut warnings = self.cluster.cluster.warnings().to_vec();
         warnings.extend(dscp_warnings(&peers));
         warnings.extend(bound_warnings(&links));
@@ -84,7 +88,7 @@ impl Core {
             clock: core.clock,
             peers,
             containers: core.containers,
-            operations: core.operations,
+            operations,
             backlog: core.backlog,
             refusals,
             warnings,

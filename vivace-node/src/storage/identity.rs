@@ -15,7 +15,7 @@ mod tests;
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -25,6 +25,7 @@ use vivace_core::{Incarnation, NodeId};
 pub use self::error::IdentityError;
 use self::error::at;
 use self::identity_file::Identity;
+use super::replacement::Replacement;
 
 /// The format of data directories that this code writes, and the newest that it reads.
 pub const FORMAT: u32 = 2;
@@ -42,7 +43,7 @@ impl fmt::Display for DirectoryId {
 }
 
 impl DirectoryId {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let number = u128::from_str_radix(text, 16).ok()?;
         is_hex.then(|| Self(number.to_be_bytes()))
@@ -78,7 +79,9 @@ impl DataDirectory {
             life: 0,
             born: None,
         };
-        replace_file(&path.join(IDENTITY), &identity.encode())
+        prepare(&path.join(IDENTITY), &identity)?
+            .put()
+            .map_err(at(path))
     }
 
     /// Checks that the directory is this node's, whole and newest as far as can be told,
@@ -132,7 +135,9 @@ impl DataDirectory {
             identity.check_witness(path, witness)?;
         }
         identity.born = birth(path);
-        replace_file(&path.join(IDENTITY), &identity.encode())
+        prepare(&path.join(IDENTITY), &identity)?
+            .put()
+            .map_err(at(path))
     }
 
     fn owned(
@@ -145,6 +150,9 @@ impl DataDirectory {
             ErrorKind::NotFound => IdentityError::Missing(path.to_owned()),
             _ => at(path)(source),
         })?;
+        if !directory.metadata().map_err(at(path))?.is_dir() {
+            return Err(IdentityError::NotDirectory(path.to_owned()));
+        }
         let file = path.join(IDENTITY);
         let Some(identity) = Identity::read(&file)? else {
             if parts.iter().any(|part| path.join(part).exists()) {
@@ -172,6 +180,10 @@ impl DataDirectory {
             .find(|part| !part.exists());
         if let Some(missing) = missing.filter(|_| identity.life > 0) {
             return Err(IdentityError::Incomplete(missing));
+        }
+        let mut parts = parts.iter().map(|part| path.join(part));
+        if let Some(part) = parts.find(|part| part.exists() && !part.is_dir()) {
+            return Err(IdentityError::PartNotDirectory(part));
         }
         match directory.try_lock() {
             Ok(()) => Ok((identity, directory)),
@@ -205,26 +217,48 @@ impl DataDirectory {
         next.map(Incarnation).ok_or_else(exhausted)
     }
 
-    /// Counts another life of the node, durably, before it says a word to anyone.
+    /// Writes down the next life, so that nothing but [`DataDirectory::begin`] is left to
+    /// do. Nothing is changed until then.
     ///
     /// # Errors
     /// [`IdentityError`].
-    pub fn begin_life(&mut self) -> Result<Incarnation, IdentityError> {
+    pub fn prepare_life(&self) -> Result<NextLife, IdentityError> {
         let Incarnation(life) = self.next_life()?;
         let mut identity = self.identity.clone();
         identity.life = life;
         if identity.born.is_none() {
             identity.born = birth(&self.path);
         }
-        replace_file(&self.path.join(IDENTITY), &identity.encode())?;
-        self.identity = identity;
+        let file = prepare(&self.path.join(IDENTITY), &identity)?;
+        Ok(NextLife { identity, file })
+    }
+
+    /// [`DataDirectory::begin`] a life that was not prepared before.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub fn begin_life(&mut self) -> Result<Incarnation, IdentityError> {
+        let next = self.prepare_life()?;
+        self.begin(next)
+    }
+
+    /// Counts another life of the node, durably, before it says a word to anyone.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub fn begin(&mut self, next: NextLife) -> Result<Incarnation, IdentityError> {
+        next.file.put().map_err(at(&self.path))?;
+        self.identity = next.identity;
+        let life = self.identity.life;
         if let Some(witness) = &self.witness {
             let text = format!("directory {}\nlife {life}\n", self.identity.directory);
+            let written = Replacement::prepare(witness, &text).and_then(Replacement::put);
             // It guards against a second mistake, and may stand on a read-only disk.
-            if let Err(error) = replace_file(witness, &text) {
+            if let Err(error) = written {
                 tracing::warn!(
-                    "{error}: an emptied or outdated data directory may go unnoticed at a \
-                     later start"
+                    "{}: {error}: an emptied or outdated data directory may go unnoticed at a \
+                     later start",
+                    witness.display()
                 );
             }
         }
@@ -232,27 +266,19 @@ impl DataDirectory {
     }
 }
 
+/// A life that is written down and has not begun.
+#[derive(Debug)]
+pub struct NextLife {
+    identity: Identity,
+    file: Replacement,
+}
+
+fn prepare(path: &Path, identity: &Identity) -> Result<Replacement, IdentityError> {
+    Replacement::prepare(path, &identity.encode()).map_err(at(path))
+}
+
 /// When the directory was made, where its file system knows.
 fn birth(path: &Path) -> Option<u128> {
     let born = fs::metadata(path).ok()?.created().ok()?;
     Some(born.duration_since(UNIX_EPOCH).ok()?.as_nanos())
-}
-
-/// Puts a file in the place of an earlier one: after a crash, one of the two is there.
-fn replace_file(path: &Path, text: &str) -> Result<(), IdentityError> {
-    let new = path.with_extension("new");
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        File::open(directory)?.sync_all()
-    };
-    let written = write();
-    if written.is_err() {
-        // What is left of it is of no use, and a refused start leaves nothing.
-        let _ = fs::remove_file(&new);
-    }
-    written.map_err(at(path))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{self, FallocateFlags, PosixFadviseAdvice};
+use nix::unistd::{AccessFlags, access};
 use vivace_core::journal::{Cause, Disk, DiskError, DiskFile, Operation};
 
 use super::space::is_forbidden;
@@ -28,7 +29,10 @@ impl JournalDisk {
     /// [`DiskError`].
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, DiskError> {
         let path = path.into();
-        fs::create_dir_all(&path).map_err(|error| failed(&path, Operation::Create, &error))?;
+        let fail = |error: io::Error| failed(&path, Operation::Create, &error);
+        fs::create_dir_all(&path).map_err(fail)?;
+        // Told now, rather than when other things were changed already.
+        access(&path, AccessFlags::W_OK).map_err(|errno| fail(errno.into()))?;
         Ok(Self { path: path.into() })
     }
 

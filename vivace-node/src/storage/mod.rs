@@ -1,6 +1,6 @@
 //! Where a node's state goes: protocol state into a journal, values beside it.
 //!
-//! A data directory holds `identity` ([`identity`]), `journal/`
+//! A data directory holds `identity` ([`identity`]), `layout` ([`layout`]), `journal/`
 //! ([`vivace_core::journal`]) and `values/` ([`values`]). The journal is the authority: a
 //! node whose journal is damaged must not vote. A value that is lost is fetched again.
 
@@ -9,8 +9,10 @@ mod engine;
 pub mod identity;
 mod journal_disk;
 mod journal_lane;
+pub mod layout;
 mod open;
 mod progress;
+mod replacement;
 mod space;
 #[cfg(test)]
 mod test_values;

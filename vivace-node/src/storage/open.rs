@@ -10,6 +10,7 @@ use vivace_core::{Incarnation, NodeId};
 use super::engine::{Engine, Reports};
 use super::identity::{DataDirectory, DirectoryId, IdentityError};
 use super::journal_disk::JournalDisk;
+use super::layout::{Layout, LayoutError, PreparedLayout};
 use super::progress::Progress;
 use super::space::{Room, Space, is_forbidden, is_no_space};
 use super::values::{self, MemoryStore, ValueLog};
@@ -68,6 +69,9 @@ pub enum OpenError {
     /// The directory is not this node's to use.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The directory holds state of other containers than the configuration has.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
     /// The journal is not what this node wrote.
     #[error("{}: {source}", path.display())]
     Journal {
@@ -100,6 +104,7 @@ impl OpenError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Identity(error) => error.exit_code(),
+            Self::Layout(error) => error.exit_code(),
             Self::Journal { source, .. } => journal_exit_code(source),
             Self::Values { source, .. } => match source {
                 values::OpenError::Newer { .. } => 14,
@@ -115,6 +120,7 @@ impl OpenError {
     fn or_full(self) -> Self {
         let why = match &self {
             Self::Identity(error) if error.exit_code() == EXIT_FULL => error.to_string(),
+            Self::Layout(error) if error.exit_code() == EXIT_FULL => error.to_string(),
             Self::Journal { source, .. } if journal_exit_code(source) == EXIT_FULL => {
                 source.to_string()
             }
@@ -181,16 +187,36 @@ pub struct Claimed {
     directory: DataDirectory,
     settings: DiskSettings,
     owner: journal::Identity,
+    layout: Layout,
+    /// Whether the directory remembers `layout` already.
+    is_remembered: bool,
 }
 
 impl Claimed {
-    /// Checks whose the directory is, and takes it for this process.
+    /// Checks whose the directory is, and that it holds no state of other containers than
+    /// `layout` has, and takes it for this process.
     ///
     /// # Errors
-    /// [`OpenError::Identity`]; nothing was changed.
-    pub fn claim(settings: &DiskSettings, cluster: &str, node: NodeId) -> Result<Self, OpenError> {
+    /// [`OpenError::Identity`], [`OpenError::Layout`]; nothing was changed.
+    pub fn claim(
+        settings: &DiskSettings,
+        cluster: &str,
+        node: NodeId,
+        layout: Layout,
+    ) -> Result<Self, OpenError> {
         let (path, witness) = (&settings.directory, settings.witness.as_deref());
         let directory = DataDirectory::claim(path, cluster, node, &PARTS, witness)?;
+        let remembered = Layout::remembered(path, directory.id())?;
+        if let Some(remembered) = &remembered {
+            remembered.check(path, &layout)?;
+        } else if !directory.is_new() {
+            tracing::warn!(
+                "{}: does not say how its containers were laid out, as an earlier version left \
+                 it: from now on it remembers what the configuration says of {}",
+                path.display(),
+                layout.names()
+            );
+        }
         let owner = journal::Identity {
             cluster: cluster.to_owned(),
             node,
@@ -200,6 +226,8 @@ impl Claimed {
             directory,
             settings: settings.clone(),
             owner,
+            is_remembered: remembered.as_ref() == Some(&layout),
+            layout,
         })
     }
 
@@ -215,7 +243,8 @@ impl Claimed {
     /// its next life.
     ///
     /// # Errors
-    /// [`OpenError`]; nothing was changed but for what a crash had left unfinished.
+    /// [`OpenError`]; nothing was changed, unless a disk failed that had taken what is new: then
+    /// what a crash had left unfinished may be gone.
     pub fn open<T>(self, recover: &mut dyn FnMut(Record)) -> Result<Opened<T>, OpenError> {
         self.open_or_fail(recover).map_err(OpenError::or_full)
     }
@@ -227,19 +256,36 @@ impl Claimed {
             path: path.clone(),
             source,
         };
-        let disk = JournalDisk::open(&path).map_err(|error| failed(error.into()))?;
+        let open_journal = || JournalDisk::open(&path).map_err(|error| failed(error.into()));
         let read = match self.directory.is_new() {
             true => None,
-            false => Some(self.read_journal(disk.clone(), recover).map_err(failed)?),
+            false => Some(
+                self.read_journal(open_journal()?, recover)
+                    .map_err(failed)?,
+            ),
         };
-        let values = open_values(&self.directory.path().join(VALUES), self.directory.id())?;
+        let values = read_values(&self.directory.path().join(VALUES), self.directory.id())?;
+        let layout = match self.is_remembered {
+            true => None,
+            false => Some(self.layout.prepare(&self.directory)?),
+        };
+        let life = self.directory.prepare_life()?;
+        // All has been read, and what takes space is written: from here on things change.
+        // A journal that a new directory must not hold comes first, for it refuses.
         let journal = match read {
             Some(read) => read.finish(),
-            None => journal::create(disk, self.owner.clone(), journal::Settings::default()),
+            None => journal::create(
+                open_journal()?,
+                self.owner.clone(),
+                journal::Settings::default(),
+            ),
         };
         let journal = journal.map_err(failed)?;
         tell(&journal, &path);
-        self.directory.begin_life()?;
+        let values = finish_values(values)?;
+        // Before the node can do anything for a container that is new.
+        layout.map_or(Ok(()), PreparedLayout::put)?;
+        self.directory.begin(life)?;
         let reserve = self.settings.reserve_bytes;
         let space = Arc::new(Space::watch(self.directory.path(), reserve));
         let cache_bytes = self.settings.cache_bytes;
@@ -309,18 +355,21 @@ fn tell(opened: &journal::Opened<JournalDisk>, journal: &Path) {
     );
 }
 
-fn open_values(path: &Path, directory: DirectoryId) -> Result<ValueLog, OpenError> {
+fn read_values(path: &Path, directory: DirectoryId) -> Result<values::Found, OpenError> {
     let progress = Progress::of("the list of values");
-    let opened = ValueLog::open(path, directory, &|done, total| progress.show(done, total));
-    let (log, found) = opened.map_err(|source| OpenError::Values {
-        path: path.to_owned(),
-        source,
-    })?;
-    let (values, mib) = (found.values, found.bytes >> 20);
+    let found = ValueLog::look(path, directory, &|done, total| progress.show(done, total));
+    let found = found.map_err(|source| not_opened(path, source))?;
+    let (values, mib) = (found.recovered().values, found.recovered().bytes >> 20);
     tracing::info!(
         "found {values} values, {mib} MiB, in {:.1?}",
         progress.elapsed()
     );
+    Ok(found)
+}
+
+fn finish_values(found: values::Found) -> Result<ValueLog, OpenError> {
+    let path = found.home().to_owned();
+    let (log, found) = ValueLog::of(found).map_err(|source| not_opened(&path, source))?;
     if found.cut_bytes > 0 {
         tracing::info!(
             "{}: cut off {} bytes of a write that a crash interrupted",
@@ -336,6 +385,13 @@ fn open_values(path: &Path, directory: DirectoryId) -> Result<ValueLog, OpenErro
         );
     }
     Ok(log)
+}
+
+fn not_opened(path: &Path, source: values::OpenError) -> OpenError {
+    OpenError::Values {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// A storage that forgets all when the process ends.

@@ -26,6 +26,7 @@ use vivace_core::Value;
 use vivace_core::stored::ValueId;
 
 pub use memory::MemoryStore;
+pub use recovery::Found;
 pub use value_log::{OpenError, Recovered, ValueLog};
 
 /// A change of a value store.

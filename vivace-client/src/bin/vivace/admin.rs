@@ -86,13 +86,20 @@ pub async fn accept_loss(
     if let Some(only) = only {
         keys.retain(|lost| lost.key.as_bytes() == only.as_bytes());
     }
-    if keys.is_empty() {
-        eprintln!("vivace: nothing of that is lost; nothing was changed");
-        return Ok(Exit::Done);
+    match only {
+        // More than once does no harm where all that is lost is meant.
+        None if keys.is_empty() => {
+            eprintln!("vivace: nothing of that is lost; nothing was changed");
+            return Ok(Exit::Done);
+        }
+        Some(only) if keys.is_empty() => {
+            let reason = format!("{name}/{only} is not lost, or there is no such object");
+            return Err(Fault::new(Exit::NotLost, reason));
+        }
+        _ => {}
     }
     if !asked.yes && !confirmed(name, &keys)? {
-        eprintln!("vivace: nothing was changed");
-        return Ok(Exit::Done);
+        return Err(Fault::new(Exit::Declined, "nothing was given up"));
     }
     // One takes seconds while nodes are silent, as those of a lost site are. After a
     // failure no other begins; what came of those under way is told.
@@ -131,7 +138,7 @@ pub async fn accept_loss(
 }
 
 fn confirmed(container: &str, keys: &[LostKey]) -> Result<bool, Fault> {
-    let fault = |error: io::Error| Fault::setup(format!("standard input: {error}"));
+    let fault = |error: io::Error| Fault::local(format!("standard input: {error}"));
     if !io::stdin().is_terminal() {
         return Err(Fault::usage(
             "standard input is no terminal to ask at; say --yes if the values are to be given up",

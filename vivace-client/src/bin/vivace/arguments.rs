@@ -29,7 +29,7 @@ Exit status:
   5  unavailable: no majority by the deadline; not applied, try again
   6  unknown: may have been applied; read before you try again
   7  configuration, connection, or a local file
-  8 to 14, 130  of backups: `vivace admin --help` tells";
+  8 to 16, 130  of `vivace admin`: its --help tells";
 
 const GET_EXAMPLES: &str = "\
 Examples:
@@ -71,7 +71,11 @@ Exit status of backup, verify and restore, beside those of `vivace --help`:
   12   a file of it was altered
   13   something in its directory does not belong to it
   14   the cluster lacks a container, has one of another kind, or holds objects already
-  130  Ctrl-C";
+  130  Ctrl-C, or SIGTERM
+
+Exit status of accept-loss, beside those:
+  15   nothing was given up: you did not say yes
+  16   the object's newest value is not lost, or there is no such object";
 
 const BACKUP_EXAMPLES: &str = "\
 The directory must not exist. It is there when the backup is whole and was read back, and
@@ -85,7 +89,8 @@ Examples:
 
 const RESTORE_EXAMPLES: &str = "\
 Everything is verified before anything is written. The cluster must have the same containers,
-without objects. RW objects get new timestamps; RMW objects keep the memory of their sessions,
+without objects; one that clients have changed since a restore was broken off ends it (3), and
+stays as it is. RW objects get new timestamps; RMW objects keep the memory of their sessions,
 so that a command which the backup has in it is not executed again. Deleted objects,
 timestamps and nodes' own states are not restored.
 
@@ -355,11 +360,11 @@ impl PutArguments {
         match (&self.value, &self.file) {
             (Some(value), _) if value != "-" => Ok(value.clone().into_bytes()),
             (_, Some(path)) => {
-                let fault = |error| Fault::setup(format!("--file {}: {error}", path.display()));
+                let fault = |error| Fault::local(format!("--file {}: {error}", path.display()));
                 read_value(std::fs::File::open(path).map_err(fault)?).map_err(fault)
             }
             (_, None) => read_value(std::io::stdin().lock())
-                .map_err(|error| Fault::setup(format!("standard input: {error}"))),
+                .map_err(|error| Fault::local(format!("standard input: {error}"))),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! `admin backup`, `admin verify` and `admin restore`: with a bar on a terminal, and an end
-//! on Ctrl-C that leaves nothing half done unsaid.
+//! on Ctrl-C or SIGTERM that leaves nothing half done unsaid.
 
 use std::path::Path;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde_json::json;
+use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 use vivace_client::Client;
 use vivace_client::backup::{self, Manifest, Pace, Progress, RestoreOptions};
 
@@ -46,6 +48,19 @@ fn pace(asked: &PaceArguments) -> Pace {
     }
 }
 
+/// Ctrl-C, or the SIGTERM of a supervisor: what is half done is not left behind unsaid.
+async fn interrupted() {
+    let mut terminated = match signal(SignalKind::terminate()) {
+        Ok(terminated) => terminated,
+        // Then it ends the process as it always does.
+        Err(_) => return drop(ctrl_c().await),
+    };
+    tokio::select! {
+        _ = ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+}
+
 /// Makes a backup.
 pub async fn take(client: &Client, asked: &BackupArguments, json: bool) -> Result<Exit, Fault> {
     let bar = Bar::new("backing up");
@@ -53,7 +68,7 @@ pub async fn take(client: &Client, asked: &BackupArguments, json: bool) -> Resul
     let show = |progress| bar.show(progress);
     let manifest = tokio::select! {
         taken = backup::take(client, &asked.directory, &pace, leave_out, show) => taken?,
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupted() => {
             return Err(Fault::interrupted("broken off; nothing is left of the backup"));
         }
     };
@@ -120,7 +135,7 @@ pub async fn restore(
     let show = |progress| bar.show(progress);
     let restored = tokio::select! {
         ended = backup::restore(client, &asked.directory, manifest, &options, show) => ended?,
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupted() => {
             let done = bar.0.position();
             return Err(Fault::interrupted(format!(
                 "broken off; {done} objects were restored: --again goes on"

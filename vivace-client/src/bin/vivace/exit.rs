@@ -27,6 +27,8 @@ pub enum Exit {
     BackupAltered = 12,
     BackupAddition = 13,
     NotReady = 14,
+    Declined = 15,
+    NotLost = 16,
     Interrupted = 130,
 }
 
@@ -48,6 +50,8 @@ impl Exit {
             Self::BackupAltered => "backup-altered",
             Self::BackupAddition => "backup-addition",
             Self::NotReady => "not-ready",
+            Self::Declined => "declined",
+            Self::NotLost => "not-lost",
             Self::Interrupted => "interrupted",
         }
     }
@@ -62,12 +66,17 @@ impl Exit {
             | Self::BackupCutShort
             | Self::BackupAltered
             | Self::BackupAddition
-            | Self::NotReady => Some("Nothing was changed."),
+            | Self::NotReady
+            | Self::Declined => Some("Nothing was changed."),
+            Self::NotLost => {
+                Some("Nothing was changed. `vivace admin lost CONTAINER` lists what is lost.")
+            }
             Self::Conflict => Some("Nothing was changed. Read the object, and decide anew."),
             Self::Busy => Some("Nothing was changed. Try again in a moment."),
             Self::Unavailable => Some(
                 "Nothing was changed. Try again, with a longer --deadline perhaps; \
-                 `vivace status` shows which nodes are down.",
+                 `vivace status` shows which nodes are down. Where a site is gone for good, \
+                 `vivace admin lost CONTAINER` tells what went with it.",
             ),
             Self::Unknown => Some("It may have taken effect. Read the object before trying again."),
             Self::Setup => Some("`vivace --help` tells what --config is."),
@@ -86,33 +95,42 @@ impl From<Exit> for ExitCode {
 pub struct Fault {
     exit: Exit,
     reason: String,
+    /// What to do about it.
+    advice: Option<&'static str>,
 }
 
 impl Fault {
     /// The command line asks for what can't be done.
     pub fn usage(reason: impl Into<String>) -> Self {
-        let reason = reason.into();
-        Self {
-            exit: Exit::Usage,
-            reason,
-        }
+        Self::new(Exit::Usage, reason)
     }
 
     /// Something on this machine, or the way to the nodes, is not as it must be.
     pub fn setup(reason: impl Into<String>) -> Self {
-        let reason = reason.into();
-        Self {
-            exit: Exit::Setup,
-            reason,
-        }
+        Self::new(Exit::Setup, reason)
+    }
+
+    /// A file that the command line names, or standard input or output.
+    pub fn local(reason: impl Into<String>) -> Self {
+        Self::new(Exit::Setup, reason).advised(None)
     }
 
     /// The user ended it.
     pub fn interrupted(reason: impl Into<String>) -> Self {
+        Self::new(Exit::Interrupted, reason)
+    }
+
+    /// It ended so, for this reason, and there is to do what there mostly is.
+    pub fn new(exit: Exit, reason: impl Into<String>) -> Self {
         Self {
-            exit: Exit::Interrupted,
+            exit,
             reason: reason.into(),
+            advice: exit.advice(),
         }
+    }
+
+    fn advised(self, advice: Option<&'static str>) -> Self {
+        Self { advice, ..self }
     }
 
     /// Says it, on standard error or as JSON on standard output.
@@ -124,7 +142,7 @@ impl Fault {
             return self.exit;
         }
         eprintln!("vivace: {}", self.reason);
-        if let Some(advice) = self.exit.advice() {
+        if let Some(advice) = self.advice {
             eprintln!("{advice}");
         }
         self.exit
@@ -145,10 +163,7 @@ pub fn exit_of(error: &OperationError) -> Exit {
 
 impl From<OperationError> for Fault {
     fn from(error: OperationError) -> Self {
-        Self {
-            exit: exit_of(&error),
-            reason: error.to_string(),
-        }
+        Self::new(exit_of(&error), error.to_string())
     }
 }
 
@@ -161,42 +176,43 @@ impl From<BackupError> for Fault {
             BackupError::CutShort { .. } => Exit::BackupCutShort,
             BackupError::Altered { .. } => Exit::BackupAltered,
             BackupError::Additional { .. } => Exit::BackupAddition,
-            _ => Exit::Setup,
+            _ => return Self::local(error.to_string()),
         };
-        Self {
-            exit,
-            reason: error.to_string(),
-        }
+        Self::new(exit, error.to_string())
     }
 }
 
 impl From<TakeError> for Fault {
     fn from(error: TakeError) -> Self {
-        let exit = match &error {
+        let reason = format!("no backup was made: {error}");
+        match &error {
             TakeError::List { error, .. }
             | TakeError::Unreadable { error, .. }
-            | TakeError::Status(error) => exit_of(error),
-            _ => Exit::Setup,
-        };
-        Self {
-            exit,
-            reason: format!("no backup was made: {error}"),
+            | TakeError::Status(error) => Self::new(exit_of(error), reason),
+            _ => Self::local(reason),
         }
     }
 }
 
 impl From<RestoreError> for Fault {
     fn from(error: RestoreError) -> Self {
-        let exit = match error {
-            RestoreError::Backup(error) => return error.into(),
-            RestoreError::NotReady { .. } => Exit::NotReady,
-            RestoreError::Status(ref error) => exit_of(error),
-            // Part of the backup is there.
-            _ => Exit::Unknown,
-        };
-        Self {
-            exit,
-            reason: error.to_string(),
+        let reason = error.to_string();
+        match error {
+            RestoreError::Backup(error) => error.into(),
+            RestoreError::NotReady { .. } => Self::new(Exit::NotReady, reason),
+            RestoreError::Status(error) => Self::new(exit_of(&error), reason),
+            RestoreError::Unwritten { error, .. } => {
+                let advice = match error {
+                    OperationError::Conflict { .. } => {
+                        "Clients have changed it since, and it stays as it is: restore into a new \
+                         cluster, before clients use it."
+                    }
+                    _ => "When the cause is gone, --again goes on.",
+                };
+                Self::new(exit_of(&error), reason).advised(Some(advice))
+            }
+            // One that this command does not know yet promises nothing.
+            _ => Self::new(Exit::Unknown, reason),
         }
     }
 }
@@ -215,6 +231,6 @@ impl From<ConnectError> for Fault {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        Self::setup(format!("standard output: {error}"))
+        Self::local(format!("standard output: {error}"))
     }
 }

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let ended = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Fault::setup(format!("can't start: {error}")))
+        .map_err(|error| Fault::local(format!("can't start: {error}")))
         .and_then(|runtime| runtime.block_on(run(arguments)));
     match ended {
         Ok(exit) => exit.into(),

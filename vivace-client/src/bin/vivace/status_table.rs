@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 
 use vivace_client::status::{ClockStatus, LinkStatus, NodeStatus, PeerStatus};
 
+/// A value that a start found waiting is on its way again, and counted from then, by now.
+const TAKEN_UP_MS_MAX: u64 = 10_000;
+
 /// The table, each line ended.
 pub fn table(address: SocketAddr, status: &NodeStatus) -> String {
     let mut lines = Lines::default();
@@ -33,19 +36,19 @@ pub fn table(address: SocketAddr, status: &NodeStatus) -> String {
     ));
     let backlog = &status.backlog;
     lines.push(format!(
-        "  backlog     {} of {} in {} values, the oldest for {} ms",
+        "  backlog     {} of {} in {} values, the oldest for {}",
         bytes(backlog.bytes),
         bytes(backlog.bytes_max),
         backlog.values,
-        backlog.oldest_ms
+        age(status, backlog.oldest_ms)
     ));
     for site in &backlog.sites {
         lines.push(format!(
-            "    for {}: {} in {} values, the oldest for {} ms, draining {}/s",
+            "    for {}: {} in {} values, the oldest for {}, draining {}/s",
             site.site,
             bytes(site.bytes),
             site.values,
-            site.oldest_ms,
+            age(status, site.oldest_ms),
             bytes(site.drain_bytes_per_s)
         ));
     }
@@ -60,6 +63,21 @@ pub fn table(address: SocketAddr, status: &NodeStatus) -> String {
     peers(&mut lines, &status.peers);
     containers(&mut lines, status);
     lines.0
+}
+
+fn age(status: &NodeStatus, oldest_ms: u64) -> String {
+    let has_lived = status.storage == "disk" && status.incarnation > 1;
+    age_in(has_lived.then_some(status.uptime_s), oldest_ms)
+}
+
+/// How long the oldest value of a backlog has waited; of one that may have waited when the
+/// node was `started_again` so many seconds ago, nobody knows since when.
+fn age_in(started_again: Option<u64>, oldest_ms: u64) -> String {
+    let since_start = |uptime_s: u64| oldest_ms + TAKEN_UP_MS_MAX >= uptime_s * 1000;
+    match started_again.is_some_and(since_start) && oldest_ms > 0 {
+        true => format!("{oldest_ms} ms since the node's start, or longer"),
+        false => format!("{oldest_ms} ms"),
+    }
 }
 
 #[derive(Default)]
@@ -193,5 +211,19 @@ fn bytes(bytes: u64) -> String {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
         1_048_576.. => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_start_may_have_found_waiting_may_be_older() {
+        let unsure = "2000 ms since the node's start, or longer";
+        assert_eq!(age_in(Some(5), 2000), unsure);
+        assert_eq!(age_in(Some(60), 2000), "2000 ms");
+        assert_eq!(age_in(None, 2000), "2000 ms");
+        assert_eq!(age_in(Some(5), 0), "0 ms");
     }
 }

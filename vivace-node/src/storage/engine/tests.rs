@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use vivace_core::NodeId;
 
 use super::*;
+use crate::storage::layout::Layout;
 use crate::storage::test_values::{id, long_value, value};
 use crate::storage::values::{ApplyError, MemoryStore, Part};
 use crate::storage::{Claimed, DiskSettings, Opened};
@@ -104,7 +105,8 @@ impl Life {
             reserve_bytes: 0,
             ..DiskSettings::at(directory)
         };
-        let claimed = Claimed::claim(&settings, "test", NodeId(1)).expect("is the node's");
+        let claimed = Claimed::claim(&settings, "test", NodeId(1), Layout::default());
+        let claimed = claimed.expect("is the node's");
         let mut records = Vec::new();
         let opened = claimed.open(&mut |record| records.push(record));
         let Opened { engine, reports } = opened.expect("opens");

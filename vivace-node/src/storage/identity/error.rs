@@ -71,6 +71,20 @@ pub enum IdentityError {
         .0.display()
     )]
     NotData(PathBuf),
+    /// Something else than a directory.
+    #[error(
+        "{}: is a file, and a data directory was expected: point storage.directory at this node's \
+         data directory",
+        .0.display()
+    )]
+    NotDirectory(PathBuf),
+    /// Something else than a directory where a part of the node's state should be.
+    #[error(
+        "{}: is a file, where a directory of the node's state should be: put that back in its \
+         place; {LOST_FOR_GOOD}",
+        .0.display()
+    )]
+    PartNotDirectory(PathBuf),
     /// Another cluster's or node's.
     #[error(
         "{}: belongs to {found}, and this is {expected}: point storage.directory at this node's \
@@ -173,8 +187,14 @@ impl IdentityError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Missing(_) => 10,
-            Self::Emptied(_) | Self::Incomplete(_) | Self::Replaced { .. } => 11,
-            Self::NotData(_) | Self::Foreign { .. } | Self::Another { .. } => 12,
+            Self::Emptied(_)
+            | Self::Incomplete(_)
+            | Self::PartNotDirectory(_)
+            | Self::Replaced { .. } => 11,
+            Self::NotData(_)
+            | Self::NotDirectory(_)
+            | Self::Foreign { .. }
+            | Self::Another { .. } => 12,
             Self::Copied(_) | Self::Outdated { .. } => 13,
             Self::Newer { .. } => 14,
             Self::Development(_) => 15,

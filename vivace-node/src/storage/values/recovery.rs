@@ -8,6 +8,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::unistd::{AccessFlags, access};
+
 use super::index::{Index, Place};
 use super::listing::Listing;
 use super::value_log::{OpenError, Recovered, Writer};
@@ -178,22 +180,91 @@ fn segments_in(home: &Path) -> io::Result<BTreeSet<u32>> {
     Ok(segments)
 }
 
-/// Reads what is in `home`, cuts off an unfinished last write, and is ready to go on.
-pub(super) fn recover(
+/// What reading a directory of values found, before anything in it is changed.
+pub struct Found {
+    home: PathBuf,
+    directory: DirectoryId,
+    index: Index,
+    last: Last,
+    /// Lists of full segments that were missing, for the next start.
+    lists: Vec<(u32, Vec<u8>)>,
+    recovered: Recovered,
+}
+
+/// The segment that is written to.
+enum Last {
+    /// It is yet to be made: there is none, or a process died while making it.
+    New(u32),
+    /// Up to where it is whole, and what it holds.
+    Open {
+        segment: u32,
+        file: File,
+        end: u64,
+        listing: Listing,
+    },
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Io {
+        path: path.clone(),
+        source,
+    }
+}
+
+/// Reads what is in `home`, which may be missing. Nothing is changed.
+pub(super) fn read(
     home: &Path,
     directory: DirectoryId,
     progress: &dyn Fn(u64, u64),
-) -> Result<(Index, Writer, Recovered), OpenError> {
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |source| OpenError::Io { path, source }
+) -> Result<Found, OpenError> {
+    let segments = match home.try_exists().map_err(at(home))? {
+        true if !home.is_dir() => {
+            let what = io::Error::other("is a file, and a directory of values was expected");
+            return Err(at(home)(what));
+        }
+        true => {
+            // Told now, rather than when other things were changed already.
+            access(home, AccessFlags::W_OK).map_err(|errno| at(home)(errno.into()))?;
+            segments_in(home).map_err(at(home))?
+        }
+        false => BTreeSet::new(),
     };
-    fs::create_dir_all(home).map_err(at(home))?;
-    let segments = segments_in(home).map_err(at(home))?;
-    // All headers before anything is changed.
-    let mut total = 0;
+    let (whole, total) = check_headers(home, &segments, directory)?;
+    let mut found = Found {
+        home: home.to_owned(),
+        directory,
+        index: Index::default(),
+        last: Last::New(1),
+        lists: Vec::new(),
+        recovered: Recovered {
+            bytes: total,
+            ..Recovered::default()
+        },
+    };
+    let mut done = 0;
+    let last = segments.last().copied();
+    for &segment in segments.iter().filter(|&&segment| Some(segment) != last) {
+        done += found.read_full(segment)?;
+        progress(done, total);
+    }
+    if let Some(segment) = last {
+        found.read_last(segment, whole.contains(&segment))?;
+    }
+    progress(total, total);
+    found.recovered.values = found.index.usage().values;
+    Ok(found)
+}
+
+/// The segments with a whole header, and the bytes of all.
+fn check_headers(
+    home: &Path,
+    segments: &BTreeSet<u32>,
+    directory: DirectoryId,
+) -> Result<(BTreeSet<u32>, u64), OpenError> {
     let mut whole = BTreeSet::new();
-    for &segment in &segments {
+    let mut total = 0;
+    for &segment in segments {
         let path = values_path(home, segment);
         let file = File::open(&path).map_err(at(&path))?;
         let mut header = [0; SEGMENT_HEADER_BYTES as usize];
@@ -207,105 +278,107 @@ pub(super) fn recover(
         }
         total += file.metadata().map_err(at(&path))?.len();
     }
-    let mut index = Index::default();
-    let mut recovered = Recovered {
-        bytes: total,
-        ..Recovered::default()
-    };
-    let mut done = 0;
-    let last = segments.last().copied();
-    for &segment in segments.iter().filter(|&&segment| Some(segment) != last) {
-        let path = values_path(home, segment);
+    Ok((whole, total))
+}
+
+impl Found {
+    /// Returns the segment's length.
+    fn read_full(&mut self, segment: u32) -> Result<u64, OpenError> {
+        let path = values_path(&self.home, segment);
         let bytes = fs::metadata(&path).map_err(at(&path))?.len();
-        let listing = match stored_listing(home, segment, directory) {
+        let listing = match stored_listing(&self.home, segment, self.directory) {
             Some(listing) => listing,
             None => {
                 let scan = scan(segment, &fs::read(&path).map_err(at(&path))?);
-                recovered.damaged += scan.damaged;
-                let encoded = scan.listing.encode(segment, directory);
-                // Only a hint, for the next start.
-                let _ = fs::write(listing_path(home, segment), encoded);
+                self.recovered.damaged += scan.damaged;
+                let encoded = scan.listing.encode(segment, self.directory);
+                self.lists.push((segment, encoded));
                 scan.listing
             }
         };
-        take_in(&mut index, segment, bytes, &listing);
-        done += bytes;
-        progress(done, total);
+        self.take_in(segment, bytes, &listing);
+        Ok(bytes)
     }
-    let writer = match last {
-        Some(segment) => {
-            let writer = reopen_last(
-                home,
-                segment,
-                directory,
-                whole.contains(&segment),
-                &mut recovered,
-            )?;
-            take_in(&mut index, segment, writer.end, &writer.listing);
-            writer
-        }
-        None => {
-            let file = make_segment(home, 1, directory).map_err(at(home))?;
-            index.set_bytes(1, SEGMENT_HEADER_BYTES);
-            new_writer(1, file, SEGMENT_HEADER_BYTES, Listing::default())
-        }
-    };
-    progress(total, total);
-    recovered.values = index.usage().values;
-    Ok((index, writer, recovered))
-}
 
-fn take_in(index: &mut Index, segment: u32, bytes: u64, listing: &Listing) {
-    index.set_bytes(segment, bytes);
-    for (key, place) in listing.iter(segment) {
-        index.insert(key, place);
-    }
-}
-
-fn reopen_last(
-    home: &Path,
-    segment: u32,
-    directory: DirectoryId,
-    has_header: bool,
-    recovered: &mut Recovered,
-) -> Result<Writer, OpenError> {
-    let path = values_path(home, segment);
-    let at = |source| OpenError::Io {
-        path: path.clone(),
-        source,
-    };
-    let bytes = fs::read(&path).map_err(at)?;
-    let scan = scan(segment, &bytes);
-    recovered.damaged += scan.damaged;
-    if !has_header && scan.listing.bytes() == 0 {
-        // It was being made.
-        let file = make_segment(home, segment, directory).map_err(at)?;
-        return Ok(new_writer(
+    fn read_last(&mut self, segment: u32, has_header: bool) -> Result<(), OpenError> {
+        let path = values_path(&self.home, segment);
+        let bytes = fs::read(&path).map_err(at(&path))?;
+        let scan = scan(segment, &bytes);
+        self.recovered.damaged += scan.damaged;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).open(&path);
+        let file = file.map_err(at(&path))?;
+        if !has_header && scan.listing.bytes() == 0 {
+            self.last = Last::New(segment);
+            return Ok(());
+        }
+        self.recovered.cut_bytes += bytes.len() as u64 - scan.end;
+        self.take_in(segment, scan.end, &scan.listing);
+        self.last = Last::Open {
             segment,
             file,
-            SEGMENT_HEADER_BYTES,
-            scan.listing,
-        ));
+            end: scan.end,
+            listing: scan.listing,
+        };
+        Ok(())
     }
-    recovered.cut_bytes += bytes.len() as u64 - scan.end;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(at)?;
-    file.set_len(scan.end)
-        .and_then(|()| file.sync_all())
-        .map_err(at)?;
-    Ok(new_writer(segment, file, scan.end, scan.listing))
-}
 
-fn new_writer(segment: u32, file: File, end: u64, listing: Listing) -> Writer {
-    Writer {
-        segment,
-        file: Arc::new(file),
-        end,
-        listing,
-        is_unsynced: false,
-        victim: None,
+    fn take_in(&mut self, segment: u32, bytes: u64, listing: &Listing) {
+        self.index.set_bytes(segment, bytes);
+        for (key, place) in listing.iter(segment) {
+            self.index.insert(key, place);
+        }
+    }
+
+    /// Where the values are.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Whose they are.
+    pub(super) fn directory(&self) -> DirectoryId {
+        self.directory
+    }
+
+    /// What was found.
+    pub fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    /// Cuts off an unfinished last write, and is ready to go on.
+    pub(super) fn finish(mut self) -> Result<(Index, Writer, Recovered), OpenError> {
+        fs::create_dir_all(&self.home).map_err(at(&self.home))?;
+        let (segment, file, end, listing) = match self.last {
+            Last::Open {
+                segment,
+                file,
+                end,
+                listing,
+            } => {
+                file.set_len(end)
+                    .and_then(|()| file.sync_all())
+                    .map_err(at(&values_path(&self.home, segment)))?;
+                (segment, file, end, listing)
+            }
+            Last::New(segment) => {
+                let made = make_segment(&self.home, segment, self.directory);
+                self.index.set_bytes(segment, SEGMENT_HEADER_BYTES);
+                let file = made.map_err(at(&values_path(&self.home, segment)))?;
+                (segment, file, SEGMENT_HEADER_BYTES, Listing::default())
+            }
+        };
+        for (segment, encoded) in self.lists {
+            // Only a hint, for the next start.
+            let _ = fs::write(listing_path(&self.home, segment), encoded);
+        }
+        let writer = Writer {
+            segment,
+            file: Arc::new(file),
+            end,
+            listing,
+            is_unsynced: false,
+            victim: None,
+        };
+        Ok((self.index, writer, self.recovered))
     }
 }

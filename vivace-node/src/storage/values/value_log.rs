@@ -19,6 +19,7 @@ use vivace_core::stored::ValueId;
 use super::compaction::Victim;
 use super::index::{Index, Place};
 use super::listing::{LISTING_BYTES_MAX, Listing};
+use super::recovery::Found;
 use super::{ApplyError, Change, Lookup, Part, Usage, ValueStore, frame, recovery};
 use crate::storage::identity::DirectoryId;
 
@@ -127,9 +128,35 @@ impl ValueLog {
         segment_bytes: u64,
         progress: &dyn Fn(u64, u64),
     ) -> Result<(Self, Recovered), OpenError> {
-        let (index, writer, recovered) = recovery::recover(home, directory, progress)?;
+        Self::of_segments(recovery::read(home, directory, progress)?, segment_bytes)
+    }
+
+    /// Reads what is in `home`, which may be missing; nothing is changed. `progress` hears
+    /// bytes done and bytes in all.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn look(
+        home: &Path,
+        directory: DirectoryId,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Found, OpenError> {
+        recovery::read(home, directory, progress)
+    }
+
+    /// Opens what was read: cuts off an unfinished last write, or makes the directory.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub fn of(found: Found) -> Result<(Self, Recovered), OpenError> {
+        Self::of_segments(found, SEGMENT_BYTES)
+    }
+
+    fn of_segments(found: Found, segment_bytes: u64) -> Result<(Self, Recovered), OpenError> {
+        let (home, directory) = (found.home().to_owned(), found.directory());
+        let (index, writer, recovered) = found.finish()?;
         let log = Self {
-            home: home.to_owned(),
+            home,
             directory,
             segment_bytes,
             shared: Mutex::new(Shared {

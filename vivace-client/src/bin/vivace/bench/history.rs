@@ -24,7 +24,7 @@ impl History {
     /// Makes the file, or empties it.
     pub fn create(path: &Path) -> Result<Self, Fault> {
         let file = File::create(path)
-            .map_err(|error| Fault::setup(format!("--history {}: {error}", path.display())))?;
+            .map_err(|error| Fault::local(format!("--history {}: {error}", path.display())))?;
         Ok(Self {
             path: path.to_owned(),
             writer: Mutex::new(Writer {
@@ -51,7 +51,7 @@ impl History {
             None => writer.file.flush(),
         };
         written.map_err(|error| {
-            Fault::setup(format!(
+            Fault::local(format!(
                 "--history {} is incomplete: {error}",
                 self.path.display()
             ))

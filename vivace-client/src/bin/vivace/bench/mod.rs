@@ -46,7 +46,7 @@ pub async fn bench(
         None => None,
     };
     let load = Load::new(client, asked, containers, patience, history)
-        .map_err(|error| Fault::setup(format!("can't start: {error}")))?;
+        .map_err(|error| Fault::local(format!("can't start: {error}")))?;
     let load = Arc::new(load);
     let mut clients = JoinSet::new();
     for number in 0..asked.clients() {
@@ -76,7 +76,7 @@ pub async fn bench(
 }
 
 fn hdr_fault(directory: &Path, error: &std::io::Error) -> Fault {
-    Fault::setup(format!("--hdr {}: {error}", directory.display()))
+    Fault::local(format!("--hdr {}: {error}", directory.display()))
 }
 
 /// Waits for the clients, shows how far they are, and cuts them off on Ctrl-C.

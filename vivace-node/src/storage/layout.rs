@@ -1,0 +1,204 @@
+//! How the containers were laid out whose state a data directory holds.
+//!
+//! What was acknowledged is known to majorities of the nodes that a container had then. A
+//! majority of others may know nothing of it, and would answer with something older, without a
+//! word; so a configuration that says otherwise is refused. What it says of addresses, rates,
+//! marks and the like is not remembered: nothing acknowledged rests on it.
+
+mod error;
+mod layout_file;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use vivace_core::cluster::{Cluster, Container};
+use vivace_core::{ContainerId, NodeId};
+
+pub use self::error::LayoutError;
+use self::error::at;
+use super::identity::{DataDirectory, DirectoryId};
+use super::replacement::Replacement;
+
+/// The format of the file that this code writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// The file's name.
+const LAYOUT: &str = "layout";
+
+/// One container's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ContainerLayout {
+    name: String,
+    kind: String,
+    replicas: BTreeSet<NodeId>,
+    /// By the site's name: its number is its place in a list that may be sorted anew.
+    local_sets: BTreeMap<String, BTreeSet<NodeId>>,
+}
+
+/// Every container's, in no order that a file's author chose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    containers: BTreeMap<ContainerId, ContainerLayout>,
+}
+
+/// A part of a container's layout that is not as it was.
+#[derive(Debug, PartialEq, Eq)]
+struct Difference {
+    field: String,
+    remembered: String,
+    configured: String,
+}
+
+impl Layout {
+    /// What a configuration says.
+    pub fn of(cluster: &Cluster) -> Self {
+        let of = |container: &Container| (container.id, ContainerLayout::of(container, cluster));
+        Self {
+            containers: cluster.spec().containers.iter().map(of).collect(),
+        }
+    }
+
+    /// What the directory `home` remembers; none where nothing was ever written down.
+    ///
+    /// # Errors
+    /// [`LayoutError`], never `Changed`.
+    pub fn remembered(home: &Path, directory: DirectoryId) -> Result<Option<Self>, LayoutError> {
+        let path = home.join(LAYOUT);
+        match fs::read(&path) {
+            Ok(bytes) => Self::decode(&path, &bytes, directory).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(at(&path)(source)),
+        }
+    }
+
+    /// Writes it down, so that nothing but [`PreparedLayout::put`] is left to do.
+    ///
+    /// # Errors
+    /// [`LayoutError::Io`]; nothing was changed.
+    pub fn prepare(&self, directory: &DataDirectory) -> Result<PreparedLayout, LayoutError> {
+        self.prepare_in(directory.path(), directory.id())
+    }
+
+    fn prepare_in(&self, home: &Path, id: DirectoryId) -> Result<PreparedLayout, LayoutError> {
+        let path = home.join(LAYOUT);
+        let file = Replacement::prepare(&path, &self.encode(id)).map_err(at(&path))?;
+        Ok(PreparedLayout { path, file })
+    }
+
+    /// Refuses a configuration under which a majority need not be one of those that
+    /// acknowledged. Containers and sites that are new are no difference: there is nothing in
+    /// them yet.
+    ///
+    /// # Errors
+    /// [`LayoutError::Changed`] with the first field that is not as it was.
+    pub fn check(&self, home: &Path, configured: &Self) -> Result<(), LayoutError> {
+        for (&id, was) in &self.containers {
+            let difference = match configured.containers.get(&id) {
+                Some(is) => was.difference(is),
+                None => Some(configured.absence(id, was)),
+            };
+            if let Some(difference) = difference {
+                return Err(LayoutError::Changed {
+                    path: home.to_owned(),
+                    field: difference.field,
+                    remembered: difference.remembered,
+                    configured: difference.configured,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A remembered container that this has not, or has under another id.
+    fn absence(&self, id: ContainerId, was: &ContainerLayout) -> Difference {
+        let namesake = self.containers.iter().find(|(_, is)| is.name == was.name);
+        Difference {
+            field: format!("containers.{}.id", was.name),
+            remembered: id.0.to_string(),
+            configured: match namesake {
+                Some((id, _)) => id.0.to_string(),
+                None => "nothing of it".into(),
+            },
+        }
+    }
+
+    /// The names of its containers.
+    pub fn names(&self) -> String {
+        let names = self.containers.values().map(|is| is.name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A layout that is written down and not in its place.
+#[derive(Debug)]
+pub struct PreparedLayout {
+    path: PathBuf,
+    file: Replacement,
+}
+
+impl PreparedLayout {
+    /// From now on the directory remembers it, durably.
+    ///
+    /// # Errors
+    /// [`LayoutError::Io`].
+    pub fn put(self) -> Result<(), LayoutError> {
+        self.file.put().map_err(at(&self.path))
+    }
+}
+
+impl ContainerLayout {
+    fn of(container: &Container, cluster: &Cluster) -> Self {
+        let spec = cluster.spec();
+        let sites: BTreeSet<_> = spec.nodes.values().collect();
+        // Nobody reads the others'.
+        let sets = container
+            .local_sets
+            .iter()
+            .filter(|(site, _)| container.kind.uses_local_sets() && sites.contains(site));
+        let named = sets.map(|(site, set)| {
+            let name = spec.sites[usize::from(site.0)].clone();
+            (name, set.iter().copied().collect())
+        });
+        Self {
+            name: container.name.clone(),
+            kind: container.kind.name().to_owned(),
+            replicas: container.replicas.iter().copied().collect(),
+            local_sets: named.collect(),
+        }
+    }
+
+    fn difference(&self, is: &Self) -> Option<Difference> {
+        let field = |name: &str| format!("containers.{}.{name}", self.name);
+        let differs = |name: &str, was: String, is: String| {
+            let field = field(name);
+            (was != is).then_some(Difference {
+                field,
+                remembered: was,
+                configured: is,
+            })
+        };
+        let local_sets = || {
+            self.local_sets.iter().find_map(|(site, was)| {
+                let is = is.local_sets.get(site).cloned().unwrap_or_default();
+                differs(&format!("local_sets.{site}"), list(was), list(&is))
+            })
+        };
+        differs("name", quoted(&self.name), quoted(&is.name))
+            .or_else(|| differs("kind", quoted(&self.kind), quoted(&is.kind)))
+            .or_else(|| differs("replicas", list(&self.replicas), list(&is.replicas)))
+            .or_else(local_sets)
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("{name:?}")
+}
+
+fn list(nodes: &BTreeSet<NodeId>) -> String {
+    let nodes: Vec<u16> = nodes.iter().map(|node| node.0).collect();
+    format!("{nodes:?}")
+}

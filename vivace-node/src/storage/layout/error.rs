@@ -1,0 +1,107 @@
+//! Why a start is refused for the layout of its containers, and what there is to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::FORMAT;
+use crate::storage::identity::DirectoryId;
+use crate::storage::space::{is_forbidden, is_no_space};
+
+/// Why a data directory can't serve a configuration's containers. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// A container is not what it was.
+    #[error(
+        "{}: {field}: this directory holds state of the container as it was, {remembered}, and \
+         the configuration says {configured}: what others rely on would be forgotten; put the \
+         configuration back as it was; to have the other, back up the running cluster and \
+         restore it into a new one (docs/operations.md, \"Changing a container\")",
+        path.display()
+    )]
+    Changed {
+        /// The data directory.
+        path: PathBuf,
+        /// The field of the configuration.
+        field: String,
+        /// What the directory remembers.
+        remembered: String,
+        /// What the configuration says.
+        configured: String,
+    },
+    /// The file is not what was written.
+    #[error(
+        "{}: is damaged ({what}): restore the file; where there is no other, see to it that each \
+         container of the configuration has the kind, replicas and local sets that it had when \
+         this node ran last, and remove the file: the next start takes them over",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        what: String,
+    },
+    /// Another directory's.
+    #[error(
+        "{}: belongs to data directory {found}, and this is {expected}: put it back where it \
+         came from, and this directory's own here",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: DirectoryId,
+        /// Whose it should be.
+        expected: DirectoryId,
+    },
+    /// Written by later code.
+    #[error(
+        "{}: is of format {found}, and this program reads up to {FORMAT}: run the newer program",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format that it names.
+        found: u32,
+    },
+    /// The operating system refused.
+    #[error("{}: {source}{}", path.display(), or_rights(source))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl LayoutError {
+    /// The process's exit code, by what there is to do.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Changed { .. } => 28,
+            Self::Foreign { .. } => 12,
+            Self::Newer { .. } => 14,
+            Self::Io { source, .. } if is_forbidden(source) => 16,
+            Self::Io { source, .. } if is_no_space(source) => 20,
+            Self::Damaged { .. } | Self::Io { .. } => 21,
+        }
+    }
+}
+
+fn or_rights(source: &io::Error) -> &'static str {
+    match is_forbidden(source) {
+        true => ": mount it writable, or give this user the rights",
+        false => "",
+    }
+}
+
+/// What failed at `path`.
+pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> LayoutError {
+    let path = path.to_owned();
+    move |source| LayoutError::Io {
+        path: path.clone(),
+        source,
+    }
+}
