@@ -95,6 +95,7 @@ struct ContainerFields {
     promise_skip: bool,
     #[serde(default = "yes")]
     commands_at_replicas: bool,
+    #[serde(default = "yes")]
     early_data: bool,
     #[serde(default)]
     copies: CopiesField,
