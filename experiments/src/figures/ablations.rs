@@ -76,6 +76,14 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
             }),
         ),
         (
+            "values-only",
+            base.clone(),
+            StoreKind::Vivace(Containers {
+                commands_at_replicas: false,
+                ..default
+            }),
+        ),
+        (
             "member-by-replica",
             base.clone(),
             StoreKind::Vivace(Containers {

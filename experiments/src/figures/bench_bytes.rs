@@ -5,7 +5,7 @@ use crate::catalog::Scale;
 use crate::plot::xy::{XyFigure, XySeries};
 use crate::report::{Section, Shown, Table};
 use crate::step::spec::WindowSpec;
-use crate::step::{Operation, Sites, Step, StoreKind, Traffic, WindowRecord, Work};
+use crate::step::{Containers, Operation, Sites, Step, StoreKind, Traffic, WindowRecord, Work};
 
 /// Its name.
 pub const NAME: &str = "bench-bytes";
@@ -39,31 +39,54 @@ const SIZES: [Size; 2] = [
     },
 ];
 
-/// A step for each size: three sites, links that are never full.
+/// A step for each size: three sites, links that are never full. Executes change 8 bytes of
+/// an object of that size; once more, with the object sent each time.
 pub fn steps(scale: &Scale) -> Vec<Step> {
+    let step = |name: String, size: &Size, store, operations: &[(&str, Operation)]| {
+        let windows: Vec<WindowSpec> = size
+            .at_once
+            .iter()
+            .flat_map(|&at_once| {
+                operations.iter().map(move |&(system, operation)| {
+                    window(scale, system, operation, at_once, Traffic::Idle)
+                })
+            })
+            .collect();
+        let wan = wan(Sites::Three, 1000.0, 5000);
+        let mut step = store_step(NAME, name, scale, wan, store, windows);
+        if let Work::Store(work) = &mut step.work {
+            work.value_bytes = size.bytes;
+            work.lists_messages = true;
+            work.objects_per_client = OBJECTS_PER_CLIENT;
+        }
+        step
+    };
+    let executes = VIVACE_OPERATIONS.into_iter();
+    let executes: Vec<_> = executes
+        .filter(|(_, operation)| *operation == Operation::Execute)
+        .collect();
+    let values_only = StoreKind::Vivace(Containers {
+        commands_at_replicas: false,
+        ..Containers::DEFAULT
+    });
     SIZES
         .iter()
-        .map(|size| {
-            let windows: Vec<WindowSpec> = size
-                .at_once
-                .iter()
-                .flat_map(|&at_once| {
-                    VIVACE_OPERATIONS.map(|(system, operation)| {
-                        window(scale, system, operation, at_once, Traffic::Idle)
-                    })
-                })
-                .collect();
-            let wan = wan(Sites::Three, 1000.0, 5000);
+        .flat_map(|size| {
             let name = format!("three-sites-{}", size.bytes);
-            let mut step = store_step(NAME, name, scale, wan, StoreKind::VIVACE, windows);
-            if let Work::Store(work) = &mut step.work {
-                work.value_bytes = size.bytes;
-                work.lists_messages = true;
-                work.objects_per_client = OBJECTS_PER_CLIENT;
-            }
-            step
+            let by_value = format!("{name}-values-only");
+            [
+                step(name, size, StoreKind::VIVACE, &VIVACE_OPERATIONS),
+                step(by_value, size, values_only, &executes),
+            ]
         })
         .collect()
+}
+
+fn operation_words(store: StoreKind, operation: Operation) -> String {
+    match store {
+        StoreKind::Vivace(containers) => format!("{}{}", operation.id(), containers.words()),
+        StoreKind::Etcd { .. } => operation.id().to_owned(),
+    }
 }
 
 /// Bytes of both classes that left the links' transmitters, for each operation.
@@ -120,7 +143,7 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
             }
             let is = [
                 format!("{} B", work.value_bytes),
-                window.window.operation.id().to_owned(),
+                operation_words(work.store, window.window.operation),
                 window.window.at_once.to_string(),
             ];
             bytes.row(

@@ -135,6 +135,10 @@ pub struct Containers {
     /// nothing are from before.
     #[serde(default)]
     pub early_data: bool,
+    /// Commands go to other sites in their values' stead; records that say nothing are from
+    /// before.
+    #[serde(default)]
+    pub commands_at_replicas: bool,
     /// Each member of the local set sends each value to each replica, as in the paper,
     /// instead of one copy for each site.
     pub member_by_replica: bool,
@@ -147,6 +151,7 @@ impl Containers {
         write_back_skip: true,
         promise_skip: true,
         early_data: true,
+        commands_at_replicas: true,
         member_by_replica: false,
     };
 
@@ -156,6 +161,7 @@ impl Containers {
         write_back_skip: false,
         promise_skip: false,
         early_data: false,
+        commands_at_replicas: false,
         member_by_replica: true,
     };
 
@@ -166,6 +172,7 @@ impl Containers {
             (!self.write_back_skip, "no write-back skip"),
             (!self.promise_skip, "no promise skip"),
             (!self.early_data, "no early data"),
+            (!self.commands_at_replicas, "values only"),
             (self.member_by_replica, "m × n copies"),
         ];
         let differences = differences.into_iter().filter(|(is, _)| *is);

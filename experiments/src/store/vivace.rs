@@ -188,8 +188,11 @@ fn cluster_file(sites: Sites, nodes: &[Node], containers: Containers) -> String 
         text += &format!(
             "[[containers]]\nid = {id}\nname = \"{kind}\"\nkind = \"{kind}\"\nepoch = 1\n\
              replicas = {REPLICAS:?}\nwrite_back_skip = {}\npromise_skip = {}\n\
-             early_data = {}\n",
-            containers.write_back_skip, containers.promise_skip, containers.early_data
+             early_data = {}\ncommands_at_replicas = {}\n",
+            containers.write_back_skip,
+            containers.promise_skip,
+            containers.early_data,
+            containers.commands_at_replicas
         );
         // The prior algorithms know neither local sets nor a choice of timestamps.
         if matches!(kind, "rw" | "rmw") {
