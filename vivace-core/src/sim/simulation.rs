@@ -99,6 +99,9 @@ pub struct Simulation {
     /// Causes that nodes counted in lives that are over.
     pub(super) past_causes: BTreeMap<String, u64>,
     pub(super) mutants: Mutants,
+    /// The CRC-32C of every value that a node stored, wherever and whenever.
+    pub(super) contents: BTreeMap<ValueId, u32>,
+    pub(super) contradiction: Option<String>,
 }
 
 impl Simulation {
@@ -183,12 +186,30 @@ impl Simulation {
             last_request: 0,
             past_causes: BTreeMap::new(),
             mutants,
+            contents: BTreeMap::new(),
+            contradiction: None,
         };
         for node in nodes {
             simulation.boot(node);
         }
         simulation.reconnect();
         simulation
+    }
+
+    /// One name never has two contents, at one node or another: where it had, what became
+    /// of it.
+    pub fn contradiction(&self) -> Option<&str> {
+        self.contradiction.as_deref()
+    }
+
+    pub(super) fn compare(&mut self, node: NodeId, id: &ValueId, value: &Value) {
+        let Value::Bytes(bytes) = value else { return };
+        let crc = crc32c::crc32c(&bytes.0);
+        let known = *self.contents.entry(id.clone()).or_insert(crc);
+        if known != crc && self.contradiction.is_none() {
+            let what = format!("{node} stores {value:?} as {id:?}, which was #{known:08x} before");
+            self.contradiction = Some(what);
+        }
     }
 
     /// All nodes, alive or not.

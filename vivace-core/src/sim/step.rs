@@ -246,6 +246,7 @@ impl Simulation {
                 };
             }
             Action::StoreValue { lsn, id, value } => {
+                self.compare(node, &id, &value);
                 self.host(node).queue(lsn, Entry::Value(id, value));
                 return true;
             }

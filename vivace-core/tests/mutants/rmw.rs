@@ -4,7 +4,7 @@
 use vivace_core::cluster::{Kind, TimestampSource};
 use vivace_core::machine::builtin::counter;
 use vivace_core::message::PriorityBody;
-use vivace_core::{Mutants, NodeId};
+use vivace_core::{Mutant, Mutants, NodeId};
 
 use crate::cluster::script::{
     A, B, C, drop_if, is_accept, is_apply_remote, is_promise, is_read_data, is_write_remote, ms,
@@ -315,6 +315,20 @@ fn large(mutants: Mutants) -> Trial {
 /// +100 does not reach C. The next command, from site B, does, and says that it follows
 /// from +100: C, which has the version before, must not apply it to that.
 pub fn commands_come_where_their_base_does_not(mutants: Mutants) -> Verdict {
+    without_their_base(mutants).verdict()
+}
+
+/// The swarm's judge needs no reader of the wrong value.
+#[test]
+fn one_version_with_two_values_is_found_where_it_is_stored() {
+    let sound = without_their_base(Mutants::none());
+    assert_eq!(sound.simulation.contradiction(), None);
+    let broken = without_their_base(Mutant::ApplyToAnyVersion.into());
+    let found = broken.simulation.contradiction().unwrap_or_default();
+    assert!(found.starts_with("node 6 stores "), "{found}");
+}
+
+fn without_their_base(mutants: Mutants) -> Trial {
     let mut trial = large(mutants);
     drop_if(&mut trial.simulation, |from, to, wire| {
         from.0 < 3 && to == C && is_write(wire)
@@ -324,7 +338,7 @@ pub fn commands_come_where_their_base_does_not(mutants: Mutants) -> Verdict {
     trial.ask(3, add(1000));
     trial.run_for(500);
     trial.ask(6, COUNT);
-    trial.verdict()
+    trial
 }
 
 /// +100 is stored in its own site's local set alone. The next command, from site B, is

@@ -64,6 +64,8 @@ pub enum Promise {
     Recoverable,
     /// In the end nothing is held.
     LeakFree,
+    /// One timestamp has one value, wherever it is stored.
+    Unique,
     /// In the end all replicas hold the same.
     Convergent,
     /// A node never breaks an assertion of its own.
@@ -77,6 +79,7 @@ impl fmt::Display for Promise {
             Self::Live => "not live",
             Self::Recoverable => "a lost site took an older version along",
             Self::LeakFree => "a leak",
+            Self::Unique => "one timestamp has two values",
             Self::Convergent => "replicas differ",
             Self::Sound => "a panic",
         })

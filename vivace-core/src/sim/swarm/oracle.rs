@@ -37,6 +37,14 @@ impl Run {
         Ok(())
     }
 
+    /// A version is the same wherever it is, and stays what it is.
+    pub fn judge_contents(&self) -> Result<(), Violation> {
+        match self.simulation.contradiction() {
+            Some(details) => Err(violation(Promise::Unique, details.to_owned())),
+            None => Ok(()),
+        }
+    }
+
     fn container_of(&self, target: &Target) -> &Container {
         &self.configuration.spec.containers[target.container]
     }

@@ -117,6 +117,7 @@ impl Run {
 
     pub fn go(&mut self) -> Result<(), Violation> {
         self.be_safe()?;
+        self.judge_contents()?;
         self.heal();
         if self.configuration.clocks == Clocks::Beyond {
             // A timestamp from a little ahead holds up everyone who meets it, as it
@@ -139,6 +140,7 @@ impl Run {
         }
         self.drain()?;
         self.judge_history()?;
+        self.judge_contents()?;
         self.judge_replicas()
     }
 
