@@ -392,3 +392,29 @@ async fn a_node_of_another_epoch_is_refused_and_counted() {
         "of epoch 1"
     );
 }
+
+/// A node that has acknowledged on disk would vote with an empty memory.
+#[test]
+fn a_node_that_lived_on_disk_does_not_start_in_memory() {
+    let processes = Processes::lay_out(3, 1);
+    let witness = processes.cluster().join("node-1/node.witness");
+    fs::write(&witness, "whatever a start left").expect("it can be written");
+    let path = processes.cluster().join("node-1/node.toml");
+    let before = fs::read_to_string(&path).expect("init wrote it");
+    let fields = |line: &&str| {
+        !["directory", "cache_bytes", "reserve_bytes"]
+            .contains(&line.split(' ').next().unwrap_or_default())
+    };
+    let memory: Vec<&str> = before.lines().filter(fields).collect();
+    let memory = memory
+        .join("\n")
+        .replace("kind = \"disk\"", "kind = \"memory\"");
+    fs::write(&path, memory).expect("it can be changed");
+    let output = vivace_node(&["run", path_text(&processes.node_file(1))]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = stderr(&output);
+    assert!(
+        said.contains("storage.kind") && said.contains("node.witness"),
+        "{said}"
+    );
+}

@@ -52,10 +52,12 @@ impl CheckpointError {
     pub fn way_out(&self) -> &'static str {
         match self {
             Self::Malformed { .. } => {
-                "run the program that wrote it, or let the node join as a new one"
+                "run the program that wrote it, or go on without this node (docs/operations.md, \
+                 \"A node whose state is lost\")"
             }
             Self::Disk(_) | Self::Header(_) | Self::Damaged { .. } => {
-                "restore the file, or let the node join as a new one"
+                "restore the file, or go on without this node (docs/operations.md, \
+                 \"A node whose state is lost\")"
             }
         }
     }

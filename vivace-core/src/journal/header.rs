@@ -57,7 +57,8 @@ impl HeaderError {
         match self {
             Self::Newer { .. } => "run the newer program",
             Self::Damaged | Self::Foreign { .. } | Self::Misnamed => {
-                "restore it, or let the node join as a new one"
+                "restore it, or go on without this node (docs/operations.md, \
+                 \"A node whose state is lost\")"
             }
         }
     }

@@ -16,14 +16,16 @@ pub enum OpenError {
     /// The directory holds no segment.
     #[error(
         "the directory holds no journal: a node that lost its state must not vote under its old \
-         id; restore the directory, or let the node join as a new one"
+         id; restore the directory, or go on without this \
+         node (docs/operations.md, \"A node whose state is lost\")"
     )]
     Missing,
     /// [`create`](super::create) was asked for where there is a journal.
     #[error(
         "{file}: holds records, and this directory says that its node has never started: it may \
          have forgotten what it acknowledged and must not vote; restore the directory's newest \
-         state, or let the node join as a new one"
+         state, or go on without this \
+         node (docs/operations.md, \"A node whose state is lost\")"
     )]
     Exists {
         /// One of its files.
@@ -39,8 +41,8 @@ pub enum OpenError {
     },
     /// A file has another length than its header says.
     #[error(
-        "{file}: has {bytes} bytes, and its header says {expected}; restore it, or let the node \
-         join as a new one"
+        "{file}: has {bytes} bytes, and its header says {expected}; restore it, or go on without this \
+         node (docs/operations.md, \"A node whose state is lost\")"
     )]
     WrongLength {
         /// The file.
@@ -51,7 +53,10 @@ pub enum OpenError {
         expected: u64,
     },
     /// A segment between others is gone.
-    #[error("{file}: is missing; restore it, or let the node join as a new one")]
+    #[error(
+        "{file}: is missing; restore it, or go on without this \
+         node (docs/operations.md, \"A node whose state is lost\")"
+    )]
     MissingSegment {
         /// The file.
         file: String,
@@ -59,8 +64,8 @@ pub enum OpenError {
     /// Something before the last batch is damaged.
     #[error(
         "{file}: damaged at byte {offset}, before what was written last: this node may have \
-         forgotten what it acknowledged and must not vote; restore the file, or let the node \
-         join as a new one"
+         forgotten what it acknowledged and must not vote; restore the file, or go on without this \
+         node (docs/operations.md, \"A node whose state is lost\")"
     )]
     Damaged {
         /// The file.
@@ -72,7 +77,8 @@ pub enum OpenError {
     #[error(
         "{file}: damaged at byte {offset}, in what was written last, and not by an interrupted \
          write: this node may have forgotten what it acknowledged and must not vote; restore the \
-         file, or let the node join as a new one"
+         file, or go on without this \
+         node (docs/operations.md, \"A node whose state is lost\")"
     )]
     LastDamaged {
         /// The file.
@@ -83,8 +89,8 @@ pub enum OpenError {
     /// The journal ends before what the mark says was acknowledged.
     #[error(
         "{file}: ends at byte {end}, and {marked_file} was acknowledged up to byte {marked}: this \
-         node has forgotten what it acknowledged and must not vote; restore the files, or let \
-         the node join as a new one"
+         node has forgotten what it acknowledged and must not vote; restore the files, or go on without this \
+         node (docs/operations.md, \"A node whose state is lost\")"
     )]
     AcknowledgedLost {
         /// The segment in which it ends.
@@ -99,7 +105,8 @@ pub enum OpenError {
     /// Intact bytes that are no record of this program.
     #[error(
         "{file}: holds at byte {offset}, intact, what this program can't read ({source}): run the \
-         program that wrote it, or let the node join as a new one"
+         program that wrote it, or go on without this \
+         node (docs/operations.md, \"A node whose state is lost\")"
     )]
     Malformed {
         /// The file.

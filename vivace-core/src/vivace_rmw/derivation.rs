@@ -37,7 +37,7 @@ const WORK_BYTES_MAX: u64 = VALUE_BYTES_MAX as u64;
 pub struct Derivation {
     /// What the first step's commands were applied to.
     pub base: Timestamp,
-    /// One for each version, oldest first; at most [`STEPS_MAX`].
+    /// One for each version, oldest first; at most 64.
     pub steps: Vec<DerivationStep>,
     /// The last version's value. A replica that gets another asks for the value.
     pub result: Fingerprint,

@@ -155,13 +155,16 @@ impl NodeConfig {
             source,
         })?;
         let storage = match file.storage {
-            StorageFields::Memory {} => StorageConfig::Memory,
+            StorageFields::Memory {} => {
+                refuse_to_forget(path)?;
+                StorageConfig::Memory
+            }
             StorageFields::Disk {
                 directory,
                 cache_bytes,
                 reserve_bytes,
             } => StorageConfig::Disk(DiskSettings {
-                witness: Some(path.with_extension("witness")),
+                witness: Some(witness_of(path)),
                 cache_bytes: cache_bytes.unwrap_or(DiskSettings::CACHE_BYTES),
                 reserve_bytes: reserve_bytes.unwrap_or(DiskSettings::RESERVE_BYTES),
                 ..DiskSettings::at(base.join(directory))
@@ -184,4 +187,27 @@ impl NodeConfig {
             priority_bound,
         })
     }
+}
+
+/// What remembers, beside a node's file, how often it has started with a data directory.
+fn witness_of(path: &Path) -> PathBuf {
+    path.with_extension("witness")
+}
+
+/// A node that has acknowledged on disk must not vote with an empty memory.
+fn refuse_to_forget(path: &Path) -> Result<(), ConfigError> {
+    let witness = witness_of(path);
+    if !witness.exists() {
+        return Ok(());
+    }
+    Err(ConfigError::Field {
+        path: path.to_owned(),
+        field: "storage.kind".into(),
+        reason: format!(
+            "is \"memory\", and {} says that this node has kept its state on disk: it may have \
+             acknowledged what it would not remember; put \"disk\" and its directory back, or lay \
+             out a new cluster (vivace-node init)",
+            witness.display()
+        ),
+    })
 }

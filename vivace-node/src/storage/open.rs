@@ -167,8 +167,10 @@ fn or_without(error: &values::OpenError, path: &Path) -> String {
         values::OpenError::Io { source, .. } if is_forbidden(source) => {
             ": mount it writable, or give this user the rights".into()
         }
+        values::OpenError::Newer { .. } => String::new(),
         _ => format!(
-            "; or move {} away, and this node fetches its values from the other replicas",
+            "; or move {} away: this node fetches from the other replicas what they have, and \
+             what had not left it yet is lost (vivace admin lost tells which)",
             path.display()
         ),
     }
