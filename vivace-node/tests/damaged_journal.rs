@@ -61,6 +61,15 @@ impl Damaged {
         fs::write(&path, bytes).expect("writes");
         let message = refused(&self.processes, code, expected);
         assert!(message.contains(name), "names no file: {message}");
+        let advises = |what: &str| message.contains(what);
+        assert!(
+            !advises("join as a new"),
+            "forgets what was acknowledged: {message}"
+        );
+        assert!(
+            advises("A node whose state is lost") || advises("newer program"),
+            "{message}"
+        );
         fs::write(&path, right).expect("writes");
     }
 

@@ -8,6 +8,7 @@
 
 use super::disk::{DiskError, DiskFile};
 use super::header::{Header, HeaderError, Kind};
+use super::open_error::OR_WITHOUT;
 use super::sector::{SECTOR_BYTES, Seal, u32_at, u64_at};
 use super::{Identity, RECORD_BYTES_MAX};
 use crate::codec::{self, CodecError};
@@ -49,15 +50,13 @@ pub enum CheckpointError {
 
 impl CheckpointError {
     /// What an operator can do.
-    pub fn way_out(&self) -> &'static str {
+    pub fn way_out(&self) -> String {
         match self {
             Self::Malformed { .. } => {
-                "run the program that wrote it, or go on without this node (docs/operations.md, \
-                 \"A node whose state is lost\")"
+                format!("run the program that wrote it, {OR_WITHOUT}")
             }
             Self::Disk(_) | Self::Header(_) | Self::Damaged { .. } => {
-                "restore the file, or go on without this node (docs/operations.md, \
-                 \"A node whose state is lost\")"
+                format!("restore the file, {OR_WITHOUT}")
             }
         }
     }

@@ -5,6 +5,7 @@
 //! zeros | checksum u32 (CRC-32C of all before)`. Magic, format and checksum stay where
 //! they are in every later format.
 
+use super::open_error::OR_WITHOUT;
 use super::sector::{SECTOR_BYTES, u32_at, u64_at};
 use super::{Directory, FORMAT_VERSION, Identity};
 use crate::identity::NodeId;
@@ -53,12 +54,11 @@ pub enum HeaderError {
 
 impl HeaderError {
     /// What an operator can do.
-    pub fn way_out(&self) -> &'static str {
+    pub fn way_out(&self) -> String {
         match self {
-            Self::Newer { .. } => "run the newer program",
+            Self::Newer { .. } => "run the newer program".into(),
             Self::Damaged | Self::Foreign { .. } | Self::Misnamed => {
-                "restore it, or go on without this node (docs/operations.md, \
-                 \"A node whose state is lost\")"
+                format!("restore it, {OR_WITHOUT}")
             }
         }
     }

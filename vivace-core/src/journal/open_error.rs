@@ -7,6 +7,10 @@ use super::names;
 use super::segment::Damage;
 use crate::codec::CodecError;
 
+/// A node that forgot must not vote, under its old id or under a new one in its place.
+pub(super) const OR_WITHOUT: &str =
+    "or go on without this node (docs/operations.md, \"A node whose state is lost\")";
+
 /// Why a journal was not opened. What it holds was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -16,16 +20,14 @@ pub enum OpenError {
     /// The directory holds no segment.
     #[error(
         "the directory holds no journal: a node that lost its state must not vote under its old \
-         id; restore the directory, or go on without this \
-         node (docs/operations.md, \"A node whose state is lost\")"
+         id; restore the directory, {OR_WITHOUT}"
     )]
     Missing,
     /// [`create`](super::create) was asked for where there is a journal.
     #[error(
         "{file}: holds records, and this directory says that its node has never started: it may \
          have forgotten what it acknowledged and must not vote; restore the directory's newest \
-         state, or go on without this \
-         node (docs/operations.md, \"A node whose state is lost\")"
+         state, {OR_WITHOUT}"
     )]
     Exists {
         /// One of its files.
@@ -40,10 +42,7 @@ pub enum OpenError {
         source: HeaderError,
     },
     /// A file has another length than its header says.
-    #[error(
-        "{file}: has {bytes} bytes, and its header says {expected}; restore it, or go on without this \
-         node (docs/operations.md, \"A node whose state is lost\")"
-    )]
+    #[error("{file}: has {bytes} bytes, and its header says {expected}; restore it, {OR_WITHOUT}")]
     WrongLength {
         /// The file.
         file: String,
@@ -53,10 +52,7 @@ pub enum OpenError {
         expected: u64,
     },
     /// A segment between others is gone.
-    #[error(
-        "{file}: is missing; restore it, or go on without this \
-         node (docs/operations.md, \"A node whose state is lost\")"
-    )]
+    #[error("{file}: is missing; restore it, {OR_WITHOUT}")]
     MissingSegment {
         /// The file.
         file: String,
@@ -64,8 +60,7 @@ pub enum OpenError {
     /// Something before the last batch is damaged.
     #[error(
         "{file}: damaged at byte {offset}, before what was written last: this node may have \
-         forgotten what it acknowledged and must not vote; restore the file, or go on without this \
-         node (docs/operations.md, \"A node whose state is lost\")"
+         forgotten what it acknowledged and must not vote; restore the file, {OR_WITHOUT}"
     )]
     Damaged {
         /// The file.
@@ -77,8 +72,7 @@ pub enum OpenError {
     #[error(
         "{file}: damaged at byte {offset}, in what was written last, and not by an interrupted \
          write: this node may have forgotten what it acknowledged and must not vote; restore the \
-         file, or go on without this \
-         node (docs/operations.md, \"A node whose state is lost\")"
+         file, {OR_WITHOUT}"
     )]
     LastDamaged {
         /// The file.
@@ -89,8 +83,7 @@ pub enum OpenError {
     /// The journal ends before what the mark says was acknowledged.
     #[error(
         "{file}: ends at byte {end}, and {marked_file} was acknowledged up to byte {marked}: this \
-         node has forgotten what it acknowledged and must not vote; restore the files, or go on without this \
-         node (docs/operations.md, \"A node whose state is lost\")"
+         node has forgotten what it acknowledged and must not vote; restore the files, {OR_WITHOUT}"
     )]
     AcknowledgedLost {
         /// The segment in which it ends.
@@ -105,8 +98,7 @@ pub enum OpenError {
     /// Intact bytes that are no record of this program.
     #[error(
         "{file}: holds at byte {offset}, intact, what this program can't read ({source}): run the \
-         program that wrote it, or go on without this \
-         node (docs/operations.md, \"A node whose state is lost\")"
+         program that wrote it, {OR_WITHOUT}"
     )]
     Malformed {
         /// The file.

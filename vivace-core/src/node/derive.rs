@@ -22,13 +22,11 @@ impl Node {
         derivation: Derivation,
     ) {
         let ts = derivation.ts();
-        let is_wanted = self.rmw.wants(key, ts);
-        if !is_wanted || mutant!(self.env, AckBeforeApplied) {
-            self.ack_remote(container, key, ts, propagator);
-        }
-        if !is_wanted {
+        if self.is_needless(container, key, ts, propagator) {
             return;
         }
+        mutant!(self.env, AckBeforeApplied =>
+            self.ack_remote(container, (key, ts), propagator, crate::outbox::Lsn::default()));
         let held = derivation.origins().find(|from| self.rmw.holds(key, *from));
         let origin = held.and_then(|from| self.rmw.find(key, from, Timestamp::MAX));
         mutant!(self.env, ApplyToAnyVersion && origin.is_none() =>
@@ -107,8 +105,27 @@ impl Node {
         }
     }
 
+    /// Where W-REMOTE would store nothing, for the version is here or a later one is, it is
+    /// acknowledged at once.
+    fn is_needless(
+        &mut self,
+        container: &Container,
+        key: &Key,
+        ts: Timestamp,
+        propagator: NodeId,
+    ) -> bool {
+        let durable = self
+            .rmw
+            .needs_not(key, ts)
+            .filter(|_| !self.rmw.wants(key, ts));
+        if let Some(lsn) = durable {
+            self.ack_remote(container, (key, ts), propagator, lsn);
+        }
+        durable.is_some()
+    }
+
     /// Asks whoever propagates it for the value, unless it has come meanwhile.
-    pub(super) fn ask_for_value(
+    fn ask_for_value(
         &mut self,
         container: &Container,
         key: &Key,
@@ -116,8 +133,8 @@ impl Node {
         propagator: NodeId,
     ) {
         mutant!(self.env, AckBeforeApplied => return);
-        if !self.rmw.wants(key, ts) {
-            return self.ack_remote(container, key, ts, propagator);
+        if self.is_needless(container, key, ts, propagator) {
+            return;
         }
         let body = PriorityBody::NeedValue {
             key: key.clone(),
@@ -125,16 +142,5 @@ impl Node {
         };
         let epoch = container.epoch;
         self.env.send_priority(propagator, RpcId::NONE, epoch, body);
-    }
-
-    /// Acknowledges what is here, as soon as it is durable.
-    fn ack_remote(&mut self, container: &Container, key: &Key, ts: Timestamp, propagator: NodeId) {
-        let lsn = self.rmw.needs_not(key, ts).unwrap_or_default();
-        let body = PriorityBody::WriteRemoteAck {
-            key: key.clone(),
-            ts,
-        };
-        self.env
-            .answer_when_durable(lsn, propagator, RpcId::NONE, container.epoch, body);
     }
 }

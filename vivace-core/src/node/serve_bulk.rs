@@ -258,13 +258,24 @@ impl Node {
             Kind::Rw | Kind::Abd => self.rw.on_write_remote(&mut self.env, key, ts, value),
             Kind::Rmw | Kind::LanRmw => self.rmw.on_write_remote(&mut self.env, key, ts, value),
         };
+        self.ack_remote(container, (key, ts), propagator, lsn);
+        self.serve_waiters(container, key);
+    }
+
+    /// Acknowledges W-REMOTE, as soon as what it brought is durable.
+    pub(super) fn ack_remote(
+        &mut self,
+        container: &Container,
+        (key, ts): (&Key, Timestamp),
+        propagator: NodeId,
+        lsn: Lsn,
+    ) {
         let body = PriorityBody::WriteRemoteAck {
             key: key.clone(),
             ts,
         };
         self.env
             .answer_when_durable(lsn, propagator, RpcId::NONE, container.epoch, body);
-        self.serve_waiters(container, key);
     }
 
     /// There is no space for a value. It is handed on all the same; who carries it hears

@@ -200,7 +200,6 @@ impl Node {
     }
 }
 
-/// The object of a request; none for an answer.
 impl Node {
     fn answer_read_ts(&mut self, container: &Container, from: NodeId, rpc: RpcId, key: &Key) {
         match container.kind {
@@ -233,6 +232,7 @@ impl Node {
     }
 }
 
+/// The object of a request; none for an answer.
 fn priority_key(body: &PriorityBody) -> Option<&Key> {
     match body {
         PriorityBody::ReadTs { key }
