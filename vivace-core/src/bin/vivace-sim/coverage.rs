@@ -28,6 +28,7 @@ const EXPECTED_MARKS: &[&str] = &[
     "fault: bulk at 1 %",
     "fault: connections cut",
     "fault: copies that one node has alone",
+    "fault: writes that one replica alone is told of",
     "fault: crash",
     "fault: crash at a step",
     "fault: crash between two messages",

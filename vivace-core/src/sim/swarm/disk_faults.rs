@@ -102,7 +102,7 @@ impl Configuration {
         self.length.mul_f64(rng.random_range(0.0..0.95))
     }
 
-    fn add_fault(&mut self, at: Duration, fault: Fault) {
+    pub(super) fn add_fault(&mut self, at: Duration, fault: Fault) {
         let number = self.faults.len();
         self.faults.push(PlannedFault { number, at, fault });
     }

@@ -88,7 +88,7 @@ impl Configuration {
             })
             .collect();
         let is_narrow = shape == Shape::Narrow;
-        let operations = rng.random_range(1_900..=5_500_u32);
+        let operations = rng.random_range(2_100..=6_200_u32);
         let count = match shape {
             Shape::Wide => rng.random_range(2..=16_u32),
             Shape::Narrow => rng.random_range(2..=8),
@@ -131,6 +131,7 @@ impl Configuration {
         configuration.faults = configuration.draw_faults(rng);
         configuration.draw_disk_faults();
         configuration.draw_full_disks();
+        configuration.draw_told_to_one();
         configuration
     }
 }

@@ -42,6 +42,10 @@ pub enum Fault {
     /// What one node has alone stays so, and its site asks nobody else for it: W-LOCAL
     /// of its own, questions of its site to others, and their values, don't get through.
     LoneCopies([Sieve; 3]),
+    /// One replica alone is told what is written, and its site gets values of it, but not
+    /// their timestamps: W-TS and values to other replicas, its answers to R-TS inside its
+    /// site, and R-TS from outside don't get through.
+    ToldToOne([Sieve; 4]),
     /// They do again.
     Unsift(Sieve),
     /// A node that is down starts with what was durable.

@@ -111,7 +111,7 @@ impl Configuration {
     }
 
     /// Long enough for a few messages, or for others to lose their patience.
-    fn draw_while(&self, rng: &mut ChaCha8Rng) -> Duration {
+    pub(super) fn draw_while(&self, rng: &mut ChaCha8Rng) -> Duration {
         let trip = self.links.priority.delay.max(self.links.local.delay);
         let trips = trip.mul_f64(rng.random_range(0.5..8.0));
         let patience = micros(rng, 1_000, 5_000_000);

@@ -15,6 +15,7 @@ mod lone_copy;
 mod oracle;
 mod run;
 mod shrink;
+mod told_to_one;
 
 use std::collections::BTreeMap;
 use std::fmt;

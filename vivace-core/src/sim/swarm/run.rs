@@ -266,6 +266,12 @@ impl Run {
                     self.simulation.sift(sieve);
                 }
             }
+            Fault::ToldToOne(sieves) => {
+                self.mark("fault: writes that one replica alone is told of");
+                for sieve in sieves {
+                    self.simulation.sift(sieve);
+                }
+            }
             Fault::Unsift(sieve) => self.simulation.unsift(&sieve),
             Fault::Restart(node) => {
                 if !self.gone.contains(&node) {
