@@ -1,9 +1,9 @@
 //! The port for clients: one QUIC stream carries one request and its reply.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use vivace_core::codec::{self, MESSAGE_BYTES_MAX};
 use crate::config::ClusterConfig;
 use crate::runtime::Asked;
 use crate::transport::identity::{ClientName, ClusterName, Identity, IdentityError, Role};
+use crate::transport::lock::lock;
 use crate::transport::reset::endpoint_config;
 
 /// Connections of clients at one time; a further one is refused.
@@ -72,16 +73,19 @@ impl ClientRefusals {
 /// The open port and its thread.
 pub struct ClientPort {
     address: SocketAddr,
+    /// Tells the thread, once, that clients may connect.
+    open: Mutex<Option<oneshot::Sender<()>>>,
     stop: watch::Sender<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl ClientPort {
-    /// Opens the port on a thread of its own.
+    /// Binds the port on a thread of its own; clients get no answer before
+    /// [`open`](Self::open).
     ///
     /// # Errors
     /// [`ClientPortError`]; nothing is left open.
-    pub fn start(
+    pub fn bind(
         address: SocketAddr,
         identity: &Identity,
         cluster: &ClusterConfig,
@@ -101,6 +105,7 @@ impl ClientPort {
         let socket = std::net::UdpSocket::bind(address).map_err(bind)?;
         let bound = socket.local_addr().map_err(bind)?;
         let (stop, stopped) = watch::channel(false);
+        let (open, may_open) = oneshot::channel();
         let cluster = cluster.name.clone();
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
@@ -126,7 +131,9 @@ impl ClientPort {
                     match endpoint {
                         Ok(endpoint) => {
                             let _ = ready.send(Ok(()));
-                            accept(endpoint, cluster, asked, refusals, stopped).await;
+                            if may_open.await.is_ok() {
+                                accept(endpoint, cluster, asked, refusals, stopped).await;
+                            }
                         }
                         Err(error) => drop(ready.send(Err(error))),
                     }
@@ -140,6 +147,7 @@ impl ClientPort {
         }
         Ok(Self {
             address: bound,
+            open: Mutex::new(Some(open)),
             stop,
             thread: Mutex::new(Some(thread)),
         })
@@ -150,14 +158,18 @@ impl ClientPort {
         self.address
     }
 
+    /// Begins to answer clients.
+    pub fn open(&self) {
+        if let Some(open) = lock(&self.open).take() {
+            let _ = open.send(());
+        }
+    }
+
     /// Closes all connections and ends the thread.
     pub fn shutdown(&self) {
+        drop(lock(&self.open).take());
         self.stop.send_replace(true);
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             // A panic there was already reported by its hook.
             let _ = thread.join();

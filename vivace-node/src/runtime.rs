@@ -70,18 +70,33 @@ pub struct RunningNode {
 }
 
 impl RunningNode {
-    /// Starts the node: opens its storage, recovers, binds its sockets.
+    /// Starts the node: claims its storage, binds its sockets, recovers, and connects.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
-    pub fn start(options: NodeOptions) -> Result<Self, StartError> {
+    pub fn start(mut options: NodeOptions) -> Result<Self, StartError> {
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let (asked, requests) = mpsc::channel(REQUESTS_MAX);
         let (stop, stopped) = mpsc::channel(1);
 
-        let (core, reports) = Core::recover(&options)?;
-        let incarnation = core.incarnation;
-        let (priority, bulk) = sockets(options.sockets, &options.cluster, options.node);
+        let claimed = match &options.storage {
+            StorageConfig::Memory => None,
+            StorageConfig::Disk(settings) => Some(Claimed::claim(
+                settings,
+                options.cluster.name.as_str(),
+                options.node,
+                Layout::of(&options.cluster.cluster),
+            )?),
+        };
+        let incarnation = match &claimed {
+            Some(claimed) => claimed.incarnation()?,
+            // Two lives of one node share it once in 65,535 times.
+            None => Incarnation(rand::random_range(1..=u16::MAX)),
+        };
+        // Whatever may refuse comes before the disk is told of another life: there are not
+        // more than 65,535.
+        let made = std::mem::replace(&mut options.sockets, Sockets::Udp);
+        let (priority, bulk) = sockets(made, &options.cluster, options.node);
         let transport_config = TransportConfig {
             cluster: options.cluster.name.clone(),
             me: options.node,
@@ -89,23 +104,27 @@ impl RunningNode {
             incarnation,
             identity: options.identity.clone(),
             peers: peers(&options.cluster, options.node),
-            limits: options.limits,
+            limits: options.limits.clone(),
         };
-        let transport = Arc::new(Transport::start(
+        let transport = Arc::new(Transport::bind(
             transport_config,
             priority,
             bulk,
             events_sender,
         )?);
-        let clients = ClientPort::start(
+        let client_refusals = Arc::default();
+        let clients = ClientPort::bind(
             options.client_address,
             &options.identity,
             &options.cluster,
             asked.clone(),
-            core.client_refusals.clone(),
+            Arc::clone(&client_refusals),
         )?;
+        let (core, reports) = Core::recover(&options, claimed, incarnation, client_refusals)?;
         let drive = core.drive(transport.clone(), events, requests, reports, stopped);
         transport.priority_handle().spawn(drive);
+        transport.connect();
+        clients.open();
         Ok(Self {
             transport,
             clients,
@@ -188,21 +207,12 @@ struct Core {
 }
 
 impl Core {
-    fn recover(options: &NodeOptions) -> Result<(Self, Reports), StartError> {
-        let claimed = match &options.storage {
-            StorageConfig::Memory => None,
-            StorageConfig::Disk(settings) => Some(Claimed::claim(
-                settings,
-                options.cluster.name.as_str(),
-                options.node,
-                Layout::of(&options.cluster.cluster),
-            )?),
-        };
-        let incarnation = match &claimed {
-            Some(claimed) => claimed.incarnation()?,
-            // Two lives of one node share it once in 65,535 times.
-            None => Incarnation(rand::random_range(1..=u16::MAX)),
-        };
+    fn recover(
+        options: &NodeOptions,
+        claimed: Option<Claimed>,
+        incarnation: Incarnation,
+        client_refusals: Arc<ClientRefusals>,
+    ) -> Result<(Self, Reports), StartError> {
         let started = Instant::now();
         let now = Now {
             monotonic: Duration::ZERO,
@@ -244,7 +254,7 @@ impl Core {
             last_request: 0,
             malformed: 0,
             values_dropped: 0,
-            client_refusals: Arc::default(),
+            client_refusals,
             send_refused: 0,
             busy_behind: 0,
             busy_full: 0,

@@ -4,6 +4,7 @@
 mod process;
 
 use std::fs;
+use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +45,42 @@ async fn a_directory_that_is_not_the_nodes_is_refused_and_left_alone() {
     fs::remove_dir_all(&data).expect("removes");
     fs::rename(&away, &data).expect("moves back");
     serves(&mut processes).await;
+}
+
+/// A life is a number of 16 bits: a supervisor that starts a node again and again while
+/// something else holds its port must not use them up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_whose_port_is_taken_uses_up_no_life() {
+    let never_started = Processes::lay_out(1, 1);
+    let mut has_lived = lived().await;
+    for (port, name) in [(1, "priority"), (2, "bulk"), (3, "client")] {
+        for processes in [&never_started, &has_lived] {
+            let address = ("127.0.0.1", processes.base_port + 10 + port);
+            let _taken = UdpSocket::bind(address).expect("the node is stopped");
+            let message = refused(processes, 1, name);
+            assert!(message.contains(&address.1.to_string()), "{message}");
+        }
+    }
+    serves(&mut has_lived).await;
+    let identity = fs::read_to_string(data(&has_lived).join("identity")).expect("reads");
+    assert!(identity.contains("life 2\n"), "{identity}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_another_node_uses_up_no_life() {
+    let mut processes = Processes::lay_out(2, 1);
+    processes.start_node(1);
+    processes.start_node(2);
+    drop(processes.client('a').await);
+    for node in [1, 2] {
+        processes.kill(node);
+    }
+    let file = processes.node_file(1);
+    let text = fs::read_to_string(&file).expect("reads");
+    let broken = text.replace("\"node.", "\"../node-2/node.");
+    assert_ne!(broken, text);
+    fs::write(&file, broken).expect("writes");
+    refused(&processes, 1, "certificate");
 }
 
 #[tokio::test(flavor = "multi_thread")]

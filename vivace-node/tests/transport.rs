@@ -304,7 +304,7 @@ fn a_configuration_that_contradicts_itself_is_refused_at_start() {
         change(&mut config);
         let free = std::net::SocketAddr::new(LOOPBACK, 0);
         let (events, _receiver) = mpsc::channel(16);
-        let transport = Transport::start(config, real(free, 46), real(free, 0), events);
+        let transport = Transport::bind(config, real(free, 46), real(free, 0), events);
         transport.map(drop).expect_err("contradictory")
     };
     assert!(matches!(

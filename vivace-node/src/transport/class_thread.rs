@@ -160,21 +160,29 @@ async fn serve(
             return;
         }
     };
-    tokio::spawn(accept::run(shared.clone(), class, endpoint.clone()));
-    for peer in shared
-        .book
-        .values()
-        .filter(|peer| peer.address.node > shared.local.node)
-    {
-        let (shared, peer) = (shared.clone(), Arc::clone(peer));
-        tokio::spawn(dial::keep_connected(shared, peer, class, endpoint.clone()));
+    let mut open = shared.is_open.subscribe();
+    // Neither wait fails: `shared` holds both senders.
+    let is_open = tokio::select! {
+        _ = shutdown.wait_for(|&down| down) => false,
+        _ = open.wait_for(|&open| open) => true,
+    };
+    if is_open {
+        connect(shared, class, &endpoint);
+        let _ = shutdown.wait_for(|&down| down).await;
     }
-    // Fails only if the sender is gone, and `shared` holds it.
-    let _ = shutdown.wait_for(|&down| down).await;
     let end = OrderlyEnd::ShuttingDown;
     endpoint.close(end.code(), end.reason().as_bytes());
     // The goodbyes are a courtesy: without one, a peer's timeout ends the connection.
     let _ = tokio::time::timeout(GOODBYE_TIMEOUT, endpoint.wait_idle()).await;
+}
+
+fn connect(shared: &Arc<Shared>, class: TrafficClass, endpoint: &Endpoint) {
+    tokio::spawn(accept::run(shared.clone(), class, endpoint.clone()));
+    let peers = shared.book.values();
+    for peer in peers.filter(|peer| peer.address.node > shared.local.node) {
+        let (shared, peer) = (shared.clone(), Arc::clone(peer));
+        tokio::spawn(dial::keep_connected(shared, peer, class, endpoint.clone()));
+    }
 }
 
 fn priority_meters(shared: &Shared) -> Meters {

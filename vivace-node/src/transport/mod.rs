@@ -34,7 +34,7 @@ mod lane_queue;
 mod lane_turns;
 mod limits;
 mod link;
-mod lock;
+pub(crate) mod lock;
 mod loss_copies;
 mod metered_socket;
 mod outgoing;
@@ -135,8 +135,9 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Starts both threads and begins to dial. Each factory runs on its class's
-    /// thread, inside its runtime.
+    /// Binds both classes' sockets, each on its own thread: nobody is dialled, and nobody
+    /// who dials is answered, before [`connect`](Self::connect). Each factory runs on its
+    /// class's thread, inside its runtime.
     ///
     /// `events` must be drained: bulk waits while it is half full, ups and downs
     /// wait while it is full, and priority messages that find it full are dropped
@@ -144,7 +145,7 @@ impl Transport {
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
-    pub fn start(
+    pub fn bind(
         config: TransportConfig,
         priority: SocketFactory,
         bulk: SocketFactory,
@@ -170,6 +171,11 @@ impl Transport {
                 Err(error)
             }
         }
+    }
+
+    /// Begins to dial peers, and to answer those that dial.
+    pub fn connect(&self) {
+        self.shared.is_open.send_replace(true);
     }
 
     /// The priority thread's runtime: what runs there reaches the priority
@@ -288,5 +294,6 @@ fn shared_state(
         refused: RefusalLog::new("refused a connection"),
         refused_by_peers: RefusalLog::new("a peer refused our connection"),
         shutdown: watch::Sender::new(false),
+        is_open: watch::Sender::new(false),
     })
 }

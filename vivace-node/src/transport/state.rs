@@ -96,6 +96,8 @@ pub(super) struct Shared {
     pub(super) refused_by_peers: RefusalLog,
     /// Turns true once, at the end.
     pub(super) shutdown: watch::Sender<bool>,
+    /// Whether peers may connect.
+    pub(super) is_open: watch::Sender<bool>,
 }
 
 impl Shared {
