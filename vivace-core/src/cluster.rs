@@ -15,6 +15,9 @@ pub const CLOCK_ERROR_MAX: Duration = Duration::from_secs(10);
 /// The largest slack: what a broken clock may run ahead before it is refused.
 pub const CLOCK_SLACK_MAX: Duration = Duration::from_secs(3600);
 
+/// The most containers: nodes tell each other of all of them as they connect.
+pub const CONTAINERS_MAX: usize = 1024;
+
 /// Which algorithm a container's objects run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -203,6 +206,13 @@ impl Cluster {
                     format!("{node} is in {site}, which is not listed"),
                 ));
             }
+        }
+        if spec.containers.len() > CONTAINERS_MAX {
+            let reason = format!(
+                "are {}; a cluster has at most {CONTAINERS_MAX}",
+                spec.containers.len()
+            );
+            return Err(wrong("containers", reason));
         }
         let mut cluster = Self {
             by_id: BTreeMap::new(),

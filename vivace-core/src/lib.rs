@@ -8,6 +8,7 @@
 mod mutated;
 
 mod abd;
+pub mod agreement;
 mod backlog;
 mod batch;
 mod blob;

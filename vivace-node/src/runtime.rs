@@ -28,7 +28,7 @@ use vivace_core::{
 };
 
 pub use self::options::{NodeOptions, Sockets, StartError};
-use self::options::{peers, sockets};
+use self::options::{agreements, peers, sockets};
 use crate::client_port::{ClientPort, ClientRefusals};
 use crate::clock_source::ClockSource;
 use crate::config::{ClusterConfig, StorageConfig};
@@ -103,6 +103,7 @@ impl RunningNode {
             site: options.cluster.addresses[&options.node].site,
             incarnation,
             identity: options.identity.clone(),
+            containers: agreements(&options.cluster),
             peers: peers(&options.cluster, options.node),
             limits: options.limits.clone(),
         };

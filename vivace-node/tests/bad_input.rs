@@ -4,7 +4,7 @@ mod process;
 
 use std::fs;
 use std::net::UdpSocket;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use process::{Processes, START_PATIENCE, path_text, stderr, vivace_node};
 use vivace_client::OperationError;
@@ -391,6 +391,48 @@ async fn a_node_of_another_epoch_is_refused_and_counted() {
         key.read().await.expect("reads").expect("is there").value,
         "of epoch 1"
     );
+}
+
+/// Two of three nodes have one file, the third another: majorities by one need not meet
+/// majorities by the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_another_layout_of_a_container_is_kept_out_and_told_why() {
+    let mut processes = Processes::lay_out(3, 1);
+    processes.start_node(1);
+    processes.start_node(2);
+    let client = processes.client('a').await;
+    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+    key.write("by two of three").await.expect("they serve");
+
+    let path = processes.cluster().join("cluster.toml");
+    let text = fs::read_to_string(&path).expect("reads");
+    let other = text.replacen("replicas = [1, 2, 3]", "replicas = [2, 3]", 1);
+    assert_ne!(other, text);
+    fs::write(&path, other).expect("writes");
+    processes.start_node(3);
+    let deadline = Instant::now() + START_PATIENCE;
+    let refusals = loop {
+        let status = client.status().await.expect("status");
+        let refusals = status.refusals;
+        if refusals
+            .iter()
+            .any(|(cause, _)| cause == "refused by a peer: other_layout")
+        {
+            break refusals;
+        }
+        assert!(Instant::now() < deadline, "nobody noticed: {refusals:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let log = fs::read_to_string(processes.log_of(3)).expect("reads");
+    for part in ["container \"kv\", epoch 1", "replicas", "make them equal"] {
+        assert!(log.contains(part), "{refusals:?}\n{log}");
+    }
+    let alone = processes.client('c').await;
+    let second = Duration::from_secs(1);
+    let unread = alone.container("kv").rw("key").deadline(second);
+    assert!(unread.read().await.is_err(), "it has no majority");
+    let found = key.read().await.expect("two of three serve");
+    assert_eq!(found.expect("is there").value, "by two of three");
 }
 
 /// A node that has acknowledged on disk would vote with an empty memory.

@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use fixture::rogue::{Rogue, hello_bytes};
-use fixture::{Cluster, DAY, LOOPBACK, Node};
-use vivace_core::{NodeId, SiteId};
+use fixture::{Cluster, DAY, LOOPBACK, Node, real};
+use vivace_core::agreement::Agreement;
+use vivace_core::{ContainerId, Epoch, NodeId, SiteId};
 use vivace_node::transport::TrafficClass::{Bulk, Priority};
 use vivace_node::transport::identity::{ClusterName, DevelopmentCa, Identity, Role};
 use vivace_node::transport::{BulkLane, RefusalCause};
@@ -255,6 +256,87 @@ fn a_hello_that_ends_early_or_goes_on_is_refused() {
         (RefusalCause::MalformedHello, "bytes after the hello")
     );
     wait_refused(&node, cause, 2);
+}
+
+/// Starts a node that knows one container, `id`, and makes of it what `checksum` says.
+fn start_knowing(cluster: &Cluster, node: u16, id: u32, epoch: u32, checksum: u32) -> Node {
+    let address = cluster.address(node);
+    let mut config = cluster.config(node, 1);
+    let agreed = Agreement {
+        container: ContainerId(id),
+        epoch: Epoch(epoch),
+        checksum,
+    };
+    config.containers = vec![("kv".into(), agreed)];
+    let (priority, bulk) = (real(address.priority, 46), real(address.bulk, 0));
+    Node::start(config, priority, bulk, 100)
+}
+
+/// Their majorities need not meet, so neither may count the other's answers.
+#[test]
+fn nodes_that_disagree_about_a_container_refuse_each_other_and_name_it() {
+    let cluster = Cluster::new(2, LOOPBACK);
+    let dialer = start_knowing(&cluster, 1, 7, 1, 0xaaaa);
+    let acceptor = start_knowing(&cluster, 2, 7, 1, 0xbbbb);
+    let name = RefusalCause::OtherLayout.name();
+    acceptor.wait_status("a refusal", |s| s.refusals.contains_key(name));
+    dialer.wait_status("it to hear of it", |s| {
+        s.refused_by_peers.contains_key(name)
+    });
+    for class in [Priority, Bulk] {
+        assert!(!dialer.link(2, class).up && !acceptor.link(1, class).up);
+    }
+    let rogue = Rogue::new(&cluster.identity(&cluster.node_role(1)), &cluster.name);
+    let mut hello = hello_bytes(1, PRIORITY, |_| {});
+    hello.truncate(hello.len() - 2);
+    hello.extend(b"\x01\0\x07\0\0\0\x01\0\0\0\xaa\xaa\0\0");
+    let connection = rogue.dial_and_say(cluster.address(2).priority, &hello);
+    let (cause, text) = rogue.refusal(&connection);
+    assert_eq!(cause, RefusalCause::OtherLayout);
+    for part in [
+        "\"kv\", epoch 1",
+        "node 2 and node 1",
+        "replicas, local_sets",
+        "equal",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn nodes_may_know_other_containers_and_other_epochs() {
+    for (id, epoch) in [(8, 1), (7, 2)] {
+        let cluster = Cluster::new(2, LOOPBACK);
+        let one = start_knowing(&cluster, 1, 7, 1, 0xaaaa);
+        let two = start_knowing(&cluster, 2, id, epoch, 0xbbbb);
+        for (node, other) in [(&one, 2), (&two, 1)] {
+            for class in [Priority, Bulk] {
+                node.wait_status("a link", |_| node.link(other, class).up);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hellos_list_of_containers_is_read_with_care() {
+    let entry = |id: u8| [id, 0, 0, 0, 1, 0, 0, 0, 5, 5, 5, 5];
+    let twice = [&[2, 0][..], &entry(7), &entry(7)].concat();
+    let cut = [&[2, 0][..], &entry(7)].concat();
+    for (list, expected) in [
+        (twice, "the hello's containers are in no order"),
+        (cut, "the hello is cut off"),
+        (vec![1, 4], "a hello of 1025 containers; at most 1024"),
+    ] {
+        let (cluster, node, rogue) = acceptor_and_rogue(|c| c.node_role(1));
+        let mut hello = hello_bytes(1, PRIORITY, |_| {});
+        hello.truncate(hello.len() - 2);
+        hello.extend(list);
+        let connection = rogue.dial_and_say(cluster.address(2).priority, &hello);
+        let (cause, text) = rogue.refusal(&connection);
+        let found = (cause, text.as_str());
+        assert_eq!(found, (RefusalCause::MalformedHello, expected));
+        wait_refused(&node, cause, 1);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use vivace_core::NodeId;
+use vivace_core::agreement::Agreement;
 use vivace_core::machine::Machines;
 
 use crate::client_port::ClientPortError;
@@ -111,6 +112,14 @@ pub(super) fn sockets(
             )
         }
     }
+}
+
+pub(super) fn agreements(config: &ClusterConfig) -> Vec<(String, Agreement)> {
+    let cluster = &config.cluster;
+    let containers = cluster.spec().containers.iter();
+    containers
+        .map(|container| (container.name.clone(), Agreement::of(cluster, container)))
+        .collect()
 }
 
 pub(super) fn peers(cluster: &ClusterConfig, me: NodeId) -> Vec<PeerAddress> {

@@ -23,12 +23,13 @@ impl Core {
                 .unwrap_or_default()
         };
         let mut refusals = core.causes;
-        refusals.extend(
-            links
-                .refusals
-                .iter()
-                .map(|(cause, n)| (format!("peer port: {cause}"), *n)),
-        );
+        for (who, causes) in [
+            ("peer port", &links.refusals),
+            ("refused by a peer", &links.refused_by_peers),
+        ] {
+            let named = causes.iter();
+            refusals.extend(named.map(|(cause, n)| (format!("{who}: {cause}"), *n)));
+        }
         let own = [
             ("malformed messages", self.malformed),
             ("messages not sent", self.send_refused),

@@ -39,6 +39,10 @@ const PENDING_BYTES_BUSY: u64 = 64 << 20;
 /// them again.
 const PENDING_BYTES_MAX: u64 = 2 * PENDING_BYTES_BUSY;
 
+/// What is left of the journal's last segment for peers' records, while the disk gives no
+/// next one; before that clients hear `Busy`. Half a segment.
+const DRAIN_BYTES_MIN: u64 = 8 << 20;
+
 /// Messages that wait for values being loaded; beyond it one is not sent, as if it were
 /// lost, and is asked for again.
 const WAITERS_MAX: usize = 16 * LOADS_MAX;
@@ -415,8 +419,10 @@ impl<T> Engine<T> {
             return Some(space.reason());
         }
         let journal = self.journal.as_ref()?;
-        (journal.room() != JournalRoom::Ample)
-            .then(|| "the journal waits for the disk to make room for its next segment".into())
+        // After a start the next segment takes the disk a while: this one has room enough.
+        let is_short =
+            journal.room() != JournalRoom::Ample && journal.room_bytes() < DRAIN_BYTES_MIN;
+        is_short.then(|| "the journal waits for the disk to make room for its next segment".into())
     }
 
     /// Whether peers' values are to be dropped.

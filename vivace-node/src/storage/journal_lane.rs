@@ -137,6 +137,11 @@ impl JournalLane {
             false => Room::Full,
         }
     }
+
+    /// Bytes of records that it takes without another segment.
+    pub fn room_bytes(&self) -> u64 {
+        self.appender.room_bytes()
+    }
 }
 
 impl Drop for JournalLane {

@@ -10,11 +10,17 @@
 //! ```text
 //! length of the rest: u8 | "VIVA" | version: u16 | class: u8 (0 priority, 1 bulk)
 //! | node: u16 | site: u16 | incarnation: u16 | cluster: the remaining 1 to 63 bytes
+//! containers: u16, up to 1,024, and of each, ids ascending:
+//! id: u32 | epoch: u32 | checksum of what nodes must agree on: u32 ([`Agreement`])
 //! ```
+//! The first line is the same in all versions, so that nodes of different ones tell each
+//! other what is wrong.
 
 use quinn::{Connection, WriteError};
 use tokio::io::AsyncRead;
-use vivace_core::{Incarnation, NodeId, SiteId};
+use vivace_core::agreement::Agreement;
+use vivace_core::cluster::CONTAINERS_MAX;
+use vivace_core::{ContainerId, Epoch, Incarnation, NodeId, SiteId};
 
 use super::event::TrafficClass;
 use super::identity::{ClusterName, LABEL_BYTES_MAX, Role};
@@ -23,11 +29,12 @@ use super::refusal::{Ending, Refusal, RefusalCause};
 use super::state::{AddressBook, LocalNode};
 
 /// Version of the peer protocol; nodes of different versions refuse each other.
-pub(super) const PROTOCOL_VERSION: u16 = 3;
+pub(super) const PROTOCOL_VERSION: u16 = 4;
 
 const MAGIC: &[u8; 4] = b"VIVA";
 const FIXED_BYTES: usize = 13;
 const BODY_BYTES_MAX: usize = FIXED_BYTES + LABEL_BYTES_MAX;
+const AGREEMENT_BYTES: usize = 12;
 
 /// What a node says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +45,8 @@ pub(super) struct Hello {
     pub(super) site: SiteId,
     pub(super) incarnation: Incarnation,
     pub(super) cluster: ClusterName,
+    /// By ascending container; none of another version's.
+    pub(super) agreements: Vec<Agreement>,
 }
 
 impl Hello {
@@ -49,6 +58,11 @@ impl Hello {
             site: local.site,
             incarnation: local.incarnation,
             cluster: local.cluster.clone(),
+            agreements: local
+                .agreements
+                .values()
+                .map(|(_, agreed)| *agreed)
+                .collect(),
         }
     }
 
@@ -62,10 +76,19 @@ impl Hello {
         body.extend(self.cluster.as_str().as_bytes());
         // A cluster's name is at most 63 bytes, so the length fits.
         body.insert(0, body.len() as u8);
+        if self.version == PROTOCOL_VERSION {
+            // A cluster has at most CONTAINERS_MAX, so the count fits.
+            body.extend((self.agreements.len() as u16).to_le_bytes());
+            for agreed in &self.agreements {
+                for number in [agreed.container.0, agreed.epoch.0, agreed.checksum] {
+                    body.extend(number.to_le_bytes());
+                }
+            }
+        }
         body
     }
 
-    /// Reads a body (without its length); every byte must belong to it.
+    /// Reads a body (without its length, and what follows it); every byte must belong to it.
     pub(super) fn decode(body: &[u8]) -> Result<Self, Refusal> {
         let malformed = |what: &str| Refusal::new(RefusalCause::MalformedHello, what);
         let Some((fixed, cluster)) = body.split_first_chunk::<FIXED_BYTES>() else {
@@ -90,6 +113,7 @@ impl Hello {
             site: SiteId(u16::from_le_bytes([s0, s1])),
             incarnation: Incarnation(u16::from_le_bytes([i0, i1])),
             cluster: cluster.ok_or_else(|| malformed("the hello's cluster is no DNS label"))?,
+            agreements: Vec::new(),
         })
     }
 }
@@ -214,6 +238,20 @@ fn check(
         );
         return refuse(RefusalCause::WrongSite, detail);
     }
+    for theirs in &hello.agreements {
+        let ours = local.agreements.get(&theirs.container);
+        if let Some((name, _)) = ours.filter(|(_, ours)| !ours.allows(theirs)) {
+            let detail = format!(
+                "container {name:?}, epoch {}: the configurations of {} and {} differ in its {}; \
+                 make them equal",
+                theirs.epoch.0,
+                local.node,
+                hello.node,
+                Agreement::FIELDS
+            );
+            return refuse(RefusalCause::OtherLayout, detail);
+        }
+    }
     Ok(())
 }
 
@@ -230,7 +268,41 @@ pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> Result<
     read_exact(stream, &mut body[..length])
         .await
         .map_err(cut_short)?;
-    Ok(Hello::decode(&body[..length])?)
+    let mut hello = Hello::decode(&body[..length])?;
+    if hello.version == PROTOCOL_VERSION {
+        hello.agreements = read_agreements(stream).await?;
+    }
+    Ok(hello)
+}
+
+async fn read_agreements(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<Agreement>, Ending> {
+    let malformed = |detail: String| Refusal::new(RefusalCause::MalformedHello, detail);
+    let mut count = [0; 2];
+    read_exact(stream, &mut count).await.map_err(cut_short)?;
+    let count = usize::from(u16::from_le_bytes(count));
+    if count > CONTAINERS_MAX {
+        let detail = format!("a hello of {count} containers; at most {CONTAINERS_MAX}");
+        return Err(malformed(detail).into());
+    }
+    let mut agreements: Vec<Agreement> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut bytes = [0; AGREEMENT_BYTES];
+        read_exact(stream, &mut bytes).await.map_err(cut_short)?;
+        let [i0, i1, i2, i3, e0, e1, e2, e3, c0, c1, c2, c3] = bytes;
+        let agreed = Agreement {
+            container: ContainerId(u32::from_le_bytes([i0, i1, i2, i3])),
+            epoch: Epoch(u32::from_le_bytes([e0, e1, e2, e3])),
+            checksum: u32::from_le_bytes([c0, c1, c2, c3]),
+        };
+        if agreements
+            .last()
+            .is_some_and(|last| last.container >= agreed.container)
+        {
+            return Err(malformed("the hello's containers are in no order".into()).into());
+        }
+        agreements.push(agreed);
+    }
+    Ok(agreements)
 }
 
 fn cut_short(how: CutShort) -> Ending {
@@ -274,19 +346,34 @@ mod tests {
             site: SiteId(3),
             incarnation: Incarnation(0xfffe),
             cluster: ClusterName::new("alpha").expect("a label"),
+            agreements: Vec::new(),
+        }
+    }
+
+    fn agreed((container, epoch): (u32, u32)) -> Agreement {
+        Agreement {
+            container: ContainerId(container),
+            epoch: Epoch(epoch),
+            checksum: 0xdead_beef,
         }
     }
 
     #[test]
     fn a_hello_has_these_bytes() {
-        let golden = b"\x12VIVA\x03\x00\x01\x02\x01\x03\x00\xfe\xffalpha";
-        assert_eq!(hello().encode(), golden);
+        let golden = b"\x12VIVA\x04\x00\x01\x02\x01\x03\x00\xfe\xffalpha";
+        assert_eq!(hello().encode(), [&golden[..], &[0, 0]].concat());
         assert_eq!(Hello::decode(&golden[1..]), Ok(hello()));
+        let mut of_two = hello();
+        of_two.agreements = [(7, 1), (0x0809, 2)].map(agreed).to_vec();
+        let tail =
+            b"\x02\x00\x07\0\0\0\x01\0\0\0\xef\xbe\xad\xde\x09\x08\0\0\x02\0\0\0\xef\xbe\xad\xde";
+        assert_eq!(of_two.encode(), [&golden[..], tail].concat());
     }
 
     #[test]
     fn a_hello_cut_anywhere_or_with_any_wrong_byte_never_panics() {
-        let golden = hello().encode();
+        let whole = hello().encode();
+        let golden = &whole[..=usize::from(whole[0])];
         for length in 1..golden.len() {
             let decoded = Hello::decode(&golden[1..length]);
             // Cut inside the cluster's name it is a hello of another cluster.
@@ -294,7 +381,7 @@ mod tests {
         }
         for at in 1..golden.len() {
             for value in 0..=u8::MAX {
-                let mut bytes = golden.clone();
+                let mut bytes = golden.to_vec();
                 bytes[at] = value;
                 let decoded = Hello::decode(&bytes[1..]);
                 assert!(bytes == golden || decoded != Ok(hello()));

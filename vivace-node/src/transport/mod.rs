@@ -56,6 +56,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
+use vivace_core::agreement::Agreement;
 use vivace_core::{Incarnation, NodeId, SiteId};
 
 use budget::Budgets;
@@ -91,6 +92,8 @@ pub struct TransportConfig {
     pub incarnation: Incarnation,
     /// Our certificate, which must say the same.
     pub identity: Identity,
+    /// The containers by name, with what peers must agree on.
+    pub containers: Vec<(String, Agreement)>,
     /// Every other node; those with a smaller number dial us.
     pub peers: Vec<PeerAddress>,
     /// Bounds and intervals.
@@ -252,6 +255,7 @@ fn shared_state(
         site,
         incarnation,
         identity,
+        containers,
         peers,
         limits,
     } = config;
@@ -286,6 +290,10 @@ fn shared_state(
             node: me,
             site,
             incarnation,
+            agreements: containers
+                .into_iter()
+                .map(|(name, agreed)| (agreed.container, (name, agreed)))
+                .collect(),
         },
         book,
         limits,

@@ -115,6 +115,8 @@ causes! {
     TruncatedFrame = "truncated_frame",
     /// The peer stopped reading a bulk stream.
     StoppedLane = "stopped_lane",
+    /// A container's configuration is another there, under the same epoch.
+    OtherLayout = "other_layout",
 }
 
 impl RefusalCause {

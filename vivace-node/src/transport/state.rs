@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
-use vivace_core::{Incarnation, NodeId, SiteId};
+use vivace_core::agreement::Agreement;
+use vivace_core::{ContainerId, Incarnation, NodeId, SiteId};
 
 use super::bulk::BulkQueues;
 use super::event::TrafficClass;
@@ -36,6 +37,8 @@ pub(super) struct LocalNode {
     pub(super) node: NodeId,
     pub(super) site: SiteId,
     pub(super) incarnation: Incarnation,
+    /// With their containers' names.
+    pub(super) agreements: BTreeMap<ContainerId, (String, Agreement)>,
 }
 
 pub(super) struct Peer {
