@@ -52,6 +52,12 @@ fn model(asked: &Exhaust) -> Model {
         let kept = numbered.filter(|(number, _)| asked.operations.contains(number));
         model.steps = kept.map(|(_, step)| step).collect();
     }
+    for (step, &node) in model.steps.iter_mut().zip(&asked.at) {
+        step.node = NodeId(node);
+    }
+    for (step, &before) in model.steps.iter_mut().zip(&asked.after) {
+        step.after = before.checked_sub(1).map(usize::from);
+    }
     if !asked.crash_at.is_empty() {
         model.may_crash = asked.crash_at.iter().copied().map(NodeId).collect();
     }
