@@ -136,8 +136,8 @@ pub enum RestoreError {
     /// No status. Nothing was written.
     #[error(transparent)]
     Status(#[from] OperationError),
-    /// An object could not be written. Those before it were.
-    #[error("{object}: {error}; {objects} objects were restored before it")]
+    /// An object could not be written; others were, and stay.
+    #[error("{object}: {error}; {objects} other objects were restored")]
     Unwritten {
         /// Which.
         object: String,

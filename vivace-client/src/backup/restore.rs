@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use vivace_core::{Blob, Durability};
 
@@ -159,20 +159,33 @@ impl<P: FnMut(Progress)> Restore<'_, P> {
         let Some(written) = self.writes.join_next().await else {
             return Ok(());
         };
+        let (object, ended) = self.count(written);
+        let Err(error) = ended else {
+            (self.progress)(self.done);
+            return Ok(());
+        };
+        // Others are on their way: they are restored too, or not, and it is told how many.
+        while let Some(written) = self.writes.join_next().await {
+            drop(self.count(written));
+        }
+        Err(RestoreError::Unwritten {
+            object,
+            error,
+            objects: self.done.objects,
+        })
+    }
+
+    fn count(
+        &mut self,
+        written: Result<Written, JoinError>,
+    ) -> (String, Result<(), OperationError>) {
         let (object, bytes, ended) = written.expect("a write neither panics nor is aborted");
         self.bytes_in_flight -= bytes;
-        if let Err(error) = ended {
-            let objects = self.done.objects;
-            return Err(RestoreError::Unwritten {
-                object,
-                error,
-                objects,
-            });
+        if ended.is_ok() {
+            self.done.objects += 1;
+            self.done.bytes += bytes;
         }
-        self.done.objects += 1;
-        self.done.bytes += bytes;
-        (self.progress)(self.done);
-        Ok(())
+        (object, ended)
     }
 
     async fn finish(mut self) -> Result<Progress, RestoreError> {

@@ -198,6 +198,9 @@ async fn a_restore_leaves_an_object_alone_that_clients_have_changed() {
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(ended.stderr.contains("some-rmw/n: conflict"), "{ended:?}");
     assert!(ended.stderr.contains("before clients use it"), "{ended:?}");
+    // Those that were on their way meanwhile count too.
+    let count = "4 other objects were restored";
+    assert!(ended.stderr.contains(count), "{ended:?}");
     assert!(!ended.stderr.contains("Nothing was changed"), "{ended:?}");
 }
 

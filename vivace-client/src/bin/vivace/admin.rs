@@ -4,8 +4,8 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use vivace_client::Client;
 use vivace_client::client_protocol::LostKey;
+use vivace_client::{Client, Losses};
 
 use crate::arguments::{AcceptLossArguments, LostArguments};
 use crate::exit::{Exit, Fault};
@@ -30,13 +30,19 @@ pub async fn lost(client: &Client, asked: &LostArguments, json: bool) -> Result<
         text += "nothing is lost: every newest value can be had\n";
     }
     print_bytes(text.as_bytes())?;
-    if !losses.silent.is_empty() {
+    tell_silent(&losses.silent);
+    Ok(Exit::Done)
+}
+
+/// What is lost may be at these nodes: that is for the operator to weigh.
+fn tell_silent(nodes: &[u16]) {
+    if !nodes.is_empty() {
+        let names: Vec<String> = nodes.iter().map(u16::to_string).collect();
         eprintln!(
-            "vivace: nodes {:?} did not answer; with them values may come back",
-            losses.silent
+            "vivace: node {} did not answer; what it holds may come back with it",
+            names.join(", node ")
         );
     }
-    Ok(Exit::Done)
 }
 
 fn line(container: &str, lost: &LostKey) -> String {
@@ -82,7 +88,7 @@ pub async fn accept_loss(
         )));
     }
     let container = client.container(name);
-    let mut keys = container.losses().await?.keys;
+    let Losses { mut keys, silent } = container.losses().await?;
     if let Some(only) = only {
         keys.retain(|lost| lost.key.as_bytes() == only.as_bytes());
     }
@@ -98,6 +104,7 @@ pub async fn accept_loss(
         }
         _ => {}
     }
+    tell_silent(&silent);
     if !asked.yes && !confirmed(name, &keys)? {
         return Err(Fault::new(Exit::Declined, "nothing was given up"));
     }
