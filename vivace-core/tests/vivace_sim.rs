@@ -294,7 +294,7 @@ fn an_exploration_that_took_no_rare_path_fails_and_names_it() {
 #[test]
 fn what_no_run_can_be_made_of_is_refused() {
     let seeds_and_jobs = &["--seeds and --jobs must be 1 at least"][..];
-    let cases: [(&[&str], &[&str]); 12] = [
+    let cases: [(&[&str], &[&str]); 15] = [
         (&["explore", "--seeds", "0"], seeds_and_jobs),
         (&["explore", "--jobs", "0"], seeds_and_jobs),
         (
@@ -313,6 +313,15 @@ fn what_no_run_can_be_made_of_is_refused() {
         (&["replay", "1", "--faults", "one"], &["no fault's number"]),
         (&["exhaust", "--crash-at", "3"], &["--crash-at"]),
         (&["exhaust", "--states", "none"], &["--states"]),
+        (&["exhaust", "--at", "0,1"], &["--at", "3 operations"]),
+        (
+            &["exhaust", "--operations", "1,3", "--after", "0,0,1"],
+            &["--after", "2 operations"],
+        ),
+        (
+            &["exhaust", "--after", "0,2,0"],
+            &["--after", "operation 2"],
+        ),
         (&["prove"], &["prove"]),
     ];
     for (words, says) in cases {

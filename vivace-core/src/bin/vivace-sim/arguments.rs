@@ -152,7 +152,8 @@ pub struct Exhaust {
     /// At which node each operation is asked for, such as 0,1,1; by default each at its own.
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(0..=2))]
     pub at: Vec<u16>,
-    /// Which operation must have ended before each begins, such as 0,0,1: 0 for none.
+    /// Which of the operations searched must have ended before each begins, such as 0,0,1
+    /// where the third follows the first: 0 for none.
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(0..=3))]
     pub after: Vec<u8>,
     /// How many crashes there may be; nodes may come back with what was durable.

@@ -9,7 +9,7 @@ use crate::Fault;
 use crate::arguments::{Exhaust, ModelName};
 
 pub fn exhaust(asked: &Exhaust) -> Result<(), Fault> {
-    let model = model(asked);
+    let model = model(asked)?;
     println!("{}", describe(&model));
     let begun = Instant::now();
     let report = explore(&model, asked.states, |report| {
@@ -36,7 +36,7 @@ pub fn exhaust(asked: &Exhaust) -> Result<(), Fault> {
     }
 }
 
-fn model(asked: &Exhaust) -> Model {
+fn model(asked: &Exhaust) -> Result<Model, Fault> {
     let mut model = match asked.model {
         ModelName::Rw => Model::rw(),
         ModelName::Rmw => Model::rmw(),
@@ -52,10 +52,24 @@ fn model(asked: &Exhaust) -> Model {
         let kept = numbered.filter(|(number, _)| asked.operations.contains(number));
         model.steps = kept.map(|(_, step)| step).collect();
     }
+    let count = model.steps.len();
+    for (option, given) in [("--at", asked.at.len()), ("--after", asked.after.len())] {
+        if given != 0 && given != count {
+            return Err(Fault::Asked(format!(
+                "{option} has {given} numbers for {count} operations: give one for each, in order"
+            )));
+        }
+    }
     for (step, &node) in model.steps.iter_mut().zip(&asked.at) {
         step.node = NodeId(node);
     }
-    for (step, &before) in model.steps.iter_mut().zip(&asked.after) {
+    for (number, (step, &before)) in (1..).zip(model.steps.iter_mut().zip(&asked.after)) {
+        if before >= number {
+            return Err(Fault::Asked(format!(
+                "--after: operation {number} can't begin after operation {before}: name an \
+                 earlier one that is searched, or 0"
+            )));
+        }
         step.after = before.checked_sub(1).map(usize::from);
     }
     if !asked.crash_at.is_empty() {
@@ -64,11 +78,15 @@ fn model(asked: &Exhaust) -> Model {
     if asked.slow_disk {
         model.disk = Disk::Slow;
     }
-    model
+    Ok(model)
 }
 
 fn describe(model: &Model) -> String {
-    let step = |step: &Step| format!("{:?} at {}", step.wish, step.node);
+    let step = |step: &Step| {
+        let after = step.after.map(|before| format!(" after {}", before + 1));
+        let after = after.unwrap_or_default();
+        format!("{:?} at {}{after}", step.wish, step.node)
+    };
     let steps: Vec<String> = model.steps.iter().map(step).collect();
     let nodes: Vec<String> = model.may_crash.iter().map(NodeId::to_string).collect();
     format!(
