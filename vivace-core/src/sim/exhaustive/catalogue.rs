@@ -4,11 +4,13 @@
 //! A node's step depends on its own state, its input and the time alone. The same step is
 //! part of very many steps of the cluster, and is taken once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
+
+use foldhash::fast::FixedState;
 
 use super::history::Operations;
 use super::model::Model;
@@ -62,6 +64,10 @@ pub struct Outcome {
     pub effects: Arc<[Effect]>,
 }
 
+/// What is looked up with every step of the cluster, and never gone through: the order in
+/// it can't show.
+pub type Table<K, V> = HashMap<K, V, FixedState>;
+
 /// Things of one kind, numbered as they are first met.
 struct Register<T, D> {
     all: Vec<T>,
@@ -89,7 +95,7 @@ impl<T, D: Ord> Register<T, D> {
     }
 }
 
-type Taken<K, V> = BTreeMap<K, Result<V, String>>;
+type Taken<K, V> = Table<K, Result<V, String>>;
 
 pub struct Catalogue {
     pub setting: Setting,
@@ -123,8 +129,8 @@ impl Catalogue {
             parcels: Register::new(),
             histories: Register::new(),
             replies: Register::new(),
-            steps: BTreeMap::new(),
-            answers: BTreeMap::new(),
+            steps: Table::default(),
+            answers: Table::default(),
         }
     }
 

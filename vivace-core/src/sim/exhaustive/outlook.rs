@@ -24,13 +24,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::catalogue::{Catalogue, Effect, Parcel, ParcelId, PlaceId};
+use super::catalogue::{Catalogue, Effect, Parcel, ParcelId, PlaceId, Table};
 use super::model::Disk;
 use super::place::Input;
 use super::state::State;
 use crate::{Class, NodeId};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Context {
     place: PlaceId,
     now: Duration,
@@ -61,7 +61,7 @@ enum Fate {
 
 pub struct Outlook {
     contexts: Vec<Context>,
-    numbers: BTreeMap<Context, ContextId>,
+    numbers: Table<Context, ContextId>,
     /// Which contexts may follow each, one step on.
     next: Vec<BTreeSet<ContextId>>,
     /// How many pairs `next` holds, and how many it held at the last check.
@@ -69,20 +69,20 @@ pub struct Outlook {
     checked: usize,
     /// By context.
     verdicts: Vec<BTreeMap<ParcelId, Verdict>>,
-    /// By context of the addressee: by message and context of its sender.
-    fates: Vec<BTreeMap<(ParcelId, ContextId), Fate>>,
+    /// By message, context of the addressee, and context of its sender.
+    fates: Table<(ParcelId, ContextId, ContextId), Fate>,
 }
 
 impl Outlook {
     pub fn new() -> Self {
         Self {
             contexts: Vec::new(),
-            numbers: BTreeMap::new(),
+            numbers: Table::default(),
             next: Vec::new(),
             pairs: 0,
             checked: 0,
             verdicts: Vec::new(),
-            fates: Vec::new(),
+            fates: Table::default(),
         }
     }
 
@@ -95,7 +95,6 @@ impl Outlook {
         self.contexts.push(context);
         self.next.push(BTreeSet::new());
         self.verdicts.push(BTreeMap::new());
-        self.fates.push(BTreeMap::new());
         number
     }
 
@@ -131,9 +130,7 @@ impl Outlook {
             return true;
         }
         self.checked = self.pairs;
-        for fates in &mut self.fates {
-            fates.clear();
-        }
+        self.fates.clear();
         let mut before = Vec::new();
         for (context, verdicts) in (0..).zip(&mut self.verdicts) {
             let of_context = std::mem::take(verdicts);
@@ -257,7 +254,7 @@ impl Outlook {
         parcel: ParcelId,
         here: ContextId,
     ) -> Fate {
-        if let Some(&known) = self.fates[there as usize].get(&(parcel, here)) {
+        if let Some(&known) = self.fates.get(&(parcel, there, here)) {
             return known;
         }
         let fate = match self.verdict(catalogue, there, parcel).clone() {
@@ -273,7 +270,7 @@ impl Outlook {
             Verdict::Settled(answer) if is_priority(catalogue, answer) => Fate::Hurried,
             Verdict::Settled(_) => Fate::Weighed,
         };
-        self.fates[there as usize].insert((parcel, here), fate);
+        self.fates.insert((parcel, there, here), fate);
         fate
     }
 

@@ -2,8 +2,10 @@
 //!
 //! It is a few numbers of the [`Catalogue`], so that a successor is cheap.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::time::Duration;
+
+use foldhash::quality::FixedState;
 
 use super::catalogue::{Catalogue, Effect, HistoryId, ParcelId, PlaceId};
 use super::choice::Choice;
@@ -68,7 +70,7 @@ impl State {
 
     /// Tells whether two states are the same for all that may follow.
     pub fn fingerprint(&self) -> u64 {
-        let mut digest = DefaultHasher::new();
+        let mut digest = FixedState::default().build_hasher();
         self.hash(&mut digest);
         digest.finish()
     }
