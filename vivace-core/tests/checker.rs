@@ -135,11 +135,28 @@ fn operations_that_touch_may_be_in_either_order() {
     assert_eq!(check_machine(&entries), Ok(()));
 }
 
+/// One client was slow, another was not: only two at a time, and a thousand meanwhile.
+#[test]
+fn an_operation_that_spans_a_thousand_others_is_judged() {
+    let others = |slow_at: i64| {
+        let sum = move |n: i64| n + if n >= slow_at { 1000 } else { 0 };
+        (1..=1000).map(move |n| add(10 * n as u64, 10 * n as u64 + 5, 1, sum(n)))
+    };
+    let history = |told: i64| {
+        let slow = add(1, 20_000, 1000, told);
+        std::iter::once(slow).chain(others(700)).collect::<Vec<_>>()
+    };
+    // It took effect between the 699th and the 700th.
+    assert_eq!(check_machine(&history(1699)), Ok(()));
+    let objection = check_machine(&history(1698)).unwrap_err();
+    assert!(!objection.is_undecided, "{objection}");
+}
+
 #[test]
 fn what_nobody_can_tell_is_undecided() {
     let twice = [write(1, 2, 8), write(3, 4, 8)];
     assert!(check_register(&twice).unwrap_err().is_undecided);
-    let many: Vec<Entry> = (0..130).map(|i| add(i, 1000, 1, i as i64)).collect();
+    let many: Vec<Entry> = (0..5000).map(|i| add(i, 9000, 1, i as i64)).collect();
     assert!(check_machine(&many).unwrap_err().is_undecided);
     assert!(!check_machine(&[add(1, 2, 5, 6)]).unwrap_err().is_undecided);
 }

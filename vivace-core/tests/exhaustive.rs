@@ -56,6 +56,12 @@ fn a_command_in_every_order() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "minutes without optimization")]
+fn a_writer_two_readers_and_a_crash_in_every_order() {
+    assert_all_is_well(&Model::rw().with_crashes(1), 2_000_000);
+}
+
+#[test]
 fn equal_searches_see_the_same() {
     let model = Model::new(Kind::Rw, &[WRITE, READ]).with_crashes(1);
     let seen = |report: Report| (report.states, report.transitions, report.depth);

@@ -92,6 +92,8 @@ fn a_broken_line_is_refused_with_its_number() {
             &good.replace("\"arg\":1", "\"arg\":{\"list\":\"eat\"}"),
             "one machine",
         ),
+        (&good.replace("\"ok\"", "\"busy\""), "nobody heard it"),
+        (&good.replace("\"ok\"", "\"unknown\""), "nobody heard it"),
     ] {
         let error = read_json_lines(&format!("{good}\n{bad}\n")).unwrap_err();
         assert_eq!(error.line, 2, "{error}");

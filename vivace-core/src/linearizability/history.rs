@@ -140,6 +140,11 @@ impl History {
         self.keys.keys().map(String::as_str)
     }
 
+    /// Forgets the operations on all other keys.
+    pub fn retain_keys(&mut self, mut keeps: impl FnMut(&str) -> bool) {
+        self.keys.retain(|key, _| keeps(key));
+    }
+
     /// The operations on one key.
     pub fn entries(&self, key: &str) -> &[Entry] {
         self.keys.get(key).map_or(&[], |of| &of.entries)

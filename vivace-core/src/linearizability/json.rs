@@ -323,6 +323,11 @@ impl HistoryReader {
         }
         let (arg, ret) = (field(&fields, "arg")?, field(&fields, "ret")?);
         let ask = self.ask(text(&fields, "kind")?, arg)?;
+        if !matches!(outcome, "ok" | "conflict") && !ret.is_null() {
+            return Err(format!(
+                "outcome is {outcome:?}, but ret is {ret}: nobody heard it"
+            ));
+        }
         let answer = match (outcome, returned) {
             ("ok", _) => self.answer(&ask, ret)?,
             ("conflict", _) => Answer::Executed(Err(ret

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bits::Bits;
 use super::history::{Answer, Ask, Entry, Moment};
 use crate::Blob;
 use crate::machine::{ApplyError, Machines};
@@ -40,26 +41,29 @@ impl std::fmt::Display for Objection {
     }
 }
 
-/// How many operations may be under way at once, and how many may never have ended.
-const OPEN_MAX: usize = 128;
+/// How many operations may begin while one is under way.
+const DURING_MAX: usize = 4096;
+
+/// How many operations may never have ended.
+const UNENDED_MAX: usize = 1024;
 
 /// A state that the search met, by number.
 type StateId = u32;
 
 /// Where the search stands: which operations have taken effect, and the state after them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Position {
     /// All ended operations before this one took effect.
     first: u32,
     /// Of those from `first` on, which did.
-    ahead: u128,
+    ahead: Bits,
     /// Of those that never ended, which did.
-    unended: u128,
+    unended: Bits,
     state: StateId,
 }
 
-/// Checks any history of one of the built-in state machines. At most 128 operations may be
-/// under way at once, and at most 128 without an end. Operations that touch, one ending
+/// Checks any history of one of the built-in state machines. At most 4,096 operations may
+/// begin while one is under way, and at most 1,024 may have no end. Operations that touch, one ending
 /// as the other begins, may be in either order.
 ///
 /// # Errors
@@ -69,13 +73,13 @@ pub fn check_machine(entries: &[Entry]) -> Result<(), Objection> {
     let mut seen = BTreeSet::new();
     let mut open = vec![Position {
         first: 0,
-        ahead: 0,
-        unended: 0,
+        ahead: Bits::default(),
+        unended: Bits::default(),
         state: 0,
     }];
     let mut furthest = 0;
     while let Some(position) = open.pop() {
-        if !seen.insert(position) {
+        if !seen.insert(position.clone()) {
             continue;
         }
         if seen.len() > STEPS_MAX {
@@ -86,7 +90,7 @@ pub fn check_machine(entries: &[Entry]) -> Result<(), Objection> {
         if position.first as usize == search.ended.len() {
             return Ok(());
         }
-        search.expand(position, &mut open)?;
+        search.expand(&position, &mut open)?;
     }
     let stuck = search.ended[furthest];
     Err(format!(
@@ -120,9 +124,9 @@ impl<'a> Search<'a> {
             .filter(|e| !matches!(e.ask, Ask::Read | Ask::ReadState))
             .collect();
         unended.sort_by_key(|e| e.invoked);
-        if unended.len() > OPEN_MAX {
+        if unended.len() > UNENDED_MAX {
             return Err(Objection::undecided(format!(
-                "{} operations without an end are more than {OPEN_MAX}",
+                "{} operations without an end are more than {UNENDED_MAX}",
                 unended.len()
             )));
         }
@@ -141,7 +145,7 @@ impl<'a> Search<'a> {
     }
 
     /// Adds all positions one operation further.
-    fn expand(&mut self, at: Position, open: &mut Vec<Position>) -> Result<(), Objection> {
+    fn expand(&mut self, at: &Position, open: &mut Vec<Position>) -> Result<(), Objection> {
         let first = at.first as usize;
         let mut first_end = Moment::MAX;
         let mut candidates = Vec::new();
@@ -149,28 +153,28 @@ impl<'a> Search<'a> {
             if entry.invoked > first_end {
                 break;
             }
-            if i >= OPEN_MAX {
-                let why = format!("more than {OPEN_MAX} operations at once");
+            if i >= DURING_MAX {
+                let why =
+                    format!("more than {DURING_MAX} operations began while one was under way");
                 return Err(Objection::undecided(why));
             }
-            if at.ahead >> i & 1 == 0 {
+            if !at.ahead.has(i) {
                 candidates.push(i);
                 first_end = first_end.min(entry.returned.expect("it ended"));
             }
         }
         for u in 0..self.unended.len() {
-            let waits_for_twin = self.twin[u].is_some_and(|t| at.unended >> t & 1 == 0);
-            if at.unended >> u & 1 == 1 || waits_for_twin || self.unended[u].invoked > first_end {
+            let waits_for_twin = self.twin[u].is_some_and(|t| !at.unended.has(t));
+            if at.unended.has(u) || waits_for_twin || self.unended[u].invoked > first_end {
                 continue;
             }
             if let Some(state) = self.apply(at.state, self.ended.len() + u)? {
                 // One without effect says nothing by taking place.
                 if state != at.state {
-                    let unended = at.unended | 1 << u;
                     open.push(Position {
-                        unended,
+                        unended: at.unended.with(u),
                         state,
-                        ..at
+                        ..at.clone()
                     });
                 }
             }
@@ -180,12 +184,12 @@ impl<'a> Search<'a> {
         candidates.sort_by_key(|&i| std::cmp::Reverse(self.ended[first + i].returned));
         for i in candidates {
             if let Some(state) = self.apply(at.state, first + i)? {
-                let ahead = at.ahead | 1 << i;
-                let done = ahead.trailing_ones();
+                let mut ahead = at.ahead.with(i);
+                let done = ahead.take_first() as u32;
                 open.push(Position {
                     first: at.first + done,
-                    ahead: ahead.checked_shr(done).unwrap_or(0),
-                    unended: at.unended,
+                    ahead,
+                    unended: at.unended.clone(),
                     state,
                 });
             }

@@ -4,6 +4,7 @@
 //! [`history`] holds operations with their intervals, from a simulation or, as JSON
 //! lines, from real clusters; the checkers beside it look for the order.
 
+mod bits;
 pub mod history;
 mod json;
 pub mod machine_checker;

@@ -480,8 +480,11 @@ impl Write {
             }
             Phase::Bind { bind, .. } => bind.on_tick(env),
             Phase::PublishTs { publish, .. } => {
-                mutant!(env, RetryUnderNewTimestamp && publish.is_due(env) =>
-                    return self.begin(env, container));
+                mutant!(env, RetryUnderNewTimestamp && publish.is_due(env) => {
+                    // Where peers are missing, it begins when they are back.
+                    self.phase = Phase::AwaitPeers;
+                    return self.begin(env, container);
+                });
                 publish.on_tick(env);
             }
             Phase::AwaitClock { wait, rpc, .. } => {

@@ -4,7 +4,7 @@
 //! A node's step depends on its own state, its input and the time alone. The same step is
 //! part of very many steps of the cluster, and is taken once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
@@ -66,7 +66,11 @@ pub struct Outcome {
 
 /// What is looked up with every step of the cluster, and never gone through: the order in
 /// it can't show.
-pub type Table<K, V> = HashMap<K, V, FixedState>;
+#[allow(
+    clippy::disallowed_types,
+    reason = "nobody goes through it in its order"
+)]
+pub type Table<K, V> = std::collections::HashMap<K, V, FixedState>;
 
 /// Things of one kind, numbered as they are first met.
 struct Register<T, D> {

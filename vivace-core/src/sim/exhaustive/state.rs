@@ -2,7 +2,7 @@
 //!
 //! It is a few numbers of the [`Catalogue`], so that a successor is cheap.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use foldhash::quality::FixedState;
@@ -70,9 +70,7 @@ impl State {
 
     /// Tells whether two states are the same for all that may follow.
     pub fn fingerprint(&self) -> u64 {
-        let mut digest = FixedState::default().build_hasher();
-        self.hash(&mut digest);
-        digest.finish()
+        FixedState::default().hash_one(self)
     }
 
     pub fn may_crash(&self, catalogue: &Catalogue, node: NodeId) -> bool {

@@ -66,9 +66,18 @@ impl Search<'_> {
     }
 
     fn fewer_operations(&mut self, most: u32) {
-        let mut most = most;
-        for divisor in [16, 8, 4, 2, 2, 2, 2] {
-            let fewer = (most / divisor).max(1);
+        let mut most = self.best.operations.unwrap_or(most);
+        for (kept, of) in [
+            (1, 16),
+            (1, 8),
+            (1, 4),
+            (1, 2),
+            (1, 2),
+            (3, 4),
+            (7, 8),
+            (15, 16),
+        ] {
+            let fewer = (most * kept / of).max(1);
             let candidate = Limits {
                 operations: Some(fewer),
                 ..self.best.clone()
@@ -80,7 +89,7 @@ impl Search<'_> {
     }
 
     fn fewer_clients(&mut self, most: usize) {
-        for clients in (1..most).take(4) {
+        for clients in 1..self.best.clients.unwrap_or(most) {
             let candidate = Limits {
                 clients: Some(clients),
                 ..self.best.clone()
@@ -110,9 +119,17 @@ pub fn shrink(full: &Configuration, runs_max: u32) -> Option<Shrunk> {
         ..Limits::default()
     });
     let most = full.clients.iter().map(|c| c.operations).max().unwrap_or(1);
-    search.fewer_operations(most);
-    search.fewer_faults(full.faults.iter().map(|fault| fault.number).collect());
-    search.fewer_clients(full.clients.len());
+    let all: BTreeSet<usize> = full.faults.iter().map(|fault| fault.number).collect();
+    // With less of one, less of another may do.
+    loop {
+        let before = search.best.clone();
+        search.fewer_operations(most);
+        search.fewer_faults(search.best.faults.clone().unwrap_or_else(|| all.clone()));
+        search.fewer_clients(full.clients.len());
+        if search.best == before {
+            break;
+        }
+    }
     Some(Shrunk {
         limits: search.best,
         outcome: search.outcome,
