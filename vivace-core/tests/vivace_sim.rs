@@ -100,6 +100,19 @@ fn a_broken_line_is_named_by_file_and_number() {
 }
 
 #[test]
+fn a_file_that_is_no_text_or_is_given_twice_is_named() {
+    let whole = file("once.jsonl", &[WRITE]);
+    let whole = whole.to_str().unwrap();
+    assert_refused(&["check", whole, whole], &["once.jsonl", "given twice"]);
+    let path = file("latin.jsonl", &[WRITE, READ]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.extend(b"\n\xe9\n");
+    std::fs::write(&path, bytes).unwrap();
+    let words = ["check", path.to_str().unwrap()];
+    assert_refused(&words, &["latin.jsonl", "line 3: is no UTF-8"]);
+}
+
+#[test]
 fn a_write_of_unknown_outcome_may_be_read_later_whatever_its_end() {
     let unknown = WRITE.replace("\"ok\"", "\"unknown\"");
     let path = file("unknown.jsonl", &[&unknown, READ]);
@@ -294,7 +307,7 @@ fn an_exploration_that_took_no_rare_path_fails_and_names_it() {
 #[test]
 fn what_no_run_can_be_made_of_is_refused() {
     let seeds_and_jobs = &["--seeds and --jobs must be 1 at least"][..];
-    let cases: [(&[&str], &[&str]); 15] = [
+    let cases: [(&[&str], &[&str]); 16] = [
         (&["explore", "--seeds", "0"], seeds_and_jobs),
         (&["explore", "--jobs", "0"], seeds_and_jobs),
         (
@@ -313,6 +326,7 @@ fn what_no_run_can_be_made_of_is_refused() {
         (&["replay", "1", "--faults", "one"], &["no fault's number"]),
         (&["exhaust", "--crash-at", "3"], &["--crash-at"]),
         (&["exhaust", "--states", "none"], &["--states"]),
+        (&["exhaust", "--losses", "9"], &["--losses"]),
         (&["exhaust", "--at", "0,1"], &["--at", "3 operations"]),
         (
             &["exhaust", "--operations", "1,3", "--after", "0,0,1"],

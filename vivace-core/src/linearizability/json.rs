@@ -323,7 +323,8 @@ impl HistoryReader {
         }
         let (arg, ret) = (field(&fields, "arg")?, field(&fields, "ret")?);
         let ask = self.ask(text(&fields, "kind")?, arg)?;
-        if !matches!(outcome, "ok" | "conflict") && !ret.is_null() {
+        let is_unheard = outcome == "unknown" || WITHOUT_EFFECT.contains(&outcome);
+        if is_unheard && !ret.is_null() {
             return Err(format!(
                 "outcome is {outcome:?}, but ret is {ret}: nobody heard it"
             ));

@@ -162,11 +162,11 @@ pub struct Exhaust {
     /// Only these nodes crash, such as 0,2; by default any.
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(0..=2))]
     pub crash_at: Vec<u16>,
-    /// How many messages may get lost.
-    #[arg(long, default_value_t = 0)]
+    /// How many messages may get lost; of more, an operation need not end in time.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=8))]
     pub losses: u8,
     /// How many timers may fire while messages are on their way.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=8))]
     pub early_timers: u8,
     /// Disks finish at any later moment, not before a node's next event.
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! Judging histories from files.
 
 use std::path::PathBuf;
+use std::string::FromUtf8Error;
 
 use vivace_core::sim::HistoryReader;
 
@@ -8,9 +9,13 @@ use crate::Fault;
 
 pub fn check(files: &[PathBuf]) -> Result<(), Fault> {
     let mut reader = HistoryReader::default();
-    for file in files {
+    for (number, file) in files.iter().enumerate() {
         let wrong = |error: String| Fault::Asked(format!("{}: {error}", file.display()));
-        let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        if files[..number].contains(file) {
+            return Err(wrong("is given twice; no operation is done twice".into()));
+        }
+        let bytes = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|error| wrong(not_text(&error)))?;
         reader
             .read(&text)
             .map_err(|error| wrong(error.to_string()))?;
@@ -41,4 +46,10 @@ pub fn check(files: &[PathBuf]) -> Result<(), Fault> {
             Err(Fault::Broken)
         }
     }
+}
+
+fn not_text(error: &FromUtf8Error) -> String {
+    let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    format!("line {line}: is no UTF-8")
 }
