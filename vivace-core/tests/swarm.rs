@@ -92,6 +92,14 @@ fn a_broken_line_is_refused_with_its_number() {
             &good.replace("\"arg\":1", "\"arg\":{\"list\":\"eat\"}"),
             "one machine",
         ),
+        (
+            &good.replace("\"arg\":1", "\"arg\":{\"counter\":{\"add\":2,\"add\":1}}"),
+            "\"add\" is there twice",
+        ),
+        (
+            &good.replace("\"arg\":1", "\"arg\":{\"counter\":{\"add\":1,\"ad\":2}}"),
+            "\"ad\" is no part of a counter's command",
+        ),
         (&good.replace("\"ok\"", "\"busy\""), "nobody heard it"),
         (&good.replace("\"ok\"", "\"unknown\""), "nobody heard it"),
     ] {

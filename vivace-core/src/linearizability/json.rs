@@ -22,13 +22,12 @@
 //! outcome is called.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::{Map, Value, json};
 
 use super::history::{Answer, Ask, Entry, History};
+use super::strict_json::Strict;
 use crate::machine::StateMachine;
 use crate::machine::builtin::{Counter, List, Register, counter, list, register};
 use crate::{Blob, HistoryLine, Timestamp, codec};
@@ -249,34 +248,6 @@ impl HistoryReader {
 
 type Fields = Map<String, Value>;
 
-/// A JSON object whose fields have different names.
-struct Distinct(Fields);
-
-impl<'de> Deserialize<'de> for Distinct {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fill;
-        impl<'de> Visitor<'de> for Fill {
-            type Value = Distinct;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Distinct, A::Error> {
-                let mut fields = Fields::new();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    if fields.contains_key(&name) {
-                        return Err(A::Error::custom(format!("field {name:?} is there twice")));
-                    }
-                    fields.insert(name, value);
-                }
-                Ok(Distinct(fields))
-            }
-        }
-        deserializer.deserialize_map(Fill)
-    }
-}
-
 fn field<'a>(fields: &'a Fields, name: &str) -> Result<&'a Value, String> {
     fields
         .get(name)
@@ -299,11 +270,13 @@ fn nanoseconds(fields: &Fields, name: &str) -> Result<u64, String> {
 
 impl HistoryReader {
     fn read_line(&mut self, line: &str) -> Result<(), String> {
-        let Distinct(fields) =
-            serde_json::from_str(line).map_err(|error| match error.classify() {
-                Category::Data => format!("must be a JSON object: {error}"),
-                Category::Io | Category::Syntax | Category::Eof => format!("is no JSON: {error}"),
-            })?;
+        let Strict(line) = serde_json::from_str(line).map_err(|error| match error.classify() {
+            Category::Data => error.to_string(),
+            Category::Io | Category::Syntax | Category::Eof => format!("is no JSON: {error}"),
+        })?;
+        let Value::Object(fields) = line else {
+            return Err(format!("must be a JSON object, not {line}"));
+        };
         let client = field(&fields, "client")?
             .as_u64()
             .and_then(|client| u32::try_from(client).ok())
@@ -447,6 +420,19 @@ fn command(arg: &Value) -> Result<(&'static str, Vec<u8>), String> {
         .filter(|of| of.len() == 1)
         .and_then(|of| of.iter().next())
         .ok_or_else(wrong)?;
+    let names: &[&str] = match machine.as_str() {
+        Counter::NAME => &["add", "min", "max", "set"],
+        List::NAME => &["push", "max", "trim"],
+        Register::NAME => &["set", "expected", "new"],
+        _ => return Err(wrong()),
+    };
+    let mut given = command.as_object().into_iter().flat_map(|of| of.keys());
+    if let Some(other) = given.find(|name| !names.contains(&name.as_str())) {
+        return Err(format!(
+            "{other:?} is no part of a {machine}'s command; {} are",
+            names.join(", ")
+        ));
+    }
     let part = |name: &str| command.get(name);
     let maybe = |value: &Value| match value {
         Value::Null => Ok(None),

@@ -9,5 +9,6 @@ pub mod history;
 mod json;
 pub mod machine_checker;
 pub mod register_checker;
+mod strict_json;
 
 pub use json::{HistoryReader, JsonError, read_json_lines, write_json_lines};
