@@ -8,8 +8,11 @@ mod layout;
 use std::time::Duration;
 
 use layout::{container, sites};
-use vivace_core::cluster::{CLOCK_ERROR_MAX, CLOCK_SLACK_MAX, Cluster, ClusterSpec, Kind};
-use vivace_core::{ContainerId, Durability, NodeId, SiteId, VALUE_BYTES_MAX};
+use vivace_core::agreement::Agreement;
+use vivace_core::cluster::{
+    CLOCK_ERROR_MAX, CLOCK_SLACK_MAX, CONTAINERS_MAX, Cluster, ClusterSpec, Kind, TimestampSource,
+};
+use vivace_core::{ContainerId, Durability, Epoch, NodeId, SiteId, VALUE_BYTES_MAX};
 
 /// Three sites of a node each, and a container on all of them.
 fn sound() -> ClusterSpec {
@@ -139,4 +142,69 @@ fn a_durability_that_the_replicas_cant_give_is_refused() {
         durability,
         "leave it out",
     );
+}
+
+#[test]
+fn there_are_no_more_containers_than_a_hello_holds() {
+    assert_refused(
+        |spec| {
+            let mut more = spec.containers[0].clone();
+            spec.containers.clear();
+            for number in 0..=CONTAINERS_MAX as u32 {
+                more.id = ContainerId(number);
+                more.name = format!("objects{number}");
+                spec.containers.push(more.clone());
+            }
+        },
+        "containers",
+        "at most 1024",
+    );
+}
+
+type Edit = fn(&mut ClusterSpec);
+
+/// Of the first container, in two sites of two nodes.
+fn agreement(edit: impl FnOnce(&mut ClusterSpec)) -> Agreement {
+    let mut spec = sites(&[2, 2]);
+    spec.containers = vec![container(Kind::Rw, &[0, 1, 2], &[&[0, 1], &[2, 3]])];
+    edit(&mut spec);
+    let cluster = Cluster::new(spec).expect("it can be");
+    Agreement::of(&cluster, &cluster.spec().containers[0])
+}
+
+#[test]
+fn what_majorities_and_promises_rest_on_must_be_equal_at_all_nodes() {
+    let edits: [Edit; 6] = [
+        |spec| spec.containers[0].name = "others".into(),
+        |spec| spec.containers[0].kind = Kind::Rmw,
+        |spec| spec.containers[0].replicas[2] = NodeId(3),
+        |spec| {
+            let smaller = vec![NodeId(0)];
+            spec.containers[0].local_sets.insert(SiteId(0), smaller);
+        },
+        |spec| spec.containers[0].timestamps = TimestampSource::Query,
+        |spec| spec.clock_error_max = Duration::from_millis(3),
+    ];
+    for (number, edit) in edits.into_iter().enumerate() {
+        assert!(!agreement(|_| {}).allows(&agreement(edit)), "edit {number}");
+    }
+}
+
+#[test]
+fn what_each_node_decides_alone_may_differ() {
+    let edits: [Edit; 6] = [
+        |spec| spec.containers[0].replicas.reverse(),
+        // Replicas promise whether or not coordinators make use of it.
+        |spec| spec.containers[0].promise_skip = false,
+        |spec| spec.containers[0].early_data = false,
+        |spec| spec.backlog_bytes_max = 1 << 30,
+        |spec| spec.containers[0].id = ContainerId(2),
+        |spec| {
+            spec.containers[0].epoch = Epoch(2);
+            spec.containers[0].kind = Kind::Rmw;
+        },
+    ];
+    for (number, edit) in edits.into_iter().enumerate() {
+        assert!(agreement(|_| {}).allows(&agreement(edit)), "edit {number}");
+    }
 }

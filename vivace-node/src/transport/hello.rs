@@ -13,8 +13,8 @@
 //! containers: u16, up to 1,024, and of each, ids ascending:
 //! id: u32 | epoch: u32 | checksum of what nodes must agree on: u32 ([`Agreement`])
 //! ```
-//! The first line is the same in all versions, so that nodes of different ones tell each
-//! other what is wrong.
+//! What comes before the containers is the same in all versions, so that nodes of different
+//! ones tell each other what is wrong.
 
 use quinn::{Connection, WriteError};
 use tokio::io::AsyncRead;

@@ -5,8 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use vivace_core::cluster::{Container, TimestampSource};
-use vivace_core::sim::swarm::{Configuration, Limits, Outcome, Shrunk, run, shrink as shrink_run};
+use vivace_core::sim::swarm::{Configuration, Limits, Shrunk, run, shrink as shrink_run};
 use vivace_core::sim::{Trace, write_json_lines};
 
 use crate::Fault;
@@ -33,7 +32,7 @@ pub fn replay(asked: &Replay) -> Result<(), Fault> {
         }
     }
     let mut outcome = run(&configuration, trace);
-    let void = void_containers(&configuration, &outcome);
+    let void = void_containers(&configuration);
     if !void.is_empty() {
         eprintln!(
             "seed {}: clocks are beyond their bounds, and the nodes don't know it: what needs \
@@ -70,13 +69,10 @@ pub fn replay(asked: &Replay) -> Result<(), Fault> {
 }
 
 /// The containers that promise nothing in such a run.
-fn void_containers(configuration: &Configuration, outcome: &Outcome) -> Vec<String> {
-    let needs_clocks =
-        |c: &&Container| c.kind.is_read_write() && c.timestamps == TimestampSource::Clock;
+fn void_containers(configuration: &Configuration) -> Vec<String> {
     let containers = configuration.spec.containers.iter();
     containers
-        .filter(|_| outcome.is_void)
-        .filter(needs_clocks)
+        .filter(|container| configuration.is_void(container))
         .map(|container| container.name.clone())
         .collect()
 }

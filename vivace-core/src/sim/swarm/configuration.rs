@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::fault::PlannedFault;
-use crate::cluster::ClusterSpec;
+use crate::cluster::{ClusterSpec, Container, TimestampSource};
 use crate::sim::{HostClock, LinkPlan, Spread};
 use crate::{Mutants, NodeId, SiteId};
 
@@ -97,6 +97,13 @@ pub struct Configuration {
 }
 
 impl Configuration {
+    /// Whether a container promises nothing in this run: it trusts clocks, and they lie.
+    pub fn is_void(&self, container: &Container) -> bool {
+        self.clocks == Clocks::Beyond
+            && container.kind.is_read_write()
+            && container.timestamps == TimestampSource::Clock
+    }
+
     /// Whether a few values fill a node's backlog.
     pub fn is_cramped(&self) -> bool {
         self.spec.backlog_bytes_max <= self.spec.value_bytes_max as u64
