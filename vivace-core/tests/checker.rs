@@ -156,6 +156,12 @@ fn an_operation_that_spans_a_thousand_others_is_judged() {
 fn what_nobody_can_tell_is_undecided() {
     let twice = [write(1, 2, 8), write(3, 4, 8)];
     assert!(check_register(&twice).unwrap_err().is_undecided);
+    // Reads of it tell nothing, but what is surely wrong without it is wrong.
+    let mut beside = twice.to_vec();
+    beside.extend([write(5, 6, 9), read(7, 8, Some(8)), read(9, 10, Some(9))]);
+    assert!(check_register(&beside).unwrap_err().is_undecided);
+    beside.extend([write(11, 12, 10), read(13, 14, Some(9))]);
+    assert!(!check_register(&beside).unwrap_err().is_undecided);
     let many: Vec<Entry> = (0..5000).map(|i| add(i, 9000, 1, i as i64)).collect();
     assert!(check_machine(&many).unwrap_err().is_undecided);
     assert!(!check_machine(&[add(1, 2, 5, 6)]).unwrap_err().is_undecided);

@@ -100,6 +100,14 @@ fn messages_left_out_make_no_difference() {
     let mut slow = Model::new(Kind::Rw, &[WRITE, READ]);
     slow.disk = Disk::Slow;
     assert_nothing_is_missed(&slow, 2_000_000);
+    for overtakings in [0, 1] {
+        let mut bounded = Model::new(Kind::Rmw, &[ADD, READ_STATE]);
+        bounded.overtakings = Some(overtakings);
+        assert_nothing_is_missed(&bounded, 1_000_000);
+        let mut crash = Model::new(Kind::Rw, &[WRITE]).with_crashes(1);
+        crash.overtakings = Some(overtakings);
+        assert_nothing_is_missed(&crash, 1_000_000);
+    }
 }
 
 #[test]
@@ -109,6 +117,36 @@ fn messages_left_out_make_no_difference_to_larger_models() {
     assert_nothing_is_missed(&rw.with_crashes(1), 10_000_000);
     assert_nothing_is_missed(&Model::rw(), 10_000_000);
     assert_nothing_is_missed(&Model::new(Kind::Rmw, &[ADD, OTHER_ADD]), 10_000_000);
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "minutes without optimization")]
+fn messages_that_may_overtake_often_may_arrive_in_any_order() {
+    let bounded = |overtakings| {
+        let mut model = Model::new(Kind::Rmw, &[ADD, READ_STATE]);
+        model.overtakings = overtakings;
+        search(&model, 1_000_000)
+    };
+    let [in_order, once, often, any] = [Some(0), Some(1), Some(9), None].map(bounded);
+    for report in [&in_order, &once, &often, &any] {
+        assert!(report.is_exhausted && report.violation.is_none());
+        assert!(report.histories.is_subset(&any.histories));
+    }
+    assert!(in_order.states < once.states && once.states < often.states);
+    assert_eq!(often.histories, any.histories);
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "minutes without optimization")]
+fn two_commands_and_a_read_in_every_order_that_ways_allow() {
+    let steps = [
+        ADD,
+        Step::new(0, Wish::Add(10)),
+        Step::new(0, Wish::ReadState),
+    ];
+    let mut model = Model::new(Kind::Rmw, &steps);
+    model.overtakings = Some(0);
+    assert_all_is_well(&model, 100_000);
 }
 
 /// A model in which `mutant` can be seen.

@@ -1,7 +1,7 @@
 //! A set of small numbers.
 
 /// No zero word at its end, so that equal sets are equal.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Bits(Vec<u64>);
 
 const WORD: usize = u64::BITS as usize;

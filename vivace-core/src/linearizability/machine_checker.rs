@@ -1,7 +1,10 @@
 //! Linearizability of any state machine: a search for an order (Wing and Gong 1993)
 //! that never repeats what it saw (Lowe 2017).
 
-use std::collections::{BTreeMap, BTreeSet};
+#[allow(clippy::disallowed_types)]
+use std::collections::{HashMap, HashSet};
+
+use foldhash::fast::FixedState;
 
 use super::bits::Bits;
 use super::history::{Answer, Ask, Entry, Moment};
@@ -50,8 +53,14 @@ const UNENDED_MAX: usize = 1024;
 /// A state that the search met, by number.
 type StateId = u32;
 
+// Nobody goes through either in its order.
+#[allow(clippy::disallowed_types)]
+type Table<K, V> = HashMap<K, V, FixedState>;
+#[allow(clippy::disallowed_types)]
+type Seen = HashSet<Position, FixedState>;
+
 /// Where the search stands: which operations have taken effect, and the state after them.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Position {
     /// All ended operations before this one took effect.
     first: u32,
@@ -70,7 +79,7 @@ struct Position {
 /// What is wrong.
 pub fn check_machine(entries: &[Entry]) -> Result<(), Objection> {
     let mut search = Search::new(entries)?;
-    let mut seen = BTreeSet::new();
+    let mut seen = Seen::default();
     let mut open = vec![Position {
         first: 0,
         ahead: Bits::default(),
@@ -108,8 +117,8 @@ struct Search<'a> {
     /// Of each unended one, an equal one before it, which goes first.
     twin: Vec<Option<usize>>,
     states: Vec<Option<Blob>>,
-    state_ids: BTreeMap<Option<Vec<u8>>, StateId>,
-    applied: BTreeMap<(StateId, usize), Option<StateId>>,
+    state_ids: Table<Option<Vec<u8>>, StateId>,
+    applied: Table<(StateId, usize), Option<StateId>>,
 }
 
 impl<'a> Search<'a> {
@@ -139,8 +148,8 @@ impl<'a> Search<'a> {
             unended,
             twin,
             states: vec![None],
-            state_ids: BTreeMap::from([(None, 0)]),
-            applied: BTreeMap::new(),
+            state_ids: Table::from_iter([(None, 0)]),
+            applied: Table::default(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Linearizability of a register whose values are unique, by zones (Gibbons and
 //! Korach 1997, §4), in O(n log n).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::{Answer, Ask, Entry, Moment};
 use super::machine_checker::Objection;
@@ -47,8 +47,35 @@ pub(super) fn check_named(
     entries: &[Entry],
     name: &dyn Fn(u64) -> String,
 ) -> Result<(), Objection> {
-    let mut zones = written_zones(entries, name)?;
-    add_reads(entries, &mut zones, name)?;
+    let twice = written_twice(entries);
+    check_unique(entries, &twice, name)?;
+    match twice.first() {
+        None => Ok(()),
+        Some(&value) => Err(Objection::undecided(format!(
+            "{} was written twice; a register's values must be unique within a key",
+            name(value)
+        ))),
+    }
+}
+
+/// Values that several writes may have brought. What is known of the others holds without
+/// them: a legal order stays one where all that wrote or read a value is left out.
+fn written_twice(entries: &[Entry]) -> BTreeSet<u64> {
+    let mut once = BTreeSet::new();
+    let values = entries.iter().filter_map(|entry| match entry.ask {
+        Ask::Write(value) if entry.answer != Answer::NotApplied => Some(value),
+        _ => None,
+    });
+    values.filter(|&value| !once.insert(value)).collect()
+}
+
+fn check_unique(
+    entries: &[Entry],
+    twice: &BTreeSet<u64>,
+    name: &dyn Fn(u64) -> String,
+) -> Result<(), Objection> {
+    let mut zones = written_zones(entries, twice);
+    add_reads(entries, twice, &mut zones, name)?;
     // Writes that nobody saw the end or the effect of may never have happened.
     let zones = zones.into_values().filter(|z| z.first_end < Moment::MAX);
     let (mut forward, backward): (Vec<Zone>, Vec<Zone>) = zones.partition(Zone::is_forward);
@@ -78,10 +105,7 @@ fn told(value: Option<u64>, name: &dyn Fn(u64) -> String) -> String {
     value.map_or_else(|| "nothing written".to_owned(), name)
 }
 
-fn written_zones(
-    entries: &[Entry],
-    name: &dyn Fn(u64) -> String,
-) -> Result<BTreeMap<Option<u64>, Zone>, Objection> {
+fn written_zones(entries: &[Entry], twice: &BTreeSet<u64>) -> BTreeMap<Option<u64>, Zone> {
     // "Never written" was in place before all operations.
     let never = Zone {
         value: None,
@@ -94,7 +118,7 @@ fn written_zones(
         let Ask::Write(value) = entry.ask else {
             continue;
         };
-        if entry.answer == Answer::NotApplied {
+        if entry.answer == Answer::NotApplied || twice.contains(&value) {
             continue;
         }
         let zone = Zone {
@@ -103,18 +127,14 @@ fn written_zones(
             first_end: entry.returned.unwrap_or(Moment::MAX),
             last_begin: entry.invoked,
         };
-        if zones.insert(Some(value), zone).is_some() {
-            return Err(Objection::undecided(format!(
-                "{} was written twice; a register's values must be unique within a key",
-                name(value)
-            )));
-        }
+        zones.insert(Some(value), zone);
     }
-    Ok(zones)
+    zones
 }
 
 fn add_reads(
     entries: &[Entry],
+    twice: &BTreeSet<u64>,
     zones: &mut BTreeMap<Option<u64>, Zone>,
     name: &dyn Fn(u64) -> String,
 ) -> Result<(), Objection> {
@@ -129,6 +149,9 @@ fn add_reads(
             continue;
         };
         let value = found.map(|(value, _)| value);
+        if value.is_some_and(|value| twice.contains(&value)) {
+            continue;
+        }
         let Some(zone) = zones.get_mut(&value) else {
             let value = told(value, name);
             return Err(format!("a read returned {value}, which was not written").into());

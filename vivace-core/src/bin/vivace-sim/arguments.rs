@@ -168,6 +168,11 @@ pub struct Exhaust {
     /// How many timers may fire while messages are on their way.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=8))]
     pub early_timers: u8,
+    /// How often a message may overtake another one of its class between two nodes; by
+    /// default any number of times. 0 is in the order in which they were sent: far fewer
+    /// states.
+    #[arg(long)]
+    pub overtakings: Option<u8>,
     /// Disks finish at any later moment, not before a node's next event.
     #[arg(long)]
     pub slow_disk: bool,

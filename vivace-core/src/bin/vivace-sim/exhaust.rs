@@ -45,6 +45,7 @@ fn model(asked: &Exhaust) -> Result<Model, Fault> {
     model.crashes = asked.crashes;
     model.losses = asked.losses;
     model.early_timers = asked.early_timers;
+    model.overtakings = asked.overtakings;
     model.mutants = asked.mutants.set;
     model.leaves_out = !asked.all_messages;
     if !asked.operations.is_empty() {
@@ -89,9 +90,12 @@ fn describe(model: &Model) -> String {
     };
     let steps: Vec<String> = model.steps.iter().map(step).collect();
     let nodes: Vec<String> = model.may_crash.iter().map(NodeId::to_string).collect();
+    let overtakings = model
+        .overtakings
+        .map_or_else(|| "any number of".to_owned(), |count| count.to_string());
     format!(
         "{:?}, timestamps by {:?}, n = {}, m = 1: {}; {} crashes among {}, {} losses, {} early timers, \
-         disk {:?}, mutants {}",
+         {} overtakings, disk {:?}, mutants {}",
         model.kind,
         model.timestamps,
         model.replicas.len(),
@@ -100,6 +104,7 @@ fn describe(model: &Model) -> String {
         nodes.join(", "),
         model.losses,
         model.early_timers,
+        overtakings,
         model.disk,
         model.mutants
     )

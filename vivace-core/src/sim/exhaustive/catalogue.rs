@@ -16,10 +16,10 @@ use super::history::Operations;
 use super::model::Model;
 use super::place::{Deed, Input, Place};
 use super::step::Step;
-use crate::NodeId;
 use crate::client_protocol::ClientReply;
 use crate::cluster::Cluster;
 use crate::sim::Wire;
+use crate::{Class, NodeId};
 
 /// What all states of one model share.
 pub struct Setting {
@@ -48,6 +48,13 @@ pub struct Parcel {
     pub from: NodeId,
     pub to: NodeId,
     pub wire: Wire,
+}
+
+impl Parcel {
+    /// What it shares with the messages that it may have to wait for.
+    pub fn way(&self) -> (NodeId, NodeId, bool) {
+        (self.from, self.to, self.wire.class() == Class::Bulk)
+    }
 }
 
 /// What a node's step does outside it.

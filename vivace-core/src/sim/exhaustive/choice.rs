@@ -58,7 +58,9 @@ pub fn choices(state: &State, catalogue: &Catalogue) -> Vec<Choice> {
         if again || !state.is_up(catalogue, catalogue.parcel(passage.parcel).to) {
             continue;
         }
-        choices.push(Choice::Arrive(number));
+        if state.overtakings_left != Some(0) || !state.overtakes(catalogue, number) {
+            choices.push(Choice::Arrive(number));
+        }
         if state.losses_left > 0 && !passage.is_stale {
             choices.push(Choice::Lose(number));
         }

@@ -87,6 +87,9 @@ pub struct Model {
     pub losses: u8,
     /// How many timers may fire while messages are on their way.
     pub early_timers: u8,
+    /// How often a message may overtake others of its class on its way from one node to
+    /// another; no bound by default.
+    pub overtakings: Option<u8>,
     /// When records become durable.
     pub disk: Disk,
     /// How the nodes break the protocol.
@@ -113,6 +116,7 @@ impl Model {
             stay_down: Vec::new(),
             losses: 0,
             early_timers: 0,
+            overtakings: None,
             disk: Disk::Prompt,
             mutants: Mutants::none(),
             leaves_out: true,

@@ -16,6 +16,9 @@
 //! M's arrival would have had it. The run without M's later arrival is one that the search
 //! visits, and it goes wrong in the same way.
 //!
+//! Where overtakings are bounded, nothing arrives at once: A would be ahead of what was sent
+//! after M, and might stand in its way. What is removed stands in nobody's way.
+//!
 //! What may follow is not known beforehand. Dives learn nearly all of it; the search goes
 //! on learning, and where that contradicts a message that it took for dead or settled, it
 //! begins anew with what it knows now. So the last search holds by itself: whatever it met
@@ -232,7 +235,8 @@ impl Outlook {
             match self.fate(catalogue, at(to), passage.parcel, at(from)) {
                 Fate::Removed => drop(state.passages.remove(number)),
                 Fate::Hurried
-                    if !passage.is_stale
+                    if state.overtakings_left.is_none()
+                        && !passage.is_stale
                         && all_idle
                         && state.is_up(catalogue, from)
                         && state.is_up(catalogue, to) =>

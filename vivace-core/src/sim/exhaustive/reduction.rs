@@ -19,7 +19,7 @@ pub fn after_alone(state: &State, catalogue: &mut Catalogue, choice: Choice) -> 
     if is_answer(wire) {
         return after_same(state, catalogue, number);
     }
-    if !is_mere_question(wire) || passage.is_stale {
+    if !is_mere_question(wire) || passage.is_stale || state.overtakes(catalogue, number) {
         return None;
     }
     let asked = catalogue.parcel(passage.parcel).to;

@@ -24,13 +24,15 @@ pub struct Passage {
 pub struct State {
     pub places: Vec<PlaceId>,
     /// Sorted: the order in which messages were sent makes no difference. Of two equal
-    /// ones, that which must arrive comes first.
+    /// ones, that which must arrive comes first. Where overtakings count, those of one way in
+    /// the order in which they were sent.
     pub passages: Vec<Passage>,
     pub history: HistoryId,
     pub now: Duration,
     pub crashes_left: u8,
     pub losses_left: u8,
     pub early_timers_left: u8,
+    pub overtakings_left: Option<u8>,
 }
 
 impl State {
@@ -49,6 +51,7 @@ impl State {
             crashes_left: model.crashes,
             losses_left: model.losses,
             early_timers_left: model.early_timers,
+            overtakings_left: model.overtakings,
         };
         for node in state.nodes() {
             state.boot(catalogue, node)?;
@@ -104,6 +107,9 @@ impl State {
         let mut state = self.clone();
         match choice {
             Choice::Arrive(number) => {
+                if state.overtakes(catalogue, number) {
+                    state.overtakings_left = state.overtakings_left.map(|left| left - 1);
+                }
                 let parcel = state.passages.remove(number).parcel;
                 let to = catalogue.parcel(parcel).to;
                 state.step(catalogue, to, Input::Arrive(parcel))?;
@@ -172,7 +178,9 @@ impl State {
             passage.is_stale |= touched;
             !(touched && parcel.wire.class() == Class::Bulk)
         });
-        self.passages.sort_unstable();
+        if self.overtakings_left.is_none() {
+            self.passages.sort_unstable();
+        }
         for other in self.others(catalogue, node) {
             self.step(catalogue, other, Input::PeerDown(node))?;
             if self.crashes_left == 0 {
@@ -201,7 +209,7 @@ impl State {
             match *effect {
                 Effect::Send { to, parcel } => {
                     if self.is_up(catalogue, to) {
-                        self.send(parcel);
+                        self.send(catalogue, parcel);
                     }
                 }
                 Effect::Reply(reply) => {
@@ -214,10 +222,26 @@ impl State {
         Ok(())
     }
 
-    fn send(&mut self, parcel: ParcelId) {
+    fn send(&mut self, catalogue: &Catalogue, parcel: ParcelId) {
         let is_stale = false;
         let passage = Passage { parcel, is_stale };
-        let at = self.passages.partition_point(|other| *other < passage);
-        self.passages.insert(at, passage);
+        let way = |parcel| catalogue.parcel(parcel).way();
+        let mut passages = self.passages.iter();
+        let later = match self.overtakings_left {
+            Some(_) => passages.position(|other| way(other.parcel) > way(parcel)),
+            None => passages.position(|other| *other > passage),
+        };
+        self.passages
+            .insert(later.unwrap_or(self.passages.len()), passage);
+    }
+
+    /// Whether a message would arrive before others that were sent before it, where that
+    /// counts. What need not arrive is waited for by nobody; on each way it comes first.
+    pub fn overtakes(&self, catalogue: &Catalogue, number: usize) -> bool {
+        let way = |passage: Passage| catalogue.parcel(passage.parcel).way();
+        let before = number.checked_sub(1).map(|before| self.passages[before]);
+        self.overtakings_left.is_some()
+            && before
+                .is_some_and(|before| !before.is_stale && way(before) == way(self.passages[number]))
     }
 }
