@@ -165,6 +165,14 @@ fn what_nobody_can_tell_is_undecided() {
     let many: Vec<Entry> = (0..5000).map(|i| add(i, 9000, 1, i as i64)).collect();
     assert!(check_machine(&many).unwrap_err().is_undecided);
     assert!(!check_machine(&[add(1, 2, 5, 6)]).unwrap_err().is_undecided);
+    // Any of 2^30 sums may be there, and none explains the answer.
+    let unknown = (0..30).map(|i| Entry {
+        returned: None,
+        answer: Answer::Unknown,
+        ..add(i, 0, 1 << i, 0)
+    });
+    let sums: Vec<Entry> = unknown.chain([add(100, 200, 0, -5)]).collect();
+    assert!(check_machine(&sums).unwrap_err().is_undecided);
 }
 
 /// Times of which many are equal, from 0 on.

@@ -3,6 +3,7 @@
 
 #[allow(clippy::disallowed_types)]
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use foldhash::fast::FixedState;
 
@@ -14,6 +15,9 @@ use crate::machine::{ApplyError, Machines};
 /// Steps of the search after which a history counts as undecided, which is an error:
 /// the test should ask for less at once.
 pub const STEPS_MAX: usize = 2_000_000;
+
+/// The same for results of operations, each computed once per state that it meets.
+const RESULTS_MAX: usize = 4 * STEPS_MAX;
 
 /// What a checker says against a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +42,8 @@ impl From<String> for Objection {
     }
 }
 
-impl std::fmt::Display for Objection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Objection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)
     }
 }
@@ -92,8 +96,7 @@ pub fn check_machine(entries: &[Entry]) -> Result<(), Objection> {
             continue;
         }
         if seen.len() > STEPS_MAX {
-            let why = format!("no order was found or excluded in {STEPS_MAX} steps");
-            return Err(Objection::undecided(why));
+            return Err(no_verdict(format_args!("{STEPS_MAX} steps")));
         }
         furthest = furthest.max(position.first as usize);
         if position.first as usize == search.ended.len() {
@@ -224,8 +227,15 @@ impl<'a> Search<'a> {
             })
         });
         self.applied.insert((state, operation), after);
+        if self.applied.len() > RESULTS_MAX {
+            return Err(no_verdict(format_args!("{RESULTS_MAX} results")));
+        }
         Ok(after)
     }
+}
+
+fn no_verdict(after: fmt::Arguments<'_>) -> Objection {
+    Objection::undecided(format!("no order was found or excluded in {after}"))
 }
 
 /// The state after an operation; none where its answer does not fit.
@@ -244,7 +254,7 @@ fn apply(
         }
         (Ask::ReadState, Answer::State(found)) => (state == found.as_ref()).then_some(unchanged),
         (Ask::Execute { machine, command }, answer) => {
-            let cannot = |why: &dyn std::fmt::Display| {
+            let cannot = |why: &dyn fmt::Display| {
                 let begun = entry.invoked;
                 Objection::undecided(format!("what began at {begun} can't be applied: {why}"))
             };
