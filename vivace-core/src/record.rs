@@ -118,3 +118,25 @@ pub enum Record {
         ts: Timestamp,
     },
 }
+
+impl Record {
+    /// The object that it tells of; none where it tells of the node alone.
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::ClockHighWater { .. } => None,
+            Self::Known { key, .. }
+            | Self::Complete { key, .. }
+            | Self::Promised { key, .. }
+            | Self::Accepted { key, .. }
+            | Self::Chosen { key, .. }
+            | Self::Version { key, .. }
+            | Self::LanAccepted { key, .. }
+            | Self::LocalCopy { key, .. }
+            | Self::LocalBound { key, .. }
+            | Self::LocalAborted { key, .. }
+            | Self::LocalGivenUp { key, .. }
+            | Self::LocalDropped { key, .. }
+            | Self::ValueLost { key, .. } => Some(key),
+        }
+    }
+}

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use process::refusal::{copy, data, lived, refused, serves};
 use process::{Processes, START_PATIENCE, path_text, stderr, vivace_node};
+use vivace_core::machine::builtin::{Counter, counter};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_is_not_the_nodes_is_refused_and_left_alone() {
@@ -311,20 +312,82 @@ async fn a_container_that_is_not_what_it_was_is_refused_until_the_configuration_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_of_an_earlier_version_takes_the_configurations_layout_over_and_says_so() {
+async fn a_layout_that_is_damaged_or_gone_is_what_the_operator_says_it_is() {
     let mut processes = lived().await;
     let layout = data(&processes).join("layout");
     let written = fs::read_to_string(&layout).expect("a first start writes it");
-    fs::write(&layout, written.replace("\"kv\"", "\"vk\"")).expect("writes");
-    refused(&processes, 21, "layout: is damaged");
     fs::write(&layout, written.replace("layout 1", "layout 2")).expect("writes");
     refused(&processes, 14, "newer program");
+    assert_eq!(say_layout_is_right(&processes, 1).0, Some(14));
+    fs::write(&layout, written.replace("\"kv\"", "\"vk\"")).expect("writes");
+    refused(&processes, 21, "layout: is damaged");
     fs::remove_file(&layout).expect("removes");
-    serves(&mut processes).await;
+    let message = refused(&processes, 11, "layout: is missing");
+    assert!(message.contains("--layout-is-right"), "{message}");
+    assert_eq!(say_layout_is_right(&processes, 1).0, Some(0));
     assert_eq!(
         fs::read_to_string(&layout).expect("is there again"),
         written
     );
-    let log = fs::read_to_string(processes.log_of(1)).expect("reads");
-    assert!(log.contains("as an earlier version left it"), "{log}");
+    serves(&mut processes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slip_in_a_new_container_can_be_mended_until_somebody_wrote_to_it() {
+    let mut processes = Processes::start(1);
+    processes.client('a').await;
+    processes.kill(1);
+    let file = processes.cluster().join("cluster.toml");
+    let right = fs::read_to_string(&file).expect("reads");
+    let with = |kind: &str, id: u32| {
+        format!(
+            "{right}\n[[containers]]\nid = {id}\nname = \"more\"\nkind = \"{kind}\"\nepoch = 1\n\
+             replicas = [1]\n"
+        )
+    };
+    fs::write(&file, with("abd", 5)).expect("writes");
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+    key.write("value").await.expect("serves");
+    processes.kill(1);
+
+    fs::write(&file, with("lan-rmw", 5)).expect("writes");
+    refused(&processes, 28, "containers.more.kind");
+    assert_eq!(say_layout_is_right(&processes, 1).0, Some(0));
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    let container = client.container("more");
+    let count = container.rmw::<Counter>("key").deadline(START_PATIENCE);
+    let add = counter::Command::Add(1);
+    count.execute(add).await.expect("one replica serves");
+    processes.kill(1);
+
+    for (text, expected) in [
+        (with("abd", 5), "containers.more.kind"),
+        (with("lan-rmw", 6), "containers.more.id"),
+        (right.clone(), "containers.more.id"),
+        (right.replacen("\"kv\"", "\"vk\"", 1), "containers.kv.name"),
+    ] {
+        fs::write(&file, text).expect("writes");
+        refused(&processes, 28, expected);
+        let (code, message) = say_layout_is_right(&processes, 1);
+        assert_eq!(code, Some(28), "{message}");
+        assert!(message.contains("containers."), "{message}");
+    }
+    // Not even where nothing tells what it was.
+    fs::remove_file(data(&processes).join("layout")).expect("removes");
+    let (code, message) = say_layout_is_right(&processes, 1);
+    assert_eq!(code, Some(28), "{message}");
+    assert!(message.contains("under id 5"), "{message}");
+    fs::write(&file, with("lan-rmw", 5)).expect("writes");
+    assert_eq!(say_layout_is_right(&processes, 1).0, Some(0));
+    serves(&mut processes).await;
+}
+
+/// The exit code, and what it says.
+fn say_layout_is_right(processes: &Processes, node: u16) -> (Option<i32>, String) {
+    let file = processes.node_file(node);
+    let said = vivace_node(&["adopt", path_text(&file), "--layout-is-right"]);
+    (said.status.code(), stderr(&said))
 }

@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use vivace_node::config::{NodeConfig, StorageConfig};
 use vivace_node::dev::DevCluster;
 use vivace_node::init::{Layout, init, site_name};
-use vivace_node::storage::PARTS;
 use vivace_node::storage::identity::{DataDirectory, IdentityError};
+use vivace_node::storage::{OpenError, PARTS, adopt_layout, layout};
 use vivace_node::{NodeOptions, RunningNode, StartError};
 
 #[global_allocator]
@@ -94,19 +94,29 @@ enum Command {
         /// The node's configuration file.
         config: PathBuf,
     },
-    /// Say that a node's data directory was moved here, and that the original is gone.
+    /// Say of a node's data directory that it is right, where a start refuses it: that it was
+    /// moved here, or that its containers are as the configuration says.
     #[command(
-        after_help = "Example:\n  vivace-node adopt cluster/node-1/node.toml --original-is-gone\n\n\
+        after_help = "Example:\n  vivace-node adopt cluster/node-1/node.toml --original-is-gone\n  \
+        vivace-node adopt cluster/node-1/node.toml --layout-is-right\n\n\
         A copied data directory is refused (exit code 13), because two processes that vote under \
         one id, or one that has forgotten what it promised, break what others rely on. Say so \
-        only where the copy was made after the node had stopped for the last time."
+        only where the copy was made after the node had stopped for the last time.\n\n\
+        A container that is not what it was is refused (28) even where nothing was ever stored in \
+        it: other nodes may have acknowledged what this one knows nothing of. After a slip in a \
+        new container, before anybody wrote to it, correct cluster.toml and say so at every node. \
+        A node that knows of anything in it refuses that too."
     )]
     Adopt {
         /// The node's configuration file.
         config: PathBuf,
         /// The node never starts again on the directory that this was copied from.
-        #[arg(long, required = true)]
+        #[arg(long, required_unless_present = "layout_is_right")]
         original_is_gone: bool,
+        /// Each container of the configuration has the kind, replicas and local sets that it had
+        /// when this node ran last, or nothing was ever stored in it on any node.
+        #[arg(long)]
+        layout_is_right: bool,
     },
     /// Run three sites in one process over an emulated WAN (40 ms round trip, 20 Mbit/s).
     #[command(after_help = "Example:\n  vivace-node dev --congest 1.2\n\n\
@@ -161,7 +171,11 @@ fn main() -> ExitCode {
             },
         ),
         Command::Run { config } => run(&config),
-        Command::Adopt { config, .. } => adopt(&config),
+        Command::Adopt {
+            config,
+            original_is_gone,
+            layout_is_right,
+        } => adopt(&config, original_is_gone, layout_is_right),
         Command::Dev { congest, directory } => dev(congest, directory),
     };
     match result {
@@ -182,7 +196,11 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     let data = error
         .downcast_ref::<IdentityError>()
         .map(IdentityError::exit_code);
-    start.or(data).map_or(ExitCode::FAILURE, ExitCode::from)
+    let opened = error.downcast_ref::<OpenError>().map(OpenError::exit_code);
+    start
+        .or(data)
+        .or(opened)
+        .map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 fn lay_out(directory: &Path, layout: &Layout) -> anyhow::Result<()> {
@@ -255,7 +273,7 @@ fn run(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn adopt(path: &Path) -> anyhow::Result<()> {
+fn adopt(path: &Path, original_is_gone: bool, layout_is_right: bool) -> anyhow::Result<()> {
     let config = NodeConfig::from_file(path)?;
     let StorageConfig::Disk(settings) = &config.storage else {
         anyhow::bail!(
@@ -263,18 +281,18 @@ fn adopt(path: &Path) -> anyhow::Result<()> {
             path.display()
         );
     };
-    DataDirectory::adopt(
-        &settings.directory,
-        config.cluster.name.as_str(),
-        config.node,
-        &PARTS,
-        settings.witness.as_deref(),
-    )?;
-    println!(
-        "{} is {}'s from now on.",
-        settings.directory.display(),
-        config.node
-    );
+    let (directory, cluster) = (&settings.directory, config.cluster.name.as_str());
+    let shown = directory.display();
+    if original_is_gone {
+        let witness = settings.witness.as_deref();
+        DataDirectory::adopt(directory, cluster, config.node, &PARTS, witness)?;
+        println!("{shown} is {}'s from now on.", config.node);
+    }
+    if layout_is_right {
+        let layout = layout::Layout::of(&config.cluster.cluster);
+        adopt_layout(settings, cluster, config.node, layout)?;
+        println!("{shown} remembers the configuration's containers from now on.");
+    }
     Ok(())
 }
 

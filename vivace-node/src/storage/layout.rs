@@ -27,7 +27,7 @@ use super::replacement::Replacement;
 pub const FORMAT: u32 = 1;
 
 /// The file's name.
-const LAYOUT: &str = "layout";
+pub const FILE: &str = "layout";
 
 /// One container's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,12 +62,12 @@ impl Layout {
         }
     }
 
-    /// What the directory `home` remembers; none where nothing was ever written down.
+    /// What the directory `home` remembers; none where there is no such file.
     ///
     /// # Errors
     /// [`LayoutError`], never `Changed`.
     pub fn remembered(home: &Path, directory: DirectoryId) -> Result<Option<Self>, LayoutError> {
-        let path = home.join(LAYOUT);
+        let path = home.join(FILE);
         match fs::read(&path) {
             Ok(bytes) => Self::decode(&path, &bytes, directory).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -84,7 +84,7 @@ impl Layout {
     }
 
     fn prepare_in(&self, home: &Path, id: DirectoryId) -> Result<PreparedLayout, LayoutError> {
-        let path = home.join(LAYOUT);
+        let path = home.join(FILE);
         let file = Replacement::prepare(&path, &self.encode(id)).map_err(at(&path))?;
         Ok(PreparedLayout { path, file })
     }
@@ -96,21 +96,52 @@ impl Layout {
     /// # Errors
     /// [`LayoutError::Changed`] with the first field that is not as it was.
     pub fn check(&self, home: &Path, configured: &Self) -> Result<(), LayoutError> {
-        for (&id, was) in &self.containers {
-            let difference = match configured.containers.get(&id) {
-                Some(is) => was.difference(is),
-                None => Some(configured.absence(id, was)),
-            };
-            if let Some(difference) = difference {
-                return Err(LayoutError::Changed {
-                    path: home.to_owned(),
-                    field: difference.field,
-                    remembered: difference.remembered,
-                    configured: difference.configured,
-                });
-            }
+        let mut containers = self.containers.keys();
+        containers.try_for_each(|&id| self.check_one(id, home, configured))
+    }
+
+    /// The same for one container. One that is not remembered is new.
+    ///
+    /// # Errors
+    /// As [`Layout::check`].
+    pub fn check_one(
+        &self,
+        id: ContainerId,
+        home: &Path,
+        configured: &Self,
+    ) -> Result<(), LayoutError> {
+        let Some(was) = self.containers.get(&id) else {
+            return Ok(());
+        };
+        let difference = match configured.containers.get(&id) {
+            Some(is) => was.difference(is),
+            None => Some(configured.absence(id, was)),
+        };
+        difference.map_or(Ok(()), |difference| {
+            Err(LayoutError::Changed {
+                path: home.to_owned(),
+                field: difference.field,
+                remembered: difference.remembered,
+                configured: difference.configured,
+            })
+        })
+    }
+
+    /// Refuses to do without a container of which there are records, where nothing is
+    /// remembered of it.
+    ///
+    /// # Errors
+    /// [`LayoutError::Changed`].
+    pub fn check_known(&self, id: ContainerId, home: &Path) -> Result<(), LayoutError> {
+        if self.containers.contains_key(&id) {
+            return Ok(());
         }
-        Ok(())
+        Err(LayoutError::Changed {
+            path: home.to_owned(),
+            field: "containers".into(),
+            remembered: format!("under id {}", id.0),
+            configured: "nothing of it".into(),
+        })
     }
 
     /// A remembered container that this has not, or has under another id.
@@ -124,12 +155,6 @@ impl Layout {
                 None => "nothing of it".into(),
             },
         }
-    }
-
-    /// The names of its containers.
-    pub fn names(&self) -> String {
-        let names = self.containers.values().map(|is| is.name.as_str());
-        names.collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Opening a node's storage at its start: whose it is, what it promised, what it stored.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use vivace_core::{Incarnation, NodeId};
 use super::engine::{Engine, Reports};
 use super::identity::{DataDirectory, DirectoryId, IdentityError};
 use super::journal_disk::JournalDisk;
-use super::layout::{Layout, LayoutError, PreparedLayout};
+use super::layout::{self, Layout, LayoutError, PreparedLayout};
 use super::progress::Progress;
 use super::space::{Room, Space, is_forbidden, is_no_space};
 use super::values::{self, MemoryStore, ValueLog};
@@ -206,31 +207,45 @@ impl Claimed {
         node: NodeId,
         layout: Layout,
     ) -> Result<Self, OpenError> {
-        let (path, witness) = (&settings.directory, settings.witness.as_deref());
-        let directory = DataDirectory::claim(path, cluster, node, &PARTS, witness)?;
+        let directory = claim_directory(settings, cluster, node)?;
+        let path = directory.path();
         let remembered = Layout::remembered(path, directory.id())?;
-        if let Some(remembered) = &remembered {
-            remembered.check(path, &layout)?;
-        } else if !directory.is_new() {
-            tracing::warn!(
-                "{}: does not say how its containers were laid out, as an earlier version left \
-                 it: from now on it remembers what the configuration says of {}",
-                path.display(),
-                layout.names()
-            );
+        match &remembered {
+            Some(remembered) => remembered.check(path, &layout)?,
+            None if directory.is_new() => {}
+            None => return Err(LayoutError::Missing(path.join(layout::FILE)).into()),
         }
+        let is_remembered = remembered.as_ref() == Some(&layout);
+        Ok(Self::of(
+            directory,
+            settings,
+            cluster,
+            node,
+            layout,
+            is_remembered,
+        ))
+    }
+
+    fn of(
+        directory: DataDirectory,
+        settings: &DiskSettings,
+        cluster: &str,
+        node: NodeId,
+        layout: Layout,
+        is_remembered: bool,
+    ) -> Self {
         let owner = journal::Identity {
             cluster: cluster.to_owned(),
             node,
             directory: journal::Directory(directory.id().0),
         };
-        Ok(Self {
+        Self {
             directory,
             settings: settings.clone(),
             owner,
-            is_remembered: remembered.as_ref() == Some(&layout),
             layout,
-        })
+            is_remembered,
+        }
     }
 
     /// The life that [`Claimed::open`] begins.
@@ -253,18 +268,9 @@ impl Claimed {
 
     fn open_or_fail<T>(mut self, recover: &mut dyn FnMut(Record)) -> Result<Opened<T>, OpenError> {
         self.check_space()?;
-        let path = self.directory.path().join(JOURNAL);
-        let failed = |source| OpenError::Journal {
-            path: path.clone(),
-            source,
-        };
-        let open_journal = || JournalDisk::open(&path).map_err(|error| failed(error.into()));
         let read = match self.directory.is_new() {
             true => None,
-            false => Some(
-                self.read_journal(open_journal()?, recover)
-                    .map_err(failed)?,
-            ),
+            false => Some(self.read_journal(recover)?),
         };
         let values = read_values(&self.directory.path().join(VALUES), self.directory.id())?;
         let layout = match self.is_remembered {
@@ -276,14 +282,14 @@ impl Claimed {
         // A journal that a new directory must not hold comes first, for it refuses.
         let journal = match read {
             Some(read) => read.finish(),
-            None => journal::create(
-                open_journal()?,
-                self.owner.clone(),
-                journal::Settings::default(),
-            ),
+            None => JournalDisk::open(self.journal())
+                .map_err(journal::OpenError::from)
+                .and_then(|disk| {
+                    journal::create(disk, self.owner.clone(), journal::Settings::default())
+                }),
         };
-        let journal = journal.map_err(failed)?;
-        tell(&journal, &path);
+        let journal = journal.map_err(|source| self.journal_failed(source))?;
+        tell(&journal, &self.journal());
         let values = finish_values(values)?;
         // Before the node can do anything for a container that is new.
         layout.map_or(Ok(()), PreparedLayout::put)?;
@@ -313,26 +319,81 @@ impl Claimed {
         }
     }
 
+    fn journal(&self) -> PathBuf {
+        self.directory.path().join(JOURNAL)
+    }
+
+    fn journal_failed(&self, source: journal::OpenError) -> OpenError {
+        OpenError::Journal {
+            path: self.journal(),
+            source,
+        }
+    }
+
     fn read_journal(
         &self,
-        disk: JournalDisk,
         recover: &mut dyn FnMut(Record),
-    ) -> Result<Recovery<JournalDisk>, journal::OpenError> {
-        let progress = Progress::of("the journal");
-        let settings = journal::Settings::default();
-        let mut recovery = Recovery::open(disk, self.owner.clone(), settings)?;
-        let mut records = 0_u64;
-        while let Some(record) = recovery.next_record()? {
-            recover(record);
-            records += 1;
-            if records.is_multiple_of(4096) {
-                let (done, total) = recovery.progress();
-                progress.show(done, total);
+    ) -> Result<Recovery<JournalDisk>, OpenError> {
+        let mut read = || -> Result<_, journal::OpenError> {
+            let disk = JournalDisk::open(self.journal())?;
+            let progress = Progress::of("the journal");
+            let settings = journal::Settings::default();
+            let mut recovery = Recovery::open(disk, self.owner.clone(), settings)?;
+            let mut records = 0_u64;
+            while let Some(record) = recovery.next_record()? {
+                recover(record);
+                records += 1;
+                if records.is_multiple_of(4096) {
+                    let (done, total) = recovery.progress();
+                    progress.show(done, total);
+                }
             }
-        }
-        tracing::info!("recovered {records} records in {:.1?}", progress.elapsed());
-        Ok(recovery)
+            tracing::info!("recovered {records} records in {:.1?}", progress.elapsed());
+            Ok(recovery)
+        };
+        read().map_err(|source| self.journal_failed(source))
     }
+}
+
+fn claim_directory(
+    settings: &DiskSettings,
+    cluster: &str,
+    node: NodeId,
+) -> Result<DataDirectory, IdentityError> {
+    let (path, witness) = (&settings.directory, settings.witness.as_deref());
+    DataDirectory::claim(path, cluster, node, &PARTS, witness)
+}
+
+/// Has a directory remember `layout` from now on, whatever it remembered. Where a container
+/// was another, the journal must know nothing of it; that nobody else does either is for
+/// the operator to know.
+///
+/// # Errors
+/// [`OpenError`]; nothing was changed.
+pub fn adopt_layout(
+    settings: &DiskSettings,
+    cluster: &str,
+    node: NodeId,
+    layout: Layout,
+) -> Result<(), OpenError> {
+    let directory = claim_directory(settings, cluster, node)?;
+    let path = settings.directory.as_path();
+    let remembered = match Layout::remembered(path, directory.id()) {
+        Err(LayoutError::Damaged { .. }) => None,
+        remembered => remembered?,
+    };
+    let claimed = Claimed::of(directory, settings, cluster, node, layout, false);
+    let mut containers = BTreeSet::new();
+    if !claimed.directory.is_new() {
+        let mut note = |record: Record| containers.extend(record.key().map(|key| key.container));
+        claimed.read_journal(&mut note)?;
+    }
+    for id in containers {
+        let check = |remembered: &Layout| remembered.check_one(id, path, &claimed.layout);
+        remembered.as_ref().map_or(Ok(()), check)?;
+        claimed.layout.check_known(id, path)?;
+    }
+    Ok(claimed.layout.prepare(&claimed.directory)?.put()?)
 }
 
 fn tell(opened: &journal::Opened<JournalDisk>, journal: &Path) {

@@ -7,6 +7,14 @@ use super::FORMAT;
 use crate::storage::identity::DirectoryId;
 use crate::storage::space::{is_forbidden, is_no_space};
 
+/// What says that the configuration is right.
+const ADOPT: &str = "`vivace-node adopt NODE.toml --layout-is-right`";
+
+/// What is left to do where nothing tells any more how containers were laid out.
+const OR_SAY: &str = "where there is no other, see to it that each container of the configuration \
+    has the kind, replicas and local sets that it had when this node ran last, and say so: \
+    `vivace-node adopt NODE.toml --layout-is-right`";
+
 /// Why a data directory can't serve a configuration's containers. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
@@ -15,7 +23,9 @@ pub enum LayoutError {
         "{}: {field}: this directory holds state of the container as it was, {remembered}, and \
          the configuration says {configured}: what others rely on would be forgotten; put the \
          configuration back as it was; to have the other, back up the running cluster and \
-         restore it into a new one (docs/operations.md, \"Changing a container\")",
+         restore it into a new one; where nothing was ever stored in it on any node, as after a \
+         slip in a new container, say so on each: {ADOPT} (docs/operations.md, \"Changing a \
+         container\")",
         path.display()
     )]
     Changed {
@@ -30,9 +40,7 @@ pub enum LayoutError {
     },
     /// The file is not what was written.
     #[error(
-        "{}: is damaged ({what}): restore the file; where there is no other, see to it that each \
-         container of the configuration has the kind, replicas and local sets that it had when \
-         this node ran last, and remove the file: the next start takes them over",
+        "{}: is damaged ({what}): restore the file; {OR_SAY}",
         path.display()
     )]
     Damaged {
@@ -41,6 +49,12 @@ pub enum LayoutError {
         /// How that shows.
         what: String,
     },
+    /// A node has lived here, and the file is gone.
+    #[error(
+        "{}: is missing beside the rest of the node's state: restore it; {OR_SAY}",
+        .0.display()
+    )]
+    Missing(PathBuf),
     /// Another directory's.
     #[error(
         "{}: belongs to data directory {found}, and this is {expected}: put it back where it \
@@ -81,6 +95,7 @@ impl LayoutError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Changed { .. } => 28,
+            Self::Missing(_) => 11,
             Self::Foreign { .. } => 12,
             Self::Newer { .. } => 14,
             Self::Io { source, .. } if is_forbidden(source) => 16,
