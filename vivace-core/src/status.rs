@@ -19,6 +19,8 @@ pub struct NodeStatus {
     pub uptime_s: u64,
     /// `memory` or `disk`: where its state is kept.
     pub storage: String,
+    /// The largest value that it takes, in bytes.
+    pub value_bytes_max: u64,
     /// Its clock.
     pub clock: ClockStatus,
     /// The other nodes, by number.

@@ -120,8 +120,8 @@ fn options(again: bool) -> RestoreOptions {
 }
 
 async fn restore(client: &Client, saved: &Path, again: bool) -> Result<u64, RestoreError> {
-    let manifest = backup::check(saved, |_| true)?;
-    let done = backup::restore(client, saved, &manifest, &options(again), |_| {}).await?;
+    let whole = backup::check(saved, |_| true)?;
+    let done = backup::restore(client, saved, &whole, &options(again), |_| {}).await?;
     Ok(done.objects)
 }
 
@@ -202,4 +202,25 @@ async fn a_cluster_that_is_destroyed_comes_back_from_its_backup() {
         restore(&client, &saved, true).await.expect("again"),
         objects
     );
+    drop(processes);
+    does_not_fit_where_values_are_smaller(&saved).await;
+}
+
+/// Nor is a part of it written.
+async fn does_not_fit_where_values_are_smaller(saved: &Path) {
+    let mut processes = Processes::lay_out(1, 1);
+    let file = processes.cluster().join("cluster.toml");
+    let text = std::fs::read_to_string(&file).expect("reads");
+    let small = text.replacen("value_bytes_max = 1048576", "value_bytes_max = 9", 1);
+    assert_ne!(small, text);
+    std::fs::write(&file, small).expect("writes");
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    let refused = restore(&client, saved, false).await;
+    let Err(RestoreError::NotReady { why, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(why.contains("takes values of at most 9"), "{why}");
+    let kv = client.container("kv").deadline(START_PATIENCE);
+    assert_eq!(kv.rw("late").read().await.expect("it serves"), None);
 }

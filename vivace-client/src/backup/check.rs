@@ -5,22 +5,45 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use vivace_core::KeyName;
+
 use super::Progress;
 use super::error::BackupError;
 use super::manifest::{FileManifest, MANIFEST, MANIFEST_BYTES_MAX, Manifest};
-use super::object_file::Reader;
+use super::object_file::{Reader, Saved};
+
+/// A backup that is all there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// Its largest value; none where it holds no object.
+    pub largest: Option<Largest>,
+}
+
+/// The largest value of a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Largest {
+    /// Its container's name.
+    pub container: String,
+    /// Its object's key.
+    pub key: KeyName,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
 
 /// Reads all of a backup and compares it to its manifest. Takes the time of reading it,
 /// and memory for one object. `progress` hears how far it is, and says whether to go on;
-/// where it does not, the manifest is returned early.
+/// where it does not, it ends early, as if that were all.
 ///
 /// # Errors
 /// [`BackupError`].
 pub fn check(
     directory: &Path,
     mut progress: impl FnMut(Progress) -> bool,
-) -> Result<Manifest, BackupError> {
+) -> Result<Whole, BackupError> {
     let manifest = read_manifest(directory)?;
+    let mut largest = None;
     let files = || manifest.containers.iter().flat_map(|c| &c.files);
     for file in files() {
         check_length(directory, file)?;
@@ -45,8 +68,24 @@ pub fn check(
     for container in &manifest.containers {
         let before = done.bytes;
         for file in &container.files {
-            if !check_contents(directory, file, &mut done, &mut progress)? {
-                return Ok(manifest);
+            let note = |object: &Saved| {
+                let bytes = object.value.len() as u64;
+                if largest
+                    .as_ref()
+                    .is_none_or(|found: &Largest| bytes > found.bytes)
+                {
+                    largest = Some(Largest {
+                        container: container.name.clone(),
+                        key: object.key.clone(),
+                        bytes,
+                    });
+                }
+                done.objects += 1;
+                done.bytes += bytes;
+                progress(done)
+            };
+            if !check_contents(directory, file, note)? {
+                return Ok(Whole { manifest, largest });
             }
         }
         let (name, claimed, held) = (&container.name, container.bytes, done.bytes - before);
@@ -59,7 +98,7 @@ pub fn check(
             });
         }
     }
-    Ok(manifest)
+    Ok(Whole { manifest, largest })
 }
 
 fn read_manifest(directory: &Path) -> Result<Manifest, BackupError> {
@@ -109,12 +148,11 @@ fn check_length(directory: &Path, file: &FileManifest) -> Result<(), BackupError
     }
 }
 
-/// False where it was not to go on.
+/// `note` hears of each object, and says whether to go on; false where it was not to.
 fn check_contents(
     directory: &Path,
     file: &FileManifest,
-    done: &mut Progress,
-    progress: &mut impl FnMut(Progress) -> bool,
+    mut note: impl FnMut(&Saved) -> bool,
 ) -> Result<bool, BackupError> {
     let path = directory.join(&file.name);
     let altered = |what: &str| BackupError::Altered {
@@ -125,9 +163,7 @@ fn check_contents(
     let mut objects = 0;
     while let Some(object) = reader.next()? {
         objects += 1;
-        done.objects += 1;
-        done.bytes += object.value.len() as u64;
-        if !progress(*done) {
+        if !note(&object) {
             return Ok(false);
         }
     }
@@ -143,10 +179,8 @@ fn check_contents(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use vivace_core::KeyName;
-
     use super::super::manifest::{ContainerManifest, FORMAT};
-    use super::super::object_file::{Saved, Writer};
+    use super::super::object_file::Writer;
     use super::*;
 
     /// A backup of one value of five bytes, whose manifest claims `bytes`.
@@ -181,7 +215,10 @@ mod tests {
     #[test]
     fn a_sealed_count_of_bytes_that_the_files_do_not_have_is_refused() {
         let whole = claiming(5);
-        assert_eq!(check(whole.path(), |_| true).unwrap().bytes(), 5);
+        let found = check(whole.path(), |_| true).unwrap();
+        assert_eq!(found.manifest.bytes(), 5);
+        let largest = found.largest.unwrap();
+        assert_eq!((largest.container.as_str(), largest.bytes), ("kv", 5));
         let error = check(claiming(6).path(), |_| true).unwrap_err();
         assert!(matches!(error, BackupError::Altered { .. }), "{error}");
         let words = "has values of 6 bytes in it, and its files of 5";

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use vivace_core::Durability;
 
-pub use check::check;
+pub use check::{Largest, Whole, check};
 pub use error::{BackupError, RestoreError, TakeError};
 pub use manifest::{ContainerManifest, FileManifest, Manifest};
 pub use restore::restore;

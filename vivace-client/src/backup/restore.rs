@@ -7,8 +7,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use vivace_core::{Blob, Durability};
 
+use super::check::Whole;
 use super::error::RestoreError;
-use super::manifest::{ContainerManifest, Manifest};
+use super::manifest::ContainerManifest;
 use super::object_file::{Reader, Saved};
 use super::{Progress, RestoreOptions, due};
 use crate::client::{Client, Container};
@@ -26,8 +27,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// The longest such pause.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Writes all objects of a backup that [`check`](super::check()) has found whole, and
-/// whose manifest it returned, into a cluster that has containers of the same names and
+/// Writes all objects of a backup that [`check`](super::check()) has found `whole` into a cluster that has containers of the same names and
 /// kinds without objects.
 ///
 /// RW objects get new timestamps, in the new cluster's own order. RMW objects keep the
@@ -38,11 +38,12 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 pub async fn restore(
     client: &Client,
     directory: &Path,
-    manifest: &Manifest,
+    whole: &Whole,
     options: &RestoreOptions,
     progress: impl FnMut(Progress),
 ) -> Result<Progress, RestoreError> {
-    be_sure_it_fits(client, manifest, options.again).await?;
+    let manifest = &whole.manifest;
+    be_sure_it_fits(client, whole, options.again).await?;
     let mut restore = Restore {
         options,
         start: Instant::now(),
@@ -86,13 +87,24 @@ impl Kind {
     }
 }
 
-async fn be_sure_it_fits(
-    client: &Client,
-    manifest: &Manifest,
-    again: bool,
-) -> Result<(), RestoreError> {
+async fn be_sure_it_fits(client: &Client, whole: &Whole, again: bool) -> Result<(), RestoreError> {
     let status = client.status().await?;
-    for container in manifest.containers.iter().filter(|c| c.objects > 0) {
+    if let Some(largest) = &whole.largest
+        && largest.bytes > status.value_bytes_max
+    {
+        return Err(RestoreError::NotReady {
+            container: largest.container.clone(),
+            why: format!(
+                "object {} has {} bytes, and cluster {:?} takes values of at most {}: give it a \
+                 larger limits.value_bytes_max",
+                largest.key.as_bytes().escape_ascii(),
+                largest.bytes,
+                status.cluster,
+                status.value_bytes_max
+            ),
+        });
+    }
+    for container in whole.manifest.containers.iter().filter(|c| c.objects > 0) {
         Kind::of(container)?;
         let not_ready = |why: String| RestoreError::NotReady {
             container: container.name.clone(),

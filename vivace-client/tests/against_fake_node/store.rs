@@ -212,6 +212,7 @@ pub fn status() -> NodeStatus {
         incarnation: 3,
         uptime_s: 61,
         storage: "memory".into(),
+        value_bytes_max: 16 << 20,
         clock: ClockStatus {
             mode: "query".into(),
             error_us: None,

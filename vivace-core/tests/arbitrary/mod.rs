@@ -603,7 +603,7 @@ fn status() -> impl Strategy<Value = NodeStatus> {
         (text(), small(), text(), small(), number(), text()),
         clock,
         lists,
-        vec(number(), 10),
+        vec(number(), 11),
     )
         .prop_map(
             |(
@@ -618,6 +618,7 @@ fn status() -> impl Strategy<Value = NodeStatus> {
                 incarnation,
                 uptime_s,
                 storage,
+                value_bytes_max: counts[10],
                 clock,
                 peers,
                 containers,

@@ -86,6 +86,7 @@ impl Core {
             incarnation: self.incarnation.0,
             uptime_s: self.started.elapsed().as_secs(),
             storage: self.storage.name().into(),
+            value_bytes_max: spec.value_bytes_max as u64,
             clock: core.clock,
             peers,
             containers: core.containers,

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
 use vivace_client::Client;
-use vivace_client::backup::{self, Manifest, Pace, Progress, RestoreOptions};
+use vivace_client::backup::{self, Manifest, Pace, Progress, RestoreOptions, Whole};
 
 use crate::arguments::{BackupArguments, PaceArguments, RestoreArguments, VerifyArguments};
 use crate::exit::{Exit, Fault};
@@ -104,7 +104,7 @@ fn tell(what: &str, manifest: &Manifest, directory: &Path, json: bool) -> Result
 }
 
 /// Reads all of a backup.
-pub fn be_sure_it_is_whole(directory: &Path) -> Result<Manifest, Fault> {
+pub fn be_sure_it_is_whole(directory: &Path) -> Result<Whole, Fault> {
     let bar = Bar::new("verifying");
     let show = |progress| {
         bar.show(progress);
@@ -115,14 +115,14 @@ pub fn be_sure_it_is_whole(directory: &Path) -> Result<Manifest, Fault> {
 
 /// Verifies a backup.
 pub fn verify(asked: &VerifyArguments, json: bool) -> Result<Exit, Fault> {
-    let manifest = be_sure_it_is_whole(&asked.directory)?;
-    tell("whole", &manifest, &asked.directory, json)
+    let whole = be_sure_it_is_whole(&asked.directory)?;
+    tell("whole", &whole.manifest, &asked.directory, json)
 }
 
 /// Restores a backup that is whole.
 pub async fn restore(
     client: &Client,
-    manifest: &Manifest,
+    whole: &Whole,
     asked: &RestoreArguments,
     json: bool,
 ) -> Result<Exit, Fault> {
@@ -134,7 +134,7 @@ pub async fn restore(
     let bar = Bar::new("restoring");
     let show = |progress| bar.show(progress);
     let restored = tokio::select! {
-        ended = backup::restore(client, &asked.directory, manifest, &options, show) => ended?,
+        ended = backup::restore(client, &asked.directory, whole, &options, show) => ended?,
         () = interrupted() => {
             let done = bar.0.position();
             return Err(Fault::interrupted(format!(

@@ -78,8 +78,8 @@ async fn run(arguments: Arguments) -> Result<Exit, Fault> {
         Action::Admin(AdminAction::Backup(asked)) => backup::take(&client, &asked, json).await,
         Action::Admin(AdminAction::Verify(asked)) => backup::verify(&asked, json),
         Action::Admin(AdminAction::Restore(asked)) => {
-            let manifest = whole.expect("what is to be restored was read above");
-            backup::restore(&client, &manifest, &asked, json).await
+            let whole = whole.expect("what is to be restored was read above");
+            backup::restore(&client, &whole, &asked, json).await
         }
         Action::Bench(bench) => bench::bench(&client, &bench, patience, json).await,
     };

@@ -12,13 +12,14 @@ const TAKEN_UP_MS_MAX: u64 = 10_000;
 pub fn table(address: SocketAddr, status: &NodeStatus) -> String {
     let mut lines = Lines::default();
     lines.push(format!(
-        "{address}  UP  node {} of site {}, cluster {}; start {}, up {}; storage {}",
+        "{address}  UP  node {} of site {}, cluster {}; start {}, up {}; storage {}; values up to {}",
         status.node,
         status.site,
         status.cluster,
         status.incarnation,
         duration(status.uptime_s),
-        status.storage
+        status.storage,
+        bytes(status.value_bytes_max)
     ));
     for warning in &status.warnings {
         lines.push(format!("  ! {warning}"));
