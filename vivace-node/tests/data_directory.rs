@@ -85,6 +85,32 @@ async fn a_certificate_of_another_node_uses_up_no_life() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_directory_where_a_file_is_to_be_written_is_refused_by_name() {
+    let mut processes = lived().await;
+    let identity = data(&processes).join("identity.new");
+    fs::create_dir(&identity).expect("makes it");
+    refused(&processes, 21, "identity.new is a directory: move it away");
+    fs::remove_dir(&identity).expect("removes");
+    serves(&mut processes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_header_of_values_is_told_and_the_values_are_read() {
+    let mut processes = lived().await;
+    let values = data(&processes).join("values");
+    let is_values = |path: &PathBuf| path.extension().is_some_and(|found| found == "values");
+    let entries = fs::read_dir(&values).expect("lists");
+    let mut paths = entries.map(|entry| entry.expect("lists").path());
+    let path = paths.find(is_values).expect("there are values");
+    let mut bytes = fs::read(&path).expect("reads");
+    bytes[9] ^= 1;
+    fs::write(&path, bytes).expect("writes");
+    serves(&mut processes).await;
+    let log = fs::read_to_string(processes.log_of(1)).expect("reads");
+    assert!(log.contains("its header is damaged"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_where_a_directory_should_be_is_refused_by_name() {
     let mut processes = lived().await;
     let (data, away) = (data(&processes), processes.directory.path().join("away"));

@@ -107,7 +107,10 @@ fn read_manifest(directory: &Path) -> Result<Manifest, BackupError> {
         why: why.to_owned(),
     };
     if !directory.is_dir() {
-        return Err(none("there is no such directory"));
+        return Err(none(match directory.exists() {
+            true => "it is a file; name the directory that `vivace admin backup` made",
+            false => "there is no such directory",
+        }));
     }
     let path = directory.join(MANIFEST);
     let io = |source: std::io::Error| match source.kind() {
@@ -132,6 +135,10 @@ fn read_manifest(directory: &Path) -> Result<Manifest, BackupError> {
 fn check_length(directory: &Path, file: &FileManifest) -> Result<(), BackupError> {
     let (path, bytes) = (directory.join(&file.name), file.bytes);
     match fs::metadata(&path) {
+        Ok(found) if !found.is_file() => {
+            let what = "it is no file".to_owned();
+            Err(BackupError::Altered { path, what })
+        }
         Ok(found) if found.len() < bytes => {
             let has = found.len();
             Err(BackupError::CutShort { path, has, bytes })

@@ -134,7 +134,19 @@ async fn a_backup_that_is_not_whole_is_refused_and_left_alone() {
 
     fs::remove_file(&objects).unwrap();
     refused(10, "container-1-00001.objects: is missing").await;
+    fs::create_dir(&objects).unwrap();
+    let ended = alone
+        .run(&["admin", "verify", saved.to_str().unwrap()])
+        .await;
+    assert_eq!(ended.code, Some(12), "{ended:?}");
+    assert!(ended.stderr.contains("it is no file"), "{ended:?}");
+    fs::remove_dir(&objects).unwrap();
     put_right();
+    let named = alone
+        .run(&["admin", "verify", objects.to_str().unwrap()])
+        .await;
+    assert_eq!(named.code, Some(8), "{named:?}");
+    assert!(named.stderr.contains("name the directory"), "{named:?}");
     fs::write(&objects, &right[..right.len() - 1]).unwrap();
     refused(11, "is cut short").await;
     let mut altered = right.clone();

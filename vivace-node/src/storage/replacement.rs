@@ -19,7 +19,14 @@ impl Replacement {
             path: path.to_owned(),
             new: path.with_extension("new"),
         };
-        let mut file = File::create(&replacement.new)?;
+        let mut file = File::create(&replacement.new).map_err(|error| match error.kind() {
+            // The caller names the file that is to be replaced.
+            io::ErrorKind::IsADirectory => {
+                let new = replacement.new.display();
+                io::Error::new(error.kind(), format!("{new} is a directory: move it away"))
+            }
+            _ => error,
+        })?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         Ok(replacement)

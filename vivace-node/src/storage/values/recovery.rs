@@ -245,6 +245,9 @@ pub(super) fn read(
     let mut done = 0;
     let last = segments.last().copied();
     for &segment in segments.iter().filter(|&&segment| Some(segment) != last) {
+        if !whole.contains(&segment) {
+            warn_of_header(&values_path(home, segment));
+        }
         done += found.read_full(segment)?;
         progress(done, total);
     }
@@ -254,6 +257,14 @@ pub(super) fn read(
     progress(total, total);
     found.recovered.values = found.index.usage().values;
     Ok(found)
+}
+
+fn warn_of_header(path: &Path) {
+    tracing::warn!(
+        "{}: its header is damaged; each value in it has a checksum of its own, and those that \
+         are whole are used. Mistrust the disk",
+        path.display()
+    );
 }
 
 /// The segments with a whole header, and the bytes of all.
@@ -311,6 +322,9 @@ impl Found {
         if !has_header && scan.listing.bytes() == 0 {
             self.last = Last::New(segment);
             return Ok(());
+        }
+        if !has_header {
+            warn_of_header(&path);
         }
         self.recovered.cut_bytes += bytes.len() as u64 - scan.end;
         self.take_in(segment, scan.end, &scan.listing);
