@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_macros)]
 
 use vivace_core::cluster::{Kind, TimestampSource};
-use vivace_core::sim::exhaustive::{Disk, Model, Report, Step, Wish, dive, explore};
+use vivace_core::sim::exhaustive::{Disk, Model, Report, Step, Weighed, Wish, dive, explore};
 use vivace_core::{Mutant, Mutants, NodeId};
 
 const WRITE: Step = Step::new(0, Wish::Write(1));
@@ -68,11 +68,11 @@ fn equal_searches_see_the_same() {
     assert_eq!(seen(search(&model, 2_000)), seen(search(&model, 2_000)));
 }
 
-/// A search that leaves messages out sees every history that a search of all of them does.
+/// A search that leaves messages out sees every history that one of `more` does.
 #[track_caller]
-fn assert_nothing_is_missed(model: &Model, states_max: u64) {
+fn assert_nothing_is_missed(model: &Model, more: Weighed, states_max: u64) {
     let mut full = model.clone();
-    full.leaves_out = false;
+    full.weighed = more;
     let (left_out, full) = (search(model, states_max), search(&full, states_max));
     assert!(full.is_exhausted && left_out.is_exhausted, "cut");
     assert!(left_out.states < full.states, "nothing was left out");
@@ -83,30 +83,38 @@ fn assert_nothing_is_missed(model: &Model, states_max: u64) {
 
 #[test]
 fn messages_left_out_make_no_difference_to_a_command() {
-    assert_nothing_is_missed(&Model::new(Kind::Rmw, &[ADD]).with_crashes(1), 10_000);
+    let command = Model::new(Kind::Rmw, &[ADD]).with_crashes(1);
+    assert_nothing_is_missed(&command, Weighed::Every, 10_000);
+    assert_nothing_is_missed(&command, Weighed::AllButEmptyAnswers, 10_000);
 }
 
 #[test]
 #[cfg_attr(debug_assertions, ignore = "minutes without optimization")]
 fn messages_left_out_make_no_difference() {
-    assert_nothing_is_missed(&Model::new(Kind::Rw, &[WRITE, READ]), 100_000);
-    assert_nothing_is_missed(&Model::new(Kind::Rmw, &[ADD, READ_STATE]), 1_000_000);
-    let lossy = |steps: &[Step]| {
-        let mut model = Model::new(Kind::Rw, steps);
-        model.losses = 1;
-        model
-    };
-    assert_nothing_is_missed(&lossy(&[WRITE, READ]), 1_000_000);
-    let mut slow = Model::new(Kind::Rw, &[WRITE, READ]);
+    let rw = Model::new(Kind::Rw, &[WRITE, READ]);
+    assert_nothing_is_missed(&rw, Weighed::Every, 1_000_000);
+    let crash = Model::new(Kind::Rw, &[WRITE]).with_crashes(1);
+    assert_nothing_is_missed(&crash, Weighed::Every, 100_000);
+    let rmw = Model::new(Kind::Rmw, &[ADD, READ_STATE]);
+    assert_nothing_is_missed(&rmw, Weighed::AllButEmptyAnswers, 1_000_000);
+    let mut lossy = rw.clone();
+    lossy.losses = 1;
+    assert_nothing_is_missed(&lossy, Weighed::AllButEmptyAnswers, 1_000_000);
+    let mut slow = rw;
     slow.disk = Disk::Slow;
-    assert_nothing_is_missed(&slow, 2_000_000);
+    assert_nothing_is_missed(&slow, Weighed::AllButEmptyAnswers, 2_000_000);
     for overtakings in [0, 1] {
-        let mut bounded = Model::new(Kind::Rmw, &[ADD, READ_STATE]);
-        bounded.overtakings = Some(overtakings);
-        assert_nothing_is_missed(&bounded, 1_000_000);
-        let mut crash = Model::new(Kind::Rw, &[WRITE]).with_crashes(1);
-        crash.overtakings = Some(overtakings);
-        assert_nothing_is_missed(&crash, 1_000_000);
+        let bounded = |mut model: Model| {
+            model.overtakings = Some(overtakings);
+            model
+        };
+        let crash = bounded(crash.clone());
+        assert_nothing_is_missed(
+            &bounded(rmw.clone()),
+            Weighed::AllButEmptyAnswers,
+            1_000_000,
+        );
+        assert_nothing_is_missed(&crash, Weighed::Every, 1_000_000);
     }
 }
 
@@ -114,9 +122,10 @@ fn messages_left_out_make_no_difference() {
 #[ignore = "a minute with optimization: run it by name, in release"]
 fn messages_left_out_make_no_difference_to_larger_models() {
     let rw = Model::new(Kind::Rw, &[WRITE, READ]);
-    assert_nothing_is_missed(&rw.with_crashes(1), 10_000_000);
-    assert_nothing_is_missed(&Model::rw(), 10_000_000);
-    assert_nothing_is_missed(&Model::new(Kind::Rmw, &[ADD, OTHER_ADD]), 10_000_000);
+    let two_adds = Model::new(Kind::Rmw, &[ADD, OTHER_ADD]);
+    for model in [rw.with_crashes(1), Model::rw(), two_adds] {
+        assert_nothing_is_missed(&model, Weighed::AllButEmptyAnswers, 10_000_000);
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Linearizability of a register whose values are unique, by zones (Gibbons and
-//! Korach 1997, §4), in O(n log n).
+//! Korach 1997, §4), in O(n log n); of other registers by the search for machines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::{Answer, Ask, Entry, Moment};
-use super::machine_checker::Objection;
+use super::machine_checker::{Objection, check_machine};
 use crate::Timestamp;
 
 /// A value's life as clients saw it: surely in place from `first_end` (the earliest
@@ -33,7 +33,8 @@ impl Zone {
     }
 }
 
-/// Checks a register whose values are unique. Operations that touch, one ending as the
+/// Checks a register. Where its values are unique that takes O(n log n); where one was written
+/// twice, [`check_machine`]'s search. Operations that touch, one ending as the
 /// other begins, may be in either order.
 ///
 /// # Errors
@@ -49,13 +50,16 @@ pub(super) fn check_named(
 ) -> Result<(), Objection> {
     let twice = written_twice(entries);
     check_unique(entries, &twice, name)?;
-    match twice.first() {
-        None => Ok(()),
-        Some(&value) => Err(Objection::undecided(format!(
-            "{} was written twice; a register's values must be unique within a key",
+    let Some(&value) = twice.first() else {
+        return Ok(());
+    };
+    check_machine(entries).map_err(|objection| match objection.is_undecided {
+        true => Objection::undecided(format!(
+            "{} was written twice, and {objection}",
             name(value)
-        ))),
-    }
+        )),
+        false => objection,
+    })
 }
 
 /// Values that several writes may have brought. What is known of the others holds without

@@ -69,8 +69,8 @@ pub struct Explore {
     #[arg(long, default_value_t = 0)]
     pub from: u64,
     /// How many run at once; by default as many as there are cores.
-    #[arg(long)]
-    pub jobs: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
     /// Share of seeds that run twice and must do the same.
     #[arg(long, default_value = "1%", value_parser = percent)]
     pub verify_determinism: f64,
@@ -102,8 +102,8 @@ pub struct Hunt {
     #[arg(long, default_value_t = 0)]
     pub from: u64,
     /// How many run at once; by default as many as there are cores.
-    #[arg(long)]
-    pub jobs: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
     /// Only these, by name, joined by commas.
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
@@ -146,7 +146,7 @@ pub struct Exhaust {
     /// Where timestamps come from.
     #[arg(long, value_enum, default_value_t = TimestampsName::Query)]
     pub timestamps: TimestampsName,
-    /// Only these operations of the model, by number, such as 1,3.
+    /// Only these operations of the model, by number, in order, such as 1,3.
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=3))]
     pub operations: Vec<u8>,
     /// At which node each operation is asked for, such as 0,1,1; by default each at its own.

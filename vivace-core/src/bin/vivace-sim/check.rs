@@ -1,17 +1,24 @@
 //! Judging histories from files.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::string::FromUtf8Error;
 
 use vivace_core::sim::HistoryReader;
 
 use crate::Fault;
+use crate::output::say;
 
 pub fn check(files: &[PathBuf]) -> Result<(), Fault> {
     let mut reader = HistoryReader::default();
-    for (number, file) in files.iter().enumerate() {
+    let mut read = BTreeSet::new();
+    for file in files {
         let wrong = |error: String| Fault::Asked(format!("{}: {error}", file.display()));
-        if files[..number].contains(file) {
+        // By whatever name.
+        let same = file
+            .canonicalize()
+            .map_err(|error| wrong(error.to_string()))?;
+        if !read.insert(same) {
             return Err(wrong("is given twice; no operation is done twice".into()));
         }
         let bytes = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
@@ -30,7 +37,7 @@ pub fn check(files: &[PathBuf]) -> Result<(), Fault> {
     // What is surely wrong first.
     match objections.min_by_key(|objection| objection.is_undecided) {
         None => {
-            println!(
+            say!(
                 "linearizable: {} operations on {} keys, {} with a result",
                 history.len(),
                 history.keys().count(),
@@ -42,7 +49,7 @@ pub fn check(files: &[PathBuf]) -> Result<(), Fault> {
             Err(Fault::Asked(format!("can't be judged: {objection}")))
         }
         Some(objection) => {
-            println!("NOT linearizable: {objection}");
+            say!("NOT linearizable: {objection}");
             Err(Fault::Broken)
         }
     }

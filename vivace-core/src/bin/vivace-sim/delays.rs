@@ -4,37 +4,50 @@ use serde_json::{Value, json};
 use vivace_core::sim::delays::{copies, counts};
 
 use crate::Fault;
+use crate::output::say;
 
 /// Prints it, as a table or as JSON.
 pub fn delays(as_json: bool) -> Result<(), Fault> {
     if as_json {
-        println!("{}", in_json());
+        say!("{}", in_json());
         return Ok(());
     }
-    println!("δ: inside a site; d: priority, between sites; D: bulk, between sites");
-    println!("(Vivace §4.1, Fig. 2 and 3). m = 1, n = 3, a replica in each site.\n");
+    say!("δ: inside a site; d: priority, between sites; D: bulk, between sites");
+    say!("(Vivace §4.1, Fig. 2 and 3). m = 1, n = 3, a replica in each site.\n");
     let dash = || "-".to_owned();
-    println!(
+    say!(
         "{:<18} {:<38} {:<13} {:<13} why they differ",
-        "algorithm", "operation", "paper", "counted"
+        "algorithm",
+        "operation",
+        "paper",
+        "counted"
     );
     for row in counts() {
         let paper = row.paper.map_or_else(dash, |sum| sum.to_string());
-        println!(
+        say!(
             "{:<18} {:<38} {paper:<13} {:<13} {}",
-            row.algorithm, row.operation, row.counted, row.why
+            row.algorithm,
+            row.operation,
+            row.counted,
+            row.why
         );
     }
-    println!("\nCopies of a value over one link between sites, per write:\n");
-    println!(
+    say!("\nCopies of a value over one link between sites, per write:\n");
+    say!(
         "{:<18} {:<38} {:<13} {:<13} why they differ",
-        "algorithm", "local set, replicas at the other end", "paper", "counted"
+        "algorithm",
+        "local set, replicas at the other end",
+        "paper",
+        "counted"
     );
     for row in copies() {
         let setting = format!("m = {}, {} replicas", row.local_set, row.replicas);
-        println!(
+        say!(
             "{:<18} {setting:<38} {:<13} {:<13} {}",
-            row.algorithm, row.paper, row.counted, row.why
+            row.algorithm,
+            row.paper,
+            row.counted,
+            row.why
         );
     }
     Ok(())

@@ -1,16 +1,18 @@
 //! Every order of events in a very small cluster.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use vivace_core::NodeId;
-use vivace_core::sim::exhaustive::{Disk, Model, Report, Step, explore};
+use vivace_core::sim::exhaustive::{Disk, Model, Report, Step, Weighed, explore};
 
 use crate::Fault;
 use crate::arguments::{Exhaust, ModelName};
+use crate::output::say;
 
 pub fn exhaust(asked: &Exhaust) -> Result<(), Fault> {
     let model = model(asked)?;
-    println!("{}", describe(&model));
+    say!("{}", describe(&model));
     let begun = Instant::now();
     let report = explore(&model, asked.states, |report| {
         let rate = report.states as f64 / begun.elapsed().as_secs_f64();
@@ -28,9 +30,9 @@ pub fn exhaust(asked: &Exhaust) -> Result<(), Fault> {
         ))),
         Some(violation) => {
             for (number, line) in violation.schedule.iter().enumerate() {
-                println!("{:>4}  {line}", number + 1);
+                say!("{:>4}  {line}", number + 1);
             }
-            println!("{}", violation.what);
+            say!("{}", violation.what);
             Err(Fault::Broken)
         }
     }
@@ -47,7 +49,15 @@ fn model(asked: &Exhaust) -> Result<Model, Fault> {
     model.early_timers = asked.early_timers;
     model.overtakings = asked.overtakings;
     model.mutants = asked.mutants.set;
-    model.leaves_out = !asked.all_messages;
+    if asked.all_messages {
+        model.weighed = Weighed::Every;
+    }
+    if let Some(pair) = asked.operations.windows(2).find(|pair| pair[0] >= pair[1]) {
+        return Err(Fault::Asked(format!(
+            "--operations: {} stands behind {}: name each once, in order",
+            pair[1], pair[0]
+        )));
+    }
     if !asked.operations.is_empty() {
         let numbered = (1..).zip(model.steps);
         let kept = numbered.filter(|(number, _)| asked.operations.contains(number));
@@ -74,7 +84,8 @@ fn model(asked: &Exhaust) -> Result<Model, Fault> {
         step.after = before.checked_sub(1).map(usize::from);
     }
     if !asked.crash_at.is_empty() {
-        model.may_crash = asked.crash_at.iter().copied().map(NodeId).collect();
+        let nodes: BTreeSet<u16> = asked.crash_at.iter().copied().collect();
+        model.may_crash = nodes.into_iter().map(NodeId).collect();
     }
     if asked.slow_disk {
         model.disk = Disk::Slow;
@@ -117,7 +128,7 @@ fn tell(report: &Report, states_max: u64, seconds: f64) {
         (false, None) => format!("CUT at {states_max} states: there are more"),
     };
     let memory = memory_mib().map_or_else(String::new, |mib| format!(", {mib} MiB"));
-    println!(
+    say!(
         "{extent}: {} states, {} transitions, depth {}, {} ends, {} histories; {} states and \
          {} steps of single nodes, begun anew {} times; {seconds:.1} s{memory}",
         report.states,

@@ -12,6 +12,7 @@ use vivace_core::sim::swarm::{Configuration, Limits, Outcome, Promise, Violation
 use crate::Fault;
 use crate::arguments::{Explore, flags};
 use crate::coverage;
+use crate::output::say;
 use crate::replay::tell;
 
 #[derive(Default)]
@@ -54,13 +55,13 @@ struct Exploration<'a> {
 }
 
 pub fn explore(asked: &Explore) -> Result<(), Fault> {
-    if asked.seeds == 0 || asked.jobs == Some(0) {
-        return Err(Fault::Asked("--seeds and --jobs must be 1 at least".into()));
+    if asked.seeds == 0 {
+        return Err(Fault::Asked("--seeds must be 1 at least".into()));
     }
     let end = end(asked.from, asked.seeds)?;
     let begun = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = asked.jobs.unwrap_or(cores);
+    let jobs = asked.jobs.map_or(cores, usize::from);
     let style =
         ProgressStyle::with_template("{bar:40} {pos}/{len} seeds {per_sec} {msg} eta {eta}");
     let exploration = Exploration {
@@ -87,7 +88,7 @@ pub fn explore(asked: &Explore) -> Result<(), Fault> {
         false => Vec::new(),
     };
     for line in &wanting {
-        println!("{line}");
+        say!("{line}");
     }
     if let Some((_, &(_, first))) = totals.broken.iter().min_by_key(|(_, (_, first))| first) {
         tell_violation(first, asked);
@@ -151,7 +152,7 @@ impl Exploration<'_> {
             if self.asked.keep_going {
                 let what = violation.details.lines().next().unwrap_or_default();
                 self.progress
-                    .suspend(|| println!("seed {seed}: {}: {what}", violation.promise));
+                    .suspend(|| say!("seed {seed}: {}: {what}", violation.promise));
             } else {
                 self.is_over.store(true, Ordering::Relaxed);
             }
@@ -170,42 +171,43 @@ impl Exploration<'_> {
 
 fn summarize(totals: &Totals, took: Duration, jobs: usize) {
     let seconds = took.as_secs_f64();
-    println!(
+    say!(
         "{} seeds in {seconds:.1} s with {jobs} jobs: {:.1} seeds/s",
         totals.seeds,
         totals.seeds as f64 / seconds
     );
-    println!(
+    say!(
         "{} operations, {:.0} a seed, {} with a result; {:.1} virtual hours",
         totals.operations,
         totals.operations as f64 / totals.seeds as f64,
         totals.completed,
         totals.virtual_time.as_secs_f64() / 3600.0
     );
-    println!(
+    say!(
         "{} seeds ran twice; {} with clocks beyond their bounds, where registers in clock mode promise nothing",
-        totals.twice, totals.void
+        totals.twice,
+        totals.void
     );
     for (mark, count) in &totals.marks {
-        println!("{count:>12}  {mark}");
+        say!("{count:>12}  {mark}");
     }
     for (promise, (count, first)) in &totals.broken {
-        println!("{count:>12}  VIOLATIONS: {promise}, first at seed {first}");
+        say!("{count:>12}  VIOLATIONS: {promise}, first at seed {first}");
     }
     if totals.broken.is_empty() {
-        println!("no violation");
+        say!("no violation");
     }
 }
 
 fn tell_violation(seed: u64, asked: &Explore) {
-    println!("seed {seed} breaks a promise");
+    say!("seed {seed} breaks a promise");
     let mut full = Configuration::draw(seed);
     full.mutants = asked.mutants.set;
     match shrink(&full, asked.shrink_runs) {
         Some(shrunk) => tell(&full, &shrunk),
         None => {
             let flags = flags(&full, &Limits::default());
-            println!("replay: vivace-sim replay {flags}   (a second run broke nothing)");
+            say!("replay: vivace-sim replay {flags}   (a second run broke nothing)");
         }
     }
 }

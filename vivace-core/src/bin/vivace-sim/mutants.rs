@@ -12,6 +12,7 @@ use vivace_core::{Mutant, Mutants};
 use crate::Fault;
 use crate::arguments::Hunt;
 use crate::explore::{end, take};
+use crate::output::{self, say};
 
 /// Where the table stands in a document.
 const BEGIN: &str = "<!-- begin: vivace-sim mutants --write docs/mutants.md -->\n";
@@ -31,8 +32,8 @@ struct Found {
 }
 
 pub fn mutants(asked: &Hunt) -> Result<(), Fault> {
-    if asked.seeds == 0 || asked.jobs == Some(0) {
-        return Err(Fault::Asked("--seeds and --jobs must be 1 at least".into()));
+    if asked.seeds == 0 {
+        return Err(Fault::Asked("--seeds must be 1 at least".into()));
     }
     let end = end(asked.from, asked.seeds)?;
     if let Some(document) = &asked.write {
@@ -43,7 +44,7 @@ pub fn mutants(asked: &Hunt) -> Result<(), Fault> {
         check_document(document)?;
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = asked.jobs.unwrap_or(cores);
+    let jobs = asked.jobs.map_or(cores, usize::from);
     let single = Mutant::ALL.iter().map(|&m| (m.name(), Mutants::from(m)));
     let published = [
         ("published-alg-1", Mutants::PUBLISHED_ALG_1),
@@ -62,7 +63,7 @@ pub fn mutants(asked: &Hunt) -> Result<(), Fault> {
     }
     let mut table = String::from("\n| mutant | seed | operations | what is broken |\n");
     table += "|---|---:|---:|---|\n";
-    print!("{table}");
+    output::write(format_args!("{table}"));
     let mut escaped = Vec::new();
     for (name, set) in all {
         if !asked.only.is_empty() && !asked.only.iter().any(|only| only == name) {
@@ -78,14 +79,14 @@ pub fn mutants(asked: &Hunt) -> Result<(), Fault> {
                 format!("| `{name}` | none of {} | | |\n", asked.seeds)
             }
         };
-        print!("{row}");
+        output::write(format_args!("{row}"));
         table += &row;
     }
     if let Some(document) = &asked.write {
         replace(document, &table)?;
     }
     if !escaped.is_empty() {
-        println!("escaped: {}", escaped.join(", "));
+        say!("escaped: {}", escaped.join(", "));
         return Err(Fault::Broken);
     }
     Ok(())

@@ -1,15 +1,13 @@
 //! One seed: all that it does, or the least of it that still breaks.
 
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use vivace_core::sim::swarm::{Configuration, Limits, Shrunk, run, shrink as shrink_run};
 use vivace_core::sim::{Trace, write_json_lines};
 
 use crate::Fault;
 use crate::arguments::{Replay, Shrink, flags};
+use crate::output::{self, say};
 
 pub fn replay(asked: &Replay) -> Result<(), Fault> {
     let full = Configuration::draw(asked.seed);
@@ -17,18 +15,14 @@ pub fn replay(asked: &Replay) -> Result<(), Fault> {
     check(&full, &limits)?;
     let mut configuration = full.limited(&limits);
     configuration.mutants = asked.mutants.set;
-    let output = Output::default();
     let trace = match asked.history {
         Some(_) => Trace::Off,
-        None => {
-            let output = output.clone();
-            Trace::each(move |line| output.write(line))
-        }
+        None => Trace::each(|line| output::write(format_args!("{line}"))),
     };
     if asked.history.is_none() {
-        output.write(&format!("{configuration}\n"));
+        say!("{configuration}");
         for fault in &configuration.faults {
-            output.write(&format!("{fault}\n"));
+            say!("{fault}");
         }
     }
     let mut outcome = run(&configuration, trace);
@@ -47,22 +41,22 @@ pub fn replay(asked: &Replay) -> Result<(), Fault> {
         outcome.history.retain_keys(|key| !is_void(key));
         std::fs::write(file, write_json_lines(&outcome.history))
             .map_err(|error| Fault::Asked(format!("{}: {error}", file.display())))?;
-        println!("{} operations in {}", outcome.history.len(), file.display());
+        say!("{} operations in {}", outcome.history.len(), file.display());
     }
     match outcome.violation {
         None => {
             if asked.history.is_none() {
-                output.write(&format!(
-                    "no promise is broken: {} operations, {} with a result, {:.1} virtual seconds\n",
+                say!(
+                    "no promise is broken: {} operations, {} with a result, {:.1} virtual seconds",
                     outcome.operations,
                     outcome.completed,
                     outcome.length.as_secs_f64()
-                ));
+                );
             }
             Ok(())
         }
         Some(violation) => {
-            output.write(&format!("{violation}\n"));
+            say!("{violation}");
             Err(Fault::Broken)
         }
     }
@@ -81,31 +75,6 @@ fn void_containers(configuration: &Configuration) -> Vec<String> {
 fn is_of(key: &str, container: &str) -> bool {
     key.split_once('/')
         .is_some_and(|(name, _)| name == container)
-}
-
-/// Standard output. A reader that has seen enough closes it; the exit code tells what the
-/// seed came to all the same.
-#[derive(Clone, Default)]
-struct Output {
-    is_closed: Arc<AtomicBool>,
-}
-
-impl Output {
-    fn write(&self, text: &str) {
-        if self.is_closed.load(Ordering::Relaxed) {
-            return;
-        }
-        match std::io::stdout().write_all(text.as_bytes()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                self.is_closed.store(true, Ordering::Relaxed);
-            }
-            Err(error) => {
-                eprintln!("vivace-sim: standard output: {error}");
-                std::process::exit(2);
-            }
-        }
-    }
 }
 
 /// A mistyped limit would leave out all that a seed is about, and look like a pass.
@@ -154,18 +123,18 @@ pub fn shrink(asked: &Shrink) -> Result<(), Fault> {
 /// Tells a violation: the seed, what is left of its schedule, and how to see it again.
 pub fn tell(full: &Configuration, shrunk: &Shrunk) {
     let least = full.clone().limited(&shrunk.limits);
-    println!("{least}");
-    println!(
+    say!("{least}");
+    say!(
         "schedule: {} of {} faults, after {} runs",
         least.faults.len(),
         full.faults.len(),
         shrunk.runs
     );
     for fault in &least.faults {
-        println!("{fault}");
+        say!("{fault}");
     }
     if let Some(violation) = &shrunk.outcome.violation {
-        println!("{violation}");
+        say!("{violation}");
     }
-    println!("replay: vivace-sim replay {}", flags(full, &shrunk.limits));
+    say!("replay: vivace-sim replay {}", flags(full, &shrunk.limits));
 }

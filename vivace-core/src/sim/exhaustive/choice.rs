@@ -54,7 +54,13 @@ pub fn choices(state: &State, catalogue: &Catalogue) -> Vec<Choice> {
     }
     let mut choices = Vec::new();
     for (number, passage) in state.passages.iter().enumerate() {
-        let again = number > 0 && state.passages[number - 1].parcel == passage.parcel;
+        // Of equal ones the first is enough. Where overtakings count it is not, if it need not
+        // arrive and this one must.
+        let again = number > 0 && {
+            let before = state.passages[number - 1];
+            let as_bound = state.overtakings_left.is_none() || before.is_stale == passage.is_stale;
+            before.parcel == passage.parcel && as_bound
+        };
         if again || !state.is_up(catalogue, catalogue.parcel(passage.parcel).to) {
             continue;
         }

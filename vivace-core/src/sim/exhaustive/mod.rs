@@ -15,7 +15,7 @@
 //!   [`Disk::Slow`], at any later moment.
 //! - What nodes do after the last operation has ended: no answer is left to be wrong.
 //! - Messages that change nothing at their addressees, now or ever (`outlook` tells why that
-//!   hides no violation). `leaves_out: false` weighs them all, for comparison.
+//!   hides no violation). [`Weighed::Every`] is for comparison.
 //! - Time does not pass while a node is down that coordinates a change, or a read of a
 //!   machine, which may have to carry a command on: with m = 1 its disk may hold the only
 //!   copy of a version, and who needs it waits for its return.
@@ -44,6 +44,6 @@ mod step;
 mod visited;
 
 pub use dive::dive;
-pub use model::{Disk, Model, Step, Wish};
+pub use model::{Disk, Model, Step, Weighed, Wish};
 pub use report::{Report, Violation};
 pub use search::explore;

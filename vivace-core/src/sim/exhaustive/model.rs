@@ -64,6 +64,18 @@ pub enum Disk {
     Slow,
 }
 
+/// Of which messages a search tries every order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weighed {
+    /// Of those that may change anything, now or later (`outlook`).
+    ThatMatter,
+    /// Of all but answers that change nothing where they arrive, and questions that have only
+    /// such answers: these arrive at once.
+    AllButEmptyAnswers,
+    /// Of every one.
+    Every,
+}
+
 /// A small cluster of one object, in which each node is a site of its own (m = 1).
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -94,9 +106,9 @@ pub struct Model {
     pub disk: Disk,
     /// How the nodes break the protocol.
     pub mutants: Mutants,
-    /// Whether messages are left out that make no difference; a search of all of them is
-    /// for comparison.
-    pub leaves_out: bool,
+    /// Which messages are weighed; more than those that matter for comparison only. Where
+    /// timers fire early it is every one: a message counts there even for being late.
+    pub weighed: Weighed,
 }
 
 pub(super) const CONTAINER: &str = "objects";
@@ -119,7 +131,7 @@ impl Model {
             overtakings: None,
             disk: Disk::Prompt,
             mutants: Mutants::none(),
-            leaves_out: true,
+            weighed: Weighed::ThatMatter,
         }
     }
 
@@ -155,6 +167,13 @@ impl Model {
     pub fn with_mutants(mut self, mutants: impl Into<Mutants>) -> Self {
         self.mutants = mutants.into();
         self
+    }
+
+    pub(super) fn weighed(&self) -> Weighed {
+        match self.early_timers {
+            0 => self.weighed,
+            _ => Weighed::Every,
+        }
     }
 
     pub(super) fn spec(&self) -> ClusterSpec {

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::catalogue::Catalogue;
 use super::choice::{Choice, choices, words};
+use super::model::Weighed;
 use super::reduction::after_alone;
 use super::state::State;
 
@@ -35,6 +36,9 @@ impl Frame {
     /// The same, or one choice that need not be weighed against others.
     pub fn new(catalogue: &mut Catalogue, state: State) -> Self {
         let full = Self::full(catalogue, state);
+        if catalogue.setting.model.weighed() == Weighed::Every {
+            return full;
+        }
         let alone = full.choices.iter().find_map(|&(choice, _)| {
             let after = after_alone(&full.state, catalogue, choice)?;
             Some((choice, Some(after)))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::catalogue::{Catalogue, HistoryId};
 use super::dive::learn;
-use super::model::Model;
+use super::model::{Model, Weighed};
 use super::outlook::Outlook;
 use super::path::{Frame, schedule};
 use super::report::{Report, Violation};
@@ -26,9 +26,7 @@ const FIRST_CHECK_STATES: u64 = 1 << 16;
 /// Where the model's cluster can't be.
 pub fn explore(model: &Model, states_max: u64, mut progress: impl FnMut(&Report)) -> Report {
     let mut catalogue = Catalogue::new(model);
-    // Where timers fire early, a message counts even for being late.
-    let leaves_out = model.leaves_out && model.early_timers == 0;
-    let mut outlook = leaves_out.then(Outlook::new);
+    let mut outlook = (model.weighed() == Weighed::ThatMatter).then(Outlook::new);
     if let Some(outlook) = &mut outlook {
         learn(&mut catalogue, outlook);
     }
@@ -79,6 +77,8 @@ impl Search<'_> {
         let mut reached = beginning.and_then(|state| self.simplified(state));
         loop {
             match reached {
+                // Without what was left out wrongly a client may have waited in vain.
+                Err(_) if !self.holds() => return false,
                 Err(what) => {
                     let schedule = schedule(self.catalogue, &self.path);
                     self.report.violation = Some(Violation { what, schedule });
