@@ -2,6 +2,7 @@
 
 use bincode::{Decode, Encode};
 
+use crate::cluster::Kind;
 use crate::key::Key;
 use crate::message::{CopyTag, WriteId};
 use crate::stored::StoredValue;
@@ -120,6 +121,24 @@ pub enum Record {
 }
 
 impl Record {
+    /// The kinds of object whose nodes write such a record.
+    pub fn kinds(&self) -> &'static [Kind] {
+        match self {
+            Self::ClockHighWater { .. } | Self::ValueLost { .. } => {
+                &[Kind::Rw, Kind::Rmw, Kind::Abd, Kind::LanRmw]
+            }
+            Self::Known { .. } | Self::Complete { .. } => &[Kind::Rw, Kind::Abd],
+            Self::Promised { .. } => &[Kind::Rmw, Kind::LanRmw],
+            Self::Accepted { .. } | Self::Chosen { .. } | Self::Version { .. } => &[Kind::Rmw],
+            Self::LanAccepted { .. } => &[Kind::LanRmw],
+            Self::LocalCopy { .. }
+            | Self::LocalBound { .. }
+            | Self::LocalAborted { .. }
+            | Self::LocalGivenUp { .. }
+            | Self::LocalDropped { .. } => &[Kind::Rw, Kind::Rmw],
+        }
+    }
+
     /// The object that it tells of; none where it tells of the node alone.
     pub fn key(&self) -> Option<&Key> {
         match self {

@@ -188,7 +188,6 @@ struct Core {
     storage: Engine<Asker>,
     /// Stored values that nobody needed, found after the start.
     orphans: u64,
-    values_lost: u64,
     /// What loaded values bring about, to be handled next.
     loaded: VecDeque<Event>,
     clock: ClockSource,
@@ -246,7 +245,6 @@ impl Core {
             cluster: options.cluster.clone(),
             storage: engine,
             orphans: 0,
-            values_lost: 0,
             loaded: VecDeque::new(),
             clock: options.clock,
             started,
@@ -332,7 +330,6 @@ impl Core {
             }
             News::NotLoaded(id, why, askers) => {
                 if self.node.refers_to(&id) {
-                    self.values_lost += 1;
                     let (key, tag) = (&id.key, &id.tag);
                     tracing::error!(
                         "the value of {key:?}, {tag:?}, is lost: {why}; it is fetched from the \

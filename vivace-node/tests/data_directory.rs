@@ -107,7 +107,10 @@ async fn a_damaged_header_of_values_is_told_and_the_values_are_read() {
     fs::write(&path, bytes).expect("writes");
     serves(&mut processes).await;
     let log = fs::read_to_string(processes.log_of(1)).expect("reads");
-    assert!(log.contains("its header is damaged"), "{log}");
+    assert!(
+        log.contains("its header is damaged or another file's"),
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,6 +180,42 @@ async fn a_node_that_has_lived_does_not_start_in_a_fresh_or_older_directory() {
     fs::remove_dir_all(&data).expect("removes");
     fs::rename(other.cluster().join("node-1/data"), &data).expect("moves");
     refused(&processes, 12, "which has started 1 times");
+}
+
+/// A journal from an earlier time is sound in itself, and has forgotten what it promised since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_of_another_time_than_the_rest_is_refused() {
+    let mut processes = lived().await;
+    let (journal, early) = (
+        data(&processes).join("journal"),
+        data(&processes).join("away"),
+    );
+    copy(&journal, &early);
+    serves(&mut processes).await;
+    let newest = processes.directory.path().join("newest");
+    fs::rename(&journal, &newest).expect("moves");
+    fs::rename(&early, &journal).expect("puts back");
+    let message = refused(&processes, 13, "is of this node's start 1");
+    assert!(message.contains("of start 2"), "{message}");
+    let life = journal.join("life");
+    let text = fs::read_to_string(&life).expect("reads");
+    fs::write(&life, text.replace("life 1", "life 2")).expect("writes");
+    refused(&processes, 21, "journal/life: line 1");
+    fs::remove_file(&life).expect("removes");
+    refused(&processes, 11, "journal/life: is missing");
+    fs::remove_dir_all(&journal).expect("removes");
+    fs::rename(&newest, &journal).expect("moves back");
+    serves(&mut processes).await;
+
+    // Nor may the rest be older, where no witness tells.
+    let identity = data(&processes).join("identity");
+    let text = fs::read_to_string(&identity).expect("reads");
+    fs::write(&identity, text.replace("life 3", "life 1")).expect("writes");
+    fs::remove_file(processes.cluster().join("node-1/node.witness")).expect("removes");
+    refused(&processes, 13, "is of this node's start 3");
+    // A crash between the two is no mistake.
+    fs::write(&identity, text.replace("life 3", "life 2")).expect("writes");
+    serves(&mut processes).await;
 }
 
 /// What a crash left of a write of values is cut off by a start that succeeds, and by no
@@ -406,6 +445,10 @@ async fn a_slip_in_a_new_container_can_be_mended_until_somebody_wrote_to_it() {
     let (code, message) = say_layout_is_right(&processes, 1);
     assert_eq!(code, Some(28), "{message}");
     assert!(message.contains("under id 5"), "{message}");
+    fs::write(&file, with("abd", 5)).expect("writes");
+    let (code, message) = say_layout_is_right(&processes, 1);
+    assert_eq!(code, Some(28), "{message}");
+    assert!(message.contains("containers.more.kind"), "{message}");
     fs::write(&file, with("lan-rmw", 5)).expect("writes");
     assert_eq!(say_layout_is_right(&processes, 1).0, Some(0));
     serves(&mut processes).await;

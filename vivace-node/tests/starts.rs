@@ -98,8 +98,10 @@ fn fill_journal(processes: &Processes) {
         node: NodeId(1),
         directory: Directory(directory.to_be_bytes()),
     };
+    let life = fs::read(path.join("life")).expect("reads");
     fs::remove_dir_all(&path).expect("removes");
     let disk = JournalDisk::open(&path).expect("opens");
+    fs::write(path.join("life"), life).expect("writes");
     let mut journal = journal::create(disk, owner, Settings::default()).expect("makes it");
     for number in 1..=RECORDS {
         let record = Record::Known {

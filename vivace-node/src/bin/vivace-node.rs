@@ -105,13 +105,19 @@ enum Command {
         A container that is not what it was is refused (28) even where nothing was ever stored in \
         it: other nodes may have acknowledged what this one knows nothing of. After a slip in a \
         new container, before anybody wrote to it, correct cluster.toml and say so at every node. \
-        A node that knows of anything in it refuses that too."
+        A node that knows of anything in it refuses that too.",
+        group(
+            clap::ArgGroup::new("what is so")
+                .args(["original_is_gone", "layout_is_right"])
+                .required(true)
+                .multiple(true)
+        )
     )]
     Adopt {
         /// The node's configuration file.
         config: PathBuf,
         /// The node never starts again on the directory that this was copied from.
-        #[arg(long, required_unless_present = "layout_is_right")]
+        #[arg(long)]
         original_is_gone: bool,
         /// Each container of the configuration has the kind, replicas and local sets that it had
         /// when this node ran last, or nothing was ever stored in it on any node.
@@ -291,7 +297,17 @@ fn adopt(path: &Path, original_is_gone: bool, layout_is_right: bool) -> anyhow::
     if layout_is_right {
         let layout = layout::Layout::of(&config.cluster.cluster);
         adopt_layout(settings, cluster, config.node, layout)?;
-        println!("{shown} remembers the configuration's containers from now on.");
+        println!("{shown} remembers the configuration's containers from now on:");
+        for container in &config.cluster.cluster.spec().containers {
+            let replicas = container.replicas.iter().map(|node| node.0.to_string());
+            println!(
+                "  {} (id {}, {}), replicas {}",
+                container.name,
+                container.id.0,
+                container.kind.name(),
+                replicas.collect::<Vec<_>>().join(", ")
+            );
+        }
     }
     Ok(())
 }

@@ -39,7 +39,6 @@ impl Core {
             ),
             ("busy: the disk is behind", self.busy_behind),
             ("busy: the disk is full", self.busy_full),
-            ("values lost by the disk", self.values_lost),
             ("stored values that nobody needed", self.orphans),
             (
                 "messages not sent, because too many values were being loaded",

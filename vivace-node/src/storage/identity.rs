@@ -10,6 +10,7 @@
 
 mod error;
 mod identity_file;
+mod journal_life;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use vivace_core::{Incarnation, NodeId};
 pub use self::error::IdentityError;
 use self::error::at;
 use self::identity_file::Identity;
+pub use self::journal_life::JournalLife;
 use super::replacement::Replacement;
 
 /// The format of data directories that this code writes, and the newest that it reads.

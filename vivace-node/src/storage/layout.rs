@@ -15,7 +15,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use vivace_core::cluster::{Cluster, Container};
+use vivace_core::cluster::{Cluster, Container, Kind};
 use vivace_core::{ContainerId, NodeId};
 
 pub use self::error::LayoutError;
@@ -127,21 +127,39 @@ impl Layout {
         })
     }
 
-    /// Refuses to do without a container of which there are records, where nothing is
-    /// remembered of it.
+    /// Refuses to do without a container of which there are records, or to have it of a kind
+    /// whose nodes write no such records (`kinds` do), where nothing is remembered of it.
     ///
     /// # Errors
     /// [`LayoutError::Changed`].
-    pub fn check_known(&self, id: ContainerId, home: &Path) -> Result<(), LayoutError> {
-        if self.containers.contains_key(&id) {
-            return Ok(());
+    pub fn check_known(
+        &self,
+        id: ContainerId,
+        kinds: &[Kind],
+        home: &Path,
+    ) -> Result<(), LayoutError> {
+        let changed = |field: String, remembered, configured| {
+            Err(LayoutError::Changed {
+                path: home.to_owned(),
+                field,
+                remembered,
+                configured,
+            })
+        };
+        let Some(is) = self.containers.get(&id) else {
+            let under = format!("under id {}", id.0);
+            return changed("containers".into(), under, "nothing of it".into());
+        };
+        let names: Vec<String> = kinds.iter().map(|kind| quoted(kind.name())).collect();
+        let configured = quoted(&is.kind);
+        match names.contains(&configured) {
+            true => Ok(()),
+            false => changed(
+                format!("containers.{}.kind", is.name),
+                names.join(" or "),
+                configured,
+            ),
         }
-        Err(LayoutError::Changed {
-            path: home.to_owned(),
-            field: "containers".into(),
-            remembered: format!("under id {}", id.0),
-            configured: "nothing of it".into(),
-        })
     }
 
     /// A remembered container that this has not, or has under another id.

@@ -1,12 +1,13 @@
 //! Opening a node's storage at its start: whose it is, what it promised, what it stored.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use vivace_core::cluster::Kind;
 use vivace_core::journal::{self, CheckpointError, HeaderError, Recovery};
 use vivace_core::record::Record;
-use vivace_core::{Incarnation, NodeId};
+use vivace_core::{ContainerId, Incarnation, NodeId};
 
 use super::engine::{Engine, Reports};
 use super::identity::{DataDirectory, DirectoryId, IdentityError};
@@ -278,6 +279,11 @@ impl Claimed {
             false => Some(self.layout.prepare(&self.directory)?),
         };
         let life = self.directory.prepare_life()?;
+        // A new directory has no journal yet to write it into.
+        let known = match read {
+            Some(_) => Some(life.prepare_in(&self.journal())?),
+            None => None,
+        };
         // All has been read, and what takes space is written: from here on things change.
         // A journal that a new directory must not hold comes first, for it refuses.
         let journal = match read {
@@ -293,6 +299,11 @@ impl Claimed {
         let values = finish_values(values)?;
         // Before the node can do anything for a container that is new.
         layout.map_or(Ok(()), PreparedLayout::put)?;
+        let known = match known {
+            Some(known) => known,
+            None => life.prepare_in(&self.journal())?,
+        };
+        known.put(&self.journal())?;
         self.directory.begin(life)?;
         let reserve = self.settings.reserve_bytes;
         let space = Arc::new(Space::watch(self.directory.path(), reserve));
@@ -351,7 +362,9 @@ impl Claimed {
             tracing::info!("recovered {records} records in {:.1?}", progress.elapsed());
             Ok(recovery)
         };
-        read().map_err(|source| self.journal_failed(source))
+        let recovery = read().map_err(|source| self.journal_failed(source))?;
+        self.directory.check_journal(&self.journal())?;
+        Ok(recovery)
     }
 }
 
@@ -383,15 +396,19 @@ pub fn adopt_layout(
         remembered => remembered?,
     };
     let claimed = Claimed::of(directory, settings, cluster, node, layout, false);
-    let mut containers = BTreeSet::new();
+    let mut containers: BTreeMap<ContainerId, Vec<Kind>> = BTreeMap::new();
     if !claimed.directory.is_new() {
-        let mut note = |record: Record| containers.extend(record.key().map(|key| key.container));
-        claimed.read_journal(&mut note)?;
+        claimed.read_journal(&mut |record| {
+            let Some(key) = record.key() else { return };
+            let kinds = containers.entry(key.container);
+            let kinds = kinds.or_insert_with(|| record.kinds().to_vec());
+            kinds.retain(|kind| record.kinds().contains(kind));
+        })?;
     }
-    for id in containers {
+    for (id, kinds) in containers {
         let check = |remembered: &Layout| remembered.check_one(id, path, &claimed.layout);
         remembered.as_ref().map_or(Ok(()), check)?;
-        claimed.layout.check_known(id, path)?;
+        claimed.layout.check_known(id, &kinds, path)?;
     }
     Ok(claimed.layout.prepare(&claimed.directory)?.put()?)
 }

@@ -123,6 +123,21 @@ pub enum IdentityError {
         /// The last one.
         lives: u16,
     },
+    /// The journal and the rest are not of one time.
+    #[error(
+        "{}: is of this node's start {life}, and the identity beside it of start {lives}: one of \
+         the two was put back from an earlier time, and the node may have forgotten what it \
+         promised; use the newest state of both; {LOST_FOR_GOOD}",
+        journal.display()
+    )]
+    OtherTime {
+        /// The journal's directory.
+        journal: PathBuf,
+        /// The life that the journal knows.
+        life: u16,
+        /// The one that the identity knows.
+        lives: u16,
+    },
     /// Written by later code.
     #[error(
         "{}: is of format {found}, and this program reads up to {FORMAT}: run the newer program",
@@ -195,7 +210,7 @@ impl IdentityError {
             | Self::NotDirectory(_)
             | Self::Foreign { .. }
             | Self::Another { .. } => 12,
-            Self::Copied(_) | Self::Outdated { .. } => 13,
+            Self::Copied(_) | Self::Outdated { .. } | Self::OtherTime { .. } => 13,
             Self::Newer { .. } => 14,
             Self::Development(_) => 15,
             Self::ReadOnly { .. } => 16,

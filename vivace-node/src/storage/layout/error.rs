@@ -81,7 +81,7 @@ pub enum LayoutError {
         found: u32,
     },
     /// The operating system refused.
-    #[error("{}: {source}{}", path.display(), or_rights(source))]
+    #[error("{}: {source}{}", path.display(), what_to_do(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -105,10 +105,11 @@ impl LayoutError {
     }
 }
 
-fn or_rights(source: &io::Error) -> &'static str {
-    match is_forbidden(source) {
-        true => ": mount it writable, or give this user the rights",
-        false => "",
+fn what_to_do(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::IsADirectory => ": move it away, and put the file back",
+        _ if is_forbidden(source) => ": mount it writable, or give this user the rights",
+        _ => "",
     }
 }
 

@@ -65,9 +65,14 @@ fn header(segment: u32, directory: DirectoryId) -> [u8; SEGMENT_HEADER_BYTES as 
     header
 }
 
-/// Whether a segment is this directory's. A damaged header says nothing: the frames
-/// behind it still prove themselves.
-fn check_header(path: &Path, bytes: &[u8], directory: DirectoryId) -> Result<bool, OpenError> {
+/// Whether `bytes` are the header of this directory's `segment`. Another says nothing: the
+/// frames behind it still prove themselves.
+fn check_header(
+    path: &Path,
+    bytes: &[u8],
+    directory: DirectoryId,
+    segment: u32,
+) -> Result<bool, OpenError> {
     let Some(header) = bytes.first_chunk::<{ SEGMENT_HEADER_BYTES as usize }>() else {
         return Ok(false);
     };
@@ -90,7 +95,7 @@ fn check_header(path: &Path, bytes: &[u8], directory: DirectoryId) -> Result<boo
             expected: directory,
         });
     }
-    Ok(true)
+    Ok(header[28..32] == segment.to_le_bytes())
 }
 
 /// What reading a whole segment found.
@@ -261,8 +266,9 @@ pub(super) fn read(
 
 fn warn_of_header(path: &Path) {
     tracing::warn!(
-        "{}: its header is damaged; each value in it has a checksum of its own, and those that \
-         are whole are used. Mistrust the disk",
+        "{}: its header is damaged or another file's; each value has a checksum of its own, and \
+         those that are whole and in their places are used. Where nobody renamed files here, \
+         mistrust the disk",
         path.display()
     );
 }
@@ -284,7 +290,7 @@ fn check_headers(
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => &[],
             Err(source) => return Err(at(&path)(source)),
         };
-        if check_header(&path, read, directory)? {
+        if check_header(&path, read, directory, segment)? {
             whole.insert(segment);
         }
         total += file.metadata().map_err(at(&path))?.len();
