@@ -6,8 +6,9 @@ use libfuzzer_sys::fuzz_target;
 use vivace_node::transport::RefusalCause;
 use vivace_node::transport::fuzzing::hello;
 
-/// Fixed fields and the longest cluster's name, behind the length; the most containers.
-const HELLO_BYTES_MAX: usize = 1 + 13 + 63 + 2 + 1024 * 12;
+/// Fixed fields and the longest cluster's name, behind the length; a directory; the most
+/// containers.
+const HELLO_BYTES_MAX: usize = 1 + 13 + 63 + 16 + 2 + 1024 * 12;
 
 fuzz_target!(|stream: &[u8]| {
     let encoded = match hello(stream) {

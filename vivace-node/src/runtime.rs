@@ -102,6 +102,7 @@ impl RunningNode {
             me: options.node,
             site: options.cluster.addresses[&options.node].site,
             incarnation,
+            directory: claimed.as_ref().map(Claimed::directory),
             identity: options.identity.clone(),
             containers: agreements(&options.cluster),
             peers: peers(&options.cluster, options.node),

@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use process::{Processes, START_PATIENCE, path_text, stderr, vivace_node};
-use vivace_client::OperationError;
+use vivace_client::{Client, OperationError};
 use vivace_client::machine::builtin::{Counter, Register, counter, register};
 
 fn refused(processes: &Processes, file: &str, from: &str, to: &str) -> String {
@@ -410,19 +410,7 @@ async fn a_node_with_another_layout_of_a_container_is_kept_out_and_told_why() {
     assert_ne!(other, text);
     fs::write(&path, other).expect("writes");
     processes.start_node(3);
-    let deadline = Instant::now() + START_PATIENCE;
-    let refusals = loop {
-        let status = client.status().await.expect("status");
-        let refusals = status.refusals;
-        if refusals
-            .iter()
-            .any(|(cause, _)| cause == "refused by a peer: other_layout")
-        {
-            break refusals;
-        }
-        assert!(Instant::now() < deadline, "nobody noticed: {refusals:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let refusals = refusals_with(&client, "refused by a peer: other_layout").await;
     let log = fs::read_to_string(processes.log_of(3)).expect("reads");
     for part in ["container \"kv\", epoch 1", "replicas", "make them equal"] {
         assert!(log.contains(part), "{refusals:?}\n{log}");
@@ -433,6 +421,46 @@ async fn a_node_with_another_layout_of_a_container_is_kept_out_and_told_why() {
     assert!(unread.read().await.is_err(), "it has no majority");
     let found = key.read().await.expect("two of three serve");
     assert_eq!(found.expect("is there").value, "by two of three");
+}
+
+/// Neither its directory nor its witness is left to tell, but those who met it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_a_fresh_directory_under_its_old_name_is_known_by_its_peers() {
+    let mut processes = Processes::start(3);
+    let client = processes.client('b').await;
+    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+    key.write("value").await.expect("they serve");
+    processes.client('a').await;
+    processes.kill(1);
+    let fresh = Processes::lay_out(3, 1);
+    let (home, other) = (
+        processes.cluster().join("node-1"),
+        fresh.cluster().join("node-1"),
+    );
+    fs::remove_file(home.join("node.witness")).expect("removes");
+    fs::remove_dir_all(home.join("data")).expect("removes");
+    fs::rename(other.join("data"), home.join("data")).expect("moves");
+    processes.start_node(1);
+    let refusals = refusals_with(&client, "peer port: earlier_state").await;
+    let log = fs::read_to_string(processes.log_of(1)).expect("reads");
+    for part in ["comes with start 1 of data directory", "must not start"] {
+        assert!(log.contains(part), "{refusals:?}\n{log}");
+    }
+    let found = key.read().await.expect("two of three serve");
+    assert_eq!(found.expect("is there").value, "value");
+}
+
+/// What a node refused or was refused, once `cause` is among it.
+async fn refusals_with(client: &Client, cause: &str) -> Vec<(String, u64)> {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        let refusals = client.status().await.expect("status").refusals;
+        if refusals.iter().any(|(name, _)| name == cause) {
+            return refusals;
+        }
+        assert!(Instant::now() < deadline, "nobody noticed: {refusals:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// A node that has acknowledged on disk would vote with an empty memory.

@@ -6,7 +6,7 @@ mod fixture;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use fixture::rogue::{Rogue, hello_bytes};
+use fixture::rogue::{DIRECTORY_BYTES, Rogue, hello_bytes};
 use fixture::{Cluster, DAY, LOOPBACK, Node, real};
 use vivace_core::agreement::Agreement;
 use vivace_core::{ContainerId, Epoch, NodeId, SiteId};
@@ -315,6 +315,35 @@ fn nodes_may_know_other_containers_and_other_epochs() {
             }
         }
     }
+}
+
+/// It would vote without what it promised since.
+#[test]
+fn a_node_that_comes_back_with_less_than_it_had_is_refused() {
+    let (cluster, node, rogue) = acceptor_and_rogue(|c| c.node_role(1));
+    let port = cluster.address(2).priority;
+    let hello = |directory: u8, life: u16| {
+        let mut hello = hello_bytes(1, PRIORITY, |body| {
+            body[11..13].copy_from_slice(&life.to_le_bytes());
+        });
+        let at = hello.len() - 2 - DIRECTORY_BYTES;
+        hello[at..][..DIRECTORY_BYTES].fill(directory);
+        hello
+    };
+    // One that keeps nothing has nothing to lose.
+    for (directory, life) in [(0, 9), (0, 3), (0xd1, 5), (0xd1, 5), (0xd1, 6), (0, 1)] {
+        rogue.dial_and_greet_with(port, &hello(directory, life));
+    }
+    let wrong = [(0xd1, 5), (0xd2, 7)];
+    for (directory, life) in wrong {
+        let connection = rogue.dial_and_say(port, &hello(directory, life));
+        let (cause, text) = rogue.refusal(&connection);
+        assert_eq!(cause, RefusalCause::EarlierState);
+        let seen = format!("start {life} of data directory {directory:x}{directory:x}");
+        assert!(text.contains(&seen), "{text}");
+    }
+    wait_refused(&node, RefusalCause::EarlierState, wrong.len() as u64);
+    rogue.dial_and_greet_with(port, &hello(0xd1, 6));
 }
 
 #[test]

@@ -249,6 +249,11 @@ impl Claimed {
         }
     }
 
+    /// The directory's id.
+    pub fn directory(&self) -> DirectoryId {
+        self.directory.id()
+    }
+
     /// The life that [`Claimed::open`] begins.
     ///
     /// # Errors

@@ -102,8 +102,7 @@ async fn dial(
     let connected = tokio::time::timeout(limit, connecting).await;
     let connection =
         connected.map_err(|_| Ending::Lost(format!("no answer within {limit:?}")))??;
-    let expected = (peer.address.node, peer.address.site);
-    let greeting = hello::greet_as_dialer(&connection, &shared.local, class, expected);
+    let greeting = hello::greet_as_dialer(&connection, &shared.local, class, peer);
     let greeted = tokio::time::timeout(limit, greeting).await;
     let greeted = greeted.unwrap_or_else(|_| {
         let detail = format!("no hello within {limit:?}");

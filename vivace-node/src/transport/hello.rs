@@ -10,10 +10,11 @@
 //! ```text
 //! length of the rest: u8 | "VIVA" | version: u16 | class: u8 (0 priority, 1 bulk)
 //! | node: u16 | site: u16 | incarnation: u16 | cluster: the remaining 1 to 63 bytes
+//! data directory: its id's 16 bytes, zeros where state is in memory only
 //! containers: u16, up to 1,024, and of each, ids ascending:
 //! id: u32 | epoch: u32 | checksum of what nodes must agree on: u32 ([`Agreement`])
 //! ```
-//! What comes before the containers is the same in all versions, so that nodes of different
+//! What comes before the data directory is the same in all versions, so that nodes of different
 //! ones tell each other what is wrong.
 
 use quinn::{Connection, WriteError};
@@ -26,15 +27,19 @@ use super::event::TrafficClass;
 use super::identity::{ClusterName, LABEL_BYTES_MAX, Role};
 use super::peer_stream::{CutShort, read_exact};
 use super::refusal::{Ending, Refusal, RefusalCause};
-use super::state::{AddressBook, LocalNode};
+use super::state::{AddressBook, LocalNode, Peer};
+use crate::storage::identity::DirectoryId;
 
 /// Version of the peer protocol; nodes of different versions refuse each other.
-pub(super) const PROTOCOL_VERSION: u16 = 4;
+pub(super) const PROTOCOL_VERSION: u16 = 5;
 
 const MAGIC: &[u8; 4] = b"VIVA";
 const FIXED_BYTES: usize = 13;
 const BODY_BYTES_MAX: usize = FIXED_BYTES + LABEL_BYTES_MAX;
 const AGREEMENT_BYTES: usize = 12;
+
+/// What stands for none; no directory draws it.
+const NO_DIRECTORY: DirectoryId = DirectoryId([0; 16]);
 
 /// What a node says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +50,9 @@ pub(super) struct Hello {
     pub(super) site: SiteId,
     pub(super) incarnation: Incarnation,
     pub(super) cluster: ClusterName,
+    /// Where its state is, which outlives its lives; none where that is in memory only, or of
+    /// another version.
+    pub(super) directory: Option<DirectoryId>,
     /// By ascending container; none of another version's.
     pub(super) agreements: Vec<Agreement>,
 }
@@ -58,6 +66,7 @@ impl Hello {
             site: local.site,
             incarnation: local.incarnation,
             cluster: local.cluster.clone(),
+            directory: local.directory,
             agreements: local
                 .agreements
                 .values()
@@ -77,6 +86,7 @@ impl Hello {
         // A cluster's name is at most 63 bytes, so the length fits.
         body.insert(0, body.len() as u8);
         if self.version == PROTOCOL_VERSION {
+            body.extend(self.directory.unwrap_or(NO_DIRECTORY).0);
             // A cluster has at most CONTAINERS_MAX, so the count fits.
             body.extend((self.agreements.len() as u16).to_le_bytes());
             for agreed in &self.agreements {
@@ -113,19 +123,21 @@ impl Hello {
             site: SiteId(u16::from_le_bytes([s0, s1])),
             incarnation: Incarnation(u16::from_le_bytes([i0, i1])),
             cluster: cluster.ok_or_else(|| malformed("the hello's cluster is no DNS label"))?,
+            directory: None,
             agreements: Vec::new(),
         })
     }
 }
 
-/// Greets `expected`, whom we dialed; its hello if both sides agree.
+/// Greets `peer`, whom we dialed; its hello if both sides agree.
 pub(super) async fn greet_as_dialer(
     connection: &Connection,
     local: &LocalNode,
     class: TrafficClass,
-    expected: (NodeId, SiteId),
+    peer: &Peer,
 ) -> Result<Hello, Ending> {
     let role = node_role(connection, local)?;
+    let expected = (peer.address.node, peer.address.site);
     if role.0 != expected.0 {
         let detail = format!(
             "dialed {}, whose port has the certificate of {}",
@@ -139,6 +151,7 @@ pub(super) async fn greet_as_dialer(
         .map_err(write_ending)?;
     let hello = read_hello(&mut recv).await?;
     check(&hello, role, local, class, expected)?;
+    peer.recognize(&hello)?;
     // The stream's end is our agreement. It can only fail if the peer has reset
     // the stream or the connection, which the session will hear.
     let _ = send.finish();
@@ -170,6 +183,7 @@ pub(super) async fn greet_as_acceptor(
         let detail = format!("{} must wait for {} to dial", hello.node, local.node);
         return Err(Refusal::new(RefusalCause::WrongDirection, detail).into());
     }
+    peer.recognize(&hello)?;
     send.write_all(&Hello::of(local, class).encode())
         .await
         .map_err(write_ending)?;
@@ -270,6 +284,11 @@ pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> Result<
         .map_err(cut_short)?;
     let mut hello = Hello::decode(&body[..length])?;
     if hello.version == PROTOCOL_VERSION {
+        let mut directory = NO_DIRECTORY;
+        read_exact(stream, &mut directory.0)
+            .await
+            .map_err(cut_short)?;
+        hello.directory = (directory != NO_DIRECTORY).then_some(directory);
         hello.agreements = read_agreements(stream).await?;
     }
     Ok(hello)
@@ -346,6 +365,7 @@ mod tests {
             site: SiteId(3),
             incarnation: Incarnation(0xfffe),
             cluster: ClusterName::new("alpha").expect("a label"),
+            directory: None,
             agreements: Vec::new(),
         }
     }
@@ -360,14 +380,18 @@ mod tests {
 
     #[test]
     fn a_hello_has_these_bytes() {
-        let golden = b"\x12VIVA\x04\x00\x01\x02\x01\x03\x00\xfe\xffalpha";
-        assert_eq!(hello().encode(), [&golden[..], &[0, 0]].concat());
+        let golden = b"\x12VIVA\x05\x00\x01\x02\x01\x03\x00\xfe\xffalpha";
+        assert_eq!(hello().encode(), [&golden[..], &[0; 18]].concat());
         assert_eq!(Hello::decode(&golden[1..]), Ok(hello()));
         let mut of_two = hello();
         of_two.agreements = [(7, 1), (0x0809, 2)].map(agreed).to_vec();
-        let tail =
+        of_two.directory = Some(DirectoryId([0xd1; 16]));
+        let containers =
             b"\x02\x00\x07\0\0\0\x01\0\0\0\xef\xbe\xad\xde\x09\x08\0\0\x02\0\0\0\xef\xbe\xad\xde";
-        assert_eq!(of_two.encode(), [&golden[..], tail].concat());
+        assert_eq!(
+            of_two.encode(),
+            [&golden[..], &[0xd1; 16], containers].concat()
+        );
     }
 
     #[test]

@@ -67,6 +67,8 @@ use metered_socket::Meter;
 use refusal::RefusalLog;
 use state::{AddressBook, LocalNode, Peer, Shared};
 
+use crate::storage::identity::DirectoryId;
+
 pub use class_thread::{SocketFactory, ThreadError};
 pub use dscp_table::{DscpObservation, REMOTES_MAX};
 pub use event::{BulkLane, Flow, PriorityMessage, SendError, TrafficClass, TransportEvent};
@@ -90,6 +92,8 @@ pub struct TransportConfig {
     pub site: SiteId,
     /// Our present life; larger at every start.
     pub incarnation: Incarnation,
+    /// The data directory whose lives these are; none where state is in memory only.
+    pub directory: Option<DirectoryId>,
     /// Our certificate, which must say the same.
     pub identity: Identity,
     /// The containers by name, with what peers must agree on.
@@ -254,6 +258,7 @@ fn shared_state(
         me,
         site,
         incarnation,
+        directory,
         identity,
         containers,
         peers,
@@ -290,6 +295,7 @@ fn shared_state(
             node: me,
             site,
             incarnation,
+            directory,
             agreements: containers
                 .into_iter()
                 .map(|(name, agreed)| (agreed.container, (name, agreed)))

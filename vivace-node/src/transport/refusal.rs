@@ -117,6 +117,8 @@ causes! {
     StoppedLane = "stopped_lane",
     /// A container's configuration is another there, under the same epoch.
     OtherLayout = "other_layout",
+    /// The peer's state is older than what it had when it was seen last.
+    EarlierState = "earlier_state",
 }
 
 impl RefusalCause {

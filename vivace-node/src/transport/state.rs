@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, watch};
 use vivace_core::agreement::Agreement;
@@ -11,12 +11,15 @@ use vivace_core::{ContainerId, Incarnation, NodeId, SiteId};
 use super::bulk::BulkQueues;
 use super::event::TrafficClass;
 use super::events::Events;
+use super::hello::Hello;
 use super::identity::ClusterName;
 use super::limits::Limits;
 use super::link::Link;
+use super::lock::lock;
 use super::metered_socket::Meter;
 use super::outgoing::PrioritySender;
-use super::refusal::{Ending, RefusalLog};
+use super::refusal::{Ending, Refusal, RefusalCause, RefusalLog};
+use crate::storage::identity::DirectoryId;
 
 /// Where a peer is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub(super) struct LocalNode {
     pub(super) node: NodeId,
     pub(super) site: SiteId,
     pub(super) incarnation: Incarnation,
+    /// Where our state is, if it outlives us.
+    pub(super) directory: Option<DirectoryId>,
     /// With their containers' names.
     pub(super) agreements: BTreeMap<ContainerId, (String, Agreement)>,
 }
@@ -47,6 +52,8 @@ pub(super) struct Peer {
     pub(super) priority_sender: PrioritySender,
     pub(super) bulk: Link,
     pub(super) bulk_queues: BulkQueues,
+    /// The newest state that it was seen with: directory and life.
+    newest: Mutex<Option<(DirectoryId, Incarnation)>>,
     /// Which life of the peer its priority connection speaks for. Bulk goes by
     /// it: its own timeout is long, and priority notices a restart first.
     pub(super) priority_life: watch::Sender<Option<Incarnation>>,
@@ -66,7 +73,35 @@ impl Peer {
             priority_sender,
             bulk: Link::new(TrafficClass::Bulk),
             bulk_queues: BulkQueues::new(limits),
+            newest: Mutex::default(),
             priority_life: watch::Sender::new(None),
+        }
+    }
+
+    /// Refuses a peer that comes back with less than it had when this node met it last: it
+    /// would vote without what it promised. Of one that keeps nothing there is nothing to say.
+    ///
+    /// # Errors
+    /// [`RefusalCause::EarlierState`].
+    pub(super) fn recognize(&self, hello: &Hello) -> Result<(), Refusal> {
+        let Some(directory) = hello.directory else {
+            return Ok(());
+        };
+        let mut newest = lock(&self.newest);
+        match *newest {
+            Some((known, life)) if known != directory || life > hello.incarnation => {
+                let detail = format!(
+                    "{} comes with start {} of data directory {directory}, and was seen with start \
+                     {} of {known}: bring its newest state back; where that is lost, the node must \
+                     not start (docs/operations.md, \"A node whose state is lost\")",
+                    hello.node, hello.incarnation.0, life.0
+                );
+                Err(Refusal::new(RefusalCause::EarlierState, detail))
+            }
+            _ => {
+                *newest = Some((directory, hello.incarnation));
+                Ok(())
+            }
         }
     }
 
