@@ -7,8 +7,8 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use process::{Processes, START_PATIENCE, path_text, stderr, vivace_node};
-use vivace_client::{Client, OperationError};
 use vivace_client::machine::builtin::{Counter, Register, counter, register};
+use vivace_client::{Client, OperationError};
 
 fn refused(processes: &Processes, file: &str, from: &str, to: &str) -> String {
     let path = processes.cluster().join(file);
