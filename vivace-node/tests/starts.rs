@@ -130,6 +130,16 @@ fn fill_journal(processes: &Processes) {
 /// How long a start is silent, and a little.
 const SILENT: Duration = Duration::from_millis(2300);
 
+/// Whoever has read so much has begun with the journal.
+const BEGUN_BYTES: u64 = 1 << 20;
+
+/// What a process has read from files so far.
+fn bytes_read(process: u32) -> u64 {
+    let counts = fs::read_to_string(format!("/proc/{process}/io")).expect("it runs");
+    let read = counts.lines().find_map(|line| line.strip_prefix("rchar: "));
+    read.expect("a line").parse().expect("a number")
+}
+
 /// Starts a node and stops it (SIGSTOP) while it reads its journal, until it has taken
 /// longer than one is left without a word; then lets it go on.
 fn start_slowly(node_file: &Path, stderr: Stdio, log: &dyn Fn() -> String) -> Child {
@@ -144,11 +154,10 @@ fn start_slowly(node_file: &Path, stderr: Stdio, log: &dyn Fn() -> String) -> Ch
         .expect("vivace-node starts");
     let pid = Pid::from_raw(child.id().try_into().expect("a process's number"));
     let deadline = Instant::now() + START_PATIENCE;
-    while !log().contains("state is in") {
+    while bytes_read(child.id()) < BEGUN_BYTES {
         assert!(Instant::now() < deadline, "{}", log());
         thread::sleep(Duration::from_millis(1));
     }
-    thread::sleep(Duration::from_millis(20));
     kill(pid, Signal::SIGSTOP).expect("it runs");
     thread::sleep(SILENT);
     kill(pid, Signal::SIGCONT).expect("it runs");
