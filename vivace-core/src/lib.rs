@@ -57,6 +57,8 @@ pub mod sim;
 pub mod status;
 pub mod stored;
 mod superseded;
+#[cfg(feature = "linearizability")]
+mod table;
 mod timestamp;
 mod value;
 mod vivace_rmw;

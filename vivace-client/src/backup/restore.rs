@@ -27,8 +27,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// The longest such pause.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Writes all objects of a backup that [`check`](super::check()) has found `whole` into a cluster that has containers of the same names and
-/// kinds without objects.
+/// Writes all objects of a backup that [`check`](super::check()) has found `whole` into a
+/// cluster that has containers of the same names and kinds without objects, and takes values
+/// as large as its largest.
 ///
 /// RW objects get new timestamps, in the new cluster's own order. RMW objects keep the
 /// memory of their sessions: a command that the backup has in it is not executed again.

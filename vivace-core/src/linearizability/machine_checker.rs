@@ -1,16 +1,13 @@
 //! Linearizability of any state machine: a search for an order (Wing and Gong 1993)
 //! that never repeats what it saw (Lowe 2017).
 
-#[allow(clippy::disallowed_types)]
-use std::collections::{HashMap, HashSet};
 use std::fmt;
-
-use foldhash::fast::FixedState;
 
 use super::bits::Bits;
 use super::history::{Answer, Ask, Entry, Moment};
 use crate::Blob;
 use crate::machine::{ApplyError, Machines};
+use crate::table::{Met, Table};
 
 /// Steps of the search after which a history counts as undecided, which is an error:
 /// the test should ask for less at once.
@@ -57,12 +54,6 @@ const UNENDED_MAX: usize = 1024;
 /// A state that the search met, by number.
 type StateId = u32;
 
-// Nobody goes through either in its order.
-#[allow(clippy::disallowed_types)]
-type Table<K, V> = HashMap<K, V, FixedState>;
-#[allow(clippy::disallowed_types)]
-type Seen = HashSet<Position, FixedState>;
-
 /// Where the search stands: which operations have taken effect, and the state after them.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Position {
@@ -83,7 +74,7 @@ struct Position {
 /// What is wrong.
 pub fn check_machine(entries: &[Entry]) -> Result<(), Objection> {
     let mut search = Search::new(entries)?;
-    let mut seen = Seen::default();
+    let mut seen = Met::default();
     let mut open = vec![Position {
         first: 0,
         ahead: Bits::default(),

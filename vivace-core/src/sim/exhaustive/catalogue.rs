@@ -10,8 +10,6 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
-
 use super::history::Operations;
 use super::model::Model;
 use super::place::{Deed, Input, Place};
@@ -19,6 +17,7 @@ use super::step::Step;
 use crate::client_protocol::ClientReply;
 use crate::cluster::Cluster;
 use crate::sim::Wire;
+use crate::table::Table;
 use crate::{Class, NodeId};
 
 /// What all states of one model share.
@@ -70,14 +69,6 @@ pub struct Outcome {
     pub place: PlaceId,
     pub effects: Arc<[Effect]>,
 }
-
-/// What is looked up with every step of the cluster, and never gone through: the order in
-/// it can't show.
-#[allow(
-    clippy::disallowed_types,
-    reason = "nobody goes through it in its order"
-)]
-pub type Table<K, V> = std::collections::HashMap<K, V, FixedState>;
 
 /// Things of one kind, numbered as they are first met.
 struct Register<T, D> {

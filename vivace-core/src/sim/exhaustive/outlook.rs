@@ -27,10 +27,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::catalogue::{Catalogue, Effect, Parcel, ParcelId, PlaceId, Table};
+use super::catalogue::{Catalogue, Effect, Parcel, ParcelId, PlaceId};
 use super::model::Disk;
 use super::place::Input;
 use super::state::State;
+use crate::table::Table;
 use crate::{Class, NodeId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
