@@ -92,7 +92,8 @@ impl Execute {
                     }
                     Phase::BackOff { .. } => {}
                 }
-                Step::Continue
+                // On the new path, silence may have lasted long enough.
+                self.advance(env, container)
             }
             Input::Tick => self.on_tick(env, container),
         }

@@ -40,6 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// ordinary operation takes on the slowest link.
 const UNBOUND_PATIENCE: Duration = Duration::from_secs(30);
 
+/// A value whose coordinator can't be reached waits by so much shorter.
+const LONELY_SOONER: Duration = UNBOUND_PATIENCE.saturating_sub(PATIENCE);
+
 /// Copies of a container taken over at once: after a restart with many, their values must not reach the
 /// siblings all together. Others have their turn at the next look.
 const TAKEOVERS_MAX: usize = 256;

@@ -79,16 +79,15 @@ impl<T> Ballot<T> {
             Tally::Reached => Verdict::Won,
             Tally::Unreachable => Verdict::Lost,
             Tally::Pending if self.votes.is_contested() && !mutant!(env, NoGrace) => {
-                let until = match self.grace_until {
-                    Some(until) => until,
-                    None => {
-                        env.counters.count("contested: a vote waits for the silent");
-                        let rtt = env.rtt_max(replicas);
-                        let answered = self.asked + rtt.mul_f64(GRACE_RTTS);
-                        let until = answered.max(env.now.monotonic + rtt / 2) + GRACE_MARGIN;
-                        *self.grace_until.insert(until)
-                    }
-                };
+                if self.grace_until.is_none() {
+                    env.counters.count("contested: a vote waits for the silent");
+                }
+                // Paths may have become shorter since.
+                let rtt = env.rtt_max(replicas);
+                let answered = self.asked + rtt.mul_f64(GRACE_RTTS);
+                let anew = answered.max(env.now.monotonic + rtt / 2) + GRACE_MARGIN;
+                let until = self.grace_until.map_or(anew, |until| until.min(anew));
+                self.grace_until = Some(until);
                 if until <= env.now.monotonic {
                     Verdict::Lost
                 } else {

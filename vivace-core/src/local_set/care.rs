@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{LocalCopy, LocalSet, PATIENCE, SWEEP_INTERVAL, TAKEOVERS_MAX};
+use super::{LONELY_SOONER, LocalCopy, LocalSet, PATIENCE, SWEEP_INTERVAL, TAKEOVERS_MAX};
 use crate::call::Call;
 use crate::cluster::Container;
 use crate::env::Env;
@@ -152,7 +152,10 @@ impl LocalSet {
         let unbound: Vec<(Key, WriteId)> = self
             .unbound
             .iter()
-            .filter(|(_, copy)| copy.check_at <= now)
+            .filter(|((_, write), copy)| {
+                let is_lonely = !env.is_up(write.node, Class::Priority);
+                copy.check_at <= now || is_lonely && copy.check_at <= now + LONELY_SOONER
+            })
             .map(|(id, _)| id.clone())
             .collect();
         for (key, write) in unbound {

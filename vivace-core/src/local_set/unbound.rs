@@ -95,7 +95,8 @@ impl LocalSet {
     }
 
     /// ABORT: refuses a later BIND, durably, or names the timestamp of an earlier
-    /// one. The copy itself goes when a majority of the local set has said so.
+    /// one. The copy itself goes when a majority of the local set has said so, whom this
+    /// member asks at its next look.
     pub fn on_abort(
         &mut self,
         env: &mut Env,
@@ -111,7 +112,11 @@ impl LocalSet {
             .or_default();
         if !aborted.contains(write.number) {
             aborted.insert(write.number);
-            let key = key.clone();
+            let id = (key.clone(), write);
+            if let Some(copy) = self.unbound.get_mut(&id) {
+                copy.check_at = env.now.monotonic;
+            }
+            let (key, write) = id;
             aborted.lsn = env.out.persist(Record::LocalAborted { key, write });
         }
         (None, aborted.lsn)

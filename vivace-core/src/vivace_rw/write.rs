@@ -412,13 +412,18 @@ impl Write {
         if tally != Tally::Unreachable {
             return Step::Continue;
         }
-        self.fail(env, &format!("a majority refused: {}", refusal_text(why)))
+        let reason = format!("a majority refused: {}", refusal_text(why));
+        self.fail(env, container, &reason)
     }
 
-    fn fail(&mut self, env: &mut Env, reason: &str) -> Step {
+    fn fail(&mut self, env: &mut Env, container: &Container, reason: &str) -> Step {
         let failure = match self.phase {
+            Phase::AwaitPeers => unavailable(reason),
             // An unbound copy can only be dropped, never read.
-            Phase::AwaitPeers | Phase::QueryAndStore { .. } => unavailable(reason),
+            Phase::QueryAndStore { .. } => {
+                self.give_up_copies(env, container);
+                unavailable(reason)
+            }
             Phase::Bind { .. }
             | Phase::StoreLocal { .. }
             | Phase::PublishTs { .. }
@@ -427,6 +432,16 @@ impl Write {
         };
         env.reply(self.ticket.request, Err(failure));
         Step::Done
+    }
+
+    /// Nobody will bind the copies, which would take up the local set's room until its
+    /// patience ends.
+    fn give_up_copies(&self, env: &mut Env, container: &Container) {
+        for &member in container.local_set(env.site) {
+            let (key, write) = (self.key.clone(), self.write);
+            let abort = PriorityBody::Abort { key, write };
+            env.send_priority(member, RpcId::NONE, container.epoch, abort);
+        }
     }
 
     fn on_peer_up(
@@ -457,7 +472,7 @@ impl Write {
     fn on_tick(&mut self, env: &mut Env, container: &Container) -> Step {
         if self.ticket.is_over(env) {
             let reason = self.waiting_for();
-            return self.fail(env, reason);
+            return self.fail(env, container, reason);
         }
         if let Some(holders) = &mut self.holders {
             holders.on_tick(env);

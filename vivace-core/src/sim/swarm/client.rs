@@ -334,7 +334,10 @@ impl Run {
     ) -> Result<(), Violation> {
         let repeated = self.clients[c].requests.remove(&request);
         let share = self.simulation.rng.random_range(0.0..2.0);
-        let think = self.configuration.think.mul_f64(share);
+        let mut think = self.configuration.think.mul_f64(share);
+        if self.healed {
+            think = think.min(NOBODY_PAUSE);
+        }
         if let Some(Ok(Success::Session(session))) = reply {
             self.clients[c].session = Some(session);
             self.clients[c].sequence = 0;

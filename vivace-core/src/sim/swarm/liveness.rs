@@ -17,15 +17,8 @@ use crate::{NodeId, RequestId, Timestamp};
 /// Paths that are slower than this are replaced when faults end, not only their delays.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Their former round trips that operations under way may take besides.
-const RECOVERY_TRIPS: u32 = 3;
-
 /// A message that others overtake takes no longer than this many delays of its path.
 const LONGEST_WAY: u32 = 4;
-
-/// A value whose acknowledgment was lost is sent again after a minute, and where there
-/// is little room others wait for that.
-const CRAMPED_MAX: Duration = Duration::from_secs(200);
 
 /// No client waits longer than this for an answer; and nobody believes a timestamp that
 /// is so far ahead.
@@ -69,48 +62,56 @@ impl Run {
         }
     }
 
-    /// What was under way on a slow path backs off by the round trips that it saw.
-    fn recovery_max(&self) -> Duration {
-        if self.configuration.is_cramped() {
-            return CRAMPED_MAX;
-        }
-        let slowest = self.configuration.links.slowest();
-        match slowest > SLOW {
-            true => RECOVERY_MAX + RECOVERY_TRIPS * 2 * slowest,
-            false => RECOVERY_MAX,
-        }
-    }
-
     /// Waits for the operations under way. Those that met what a lost site took along
-    /// may wait to their deadlines.
+    /// with it may wait to their deadlines, as long as nobody has it.
     pub fn await_end(&mut self) -> Result<(), Violation> {
-        let patience = match self.site_lost {
-            Some(_) => OUTWAIT,
-            None => self.recovery_max(),
-        };
-        let end = self.simulation.now + patience;
-        while self.clients.iter().any(|client| self.must_end(client)) {
-            match self.simulation.next(end) {
-                Some(occurrence) => self.on_occurrence(occurrence)?,
-                None => {
-                    let left = self.clients.iter().filter(|client| self.must_end(client));
-                    let left: Vec<String> = left.map(|client| format!("{client:?}")).collect();
-                    return Err(violation(
-                        Promise::Live,
-                        format!(
-                            "{} operations did not end within {patience:?} without faults:\n  {}",
-                            left.len(),
-                            left.join("\n  ")
-                        ),
-                    ));
-                }
-            }
+        let healed = self.simulation.now;
+        for c in 0..self.clients.len() {
+            // A client's pause is no part of an operation.
+            self.client_acts(c);
+        }
+        if self.await_clients(healed + RECOVERY_MAX)? && self.site_lost.is_some() {
+            let torn = self.lost_keys.clone();
+            self.find_lost_keys();
+            self.judge_late(RECOVERY_MAX)?;
+            self.lost_keys = torn;
+            self.await_clients(healed + OUTWAIT)?;
+            self.judge_late(OUTWAIT)?;
+        } else {
+            self.judge_late(RECOVERY_MAX)?;
         }
         // Those whose coordinators crashed to show what their disks had lost.
         while let Some(occurrence) = self.simulation.next(self.simulation.now) {
             self.on_occurrence(occurrence)?;
         }
         Ok(())
+    }
+
+    /// Runs until nobody waits, but not beyond `end`; whether somebody still does.
+    fn await_clients(&mut self, end: Duration) -> Result<bool, Violation> {
+        while self.clients.iter().any(|client| self.must_end(client)) {
+            match self.simulation.next(end) {
+                Some(occurrence) => self.on_occurrence(occurrence)?,
+                None => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    fn judge_late(&self, patience: Duration) -> Result<(), Violation> {
+        let late = self.clients.iter().filter(|client| self.must_end(client));
+        let late: Vec<String> = late.map(|client| format!("{client:?}")).collect();
+        if late.is_empty() {
+            return Ok(());
+        }
+        Err(violation(
+            Promise::Live,
+            format!(
+                "{} operations did not end within {patience:?} without faults:\n  {}",
+                late.len(),
+                late.join("\n  ")
+            ),
+        ))
     }
 
     /// Waits for what a lost site's nodes sent: they may have told a timestamp whose
@@ -225,7 +226,7 @@ impl Run {
 
     /// Waits until nothing is left of what clients asked of those whose clocks lie.
     pub fn outwait_liars(&mut self) -> Result<(), Violation> {
-        let end = self.simulation.now + OUTWAIT + self.recovery_max();
+        let end = self.simulation.now + OUTWAIT + RECOVERY_MAX;
         while let Some(occurrence) = self.simulation.next(end) {
             self.on_occurrence(occurrence)?;
         }
