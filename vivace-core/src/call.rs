@@ -157,9 +157,16 @@ impl Call {
         }
     }
 
-    /// Repeats to a node that has come back, for what was on its way may be lost.
+    /// Repeats to a node that has come back, for what was on its way may be lost; further
+    /// repeats follow as after a first question, for the path may be another one.
     pub fn on_peer_up(&mut self, env: &mut Env, node: NodeId, class: Class) {
-        if class == self.class() && self.waiting.iter().any(|waiting| waiting.node == node) {
+        if class != self.class() {
+            return;
+        }
+        let pause = self.first_pause(env, node);
+        if let Some(waiting) = self.waiting.iter_mut().find(|w| w.node == node) {
+            waiting.pause = pause;
+            waiting.repeat_at = env.now.monotonic + pause;
             env.out
                 .send_when_durable(self.lsn, node, self.message.clone());
         }

@@ -47,7 +47,8 @@ struct Running {
 /// All operations under way at this node.
 #[derive(Clone, Debug, Default)]
 pub struct Coordinator {
-    running: BTreeMap<u64, Running>,
+    /// Boxed: the tree moves its entries about.
+    running: BTreeMap<u64, Box<Running>>,
     rounds: BTreeMap<Key, u64>,
     shared_reads: SharedReads,
     timers: BTreeSet<(Duration, u64)>,
@@ -227,7 +228,7 @@ impl Coordinator {
             operation,
             wakeup,
         };
-        self.running.insert(number, running);
+        self.running.insert(number, Box::new(running));
         self.timers.insert((wakeup, number));
         number
     }
@@ -311,7 +312,7 @@ impl Coordinator {
 
     /// The operation is over. A read that waited for a round of its object begins.
     fn end(&mut self, env: &mut Env, number: u64) -> Option<Operation> {
-        let running = self.running.remove(&number)?;
+        let running = *self.running.remove(&number)?;
         self.timers.remove(&(running.wakeup, number));
         let Some(key) = running.round_of else {
             return Some(running.operation);
@@ -354,10 +355,8 @@ impl Coordinator {
         let Some(&number) = self.rounds.get(key) else {
             return;
         };
-        if let Some(Running {
-            operation: Operation::Execute(execute),
-            ..
-        }) = self.running.get(&number)
+        if let Some(running) = self.running.get(&number)
+            && let Operation::Execute(execute) = &running.operation
             && execute.stands_back()
         {
             self.step(env, number, Input::Start);

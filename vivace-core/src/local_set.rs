@@ -290,7 +290,8 @@ impl LocalSet {
             }
             CopyTag::Unbound(write) => {
                 self.copy_bytes += value.bytes();
-                self.wake_at(check_at);
+                // Its coordinator may be gone by then.
+                self.wake_at(check_at.min(env.now.monotonic + PATIENCE));
                 let copy = UnboundCopy {
                     value,
                     propagator,

@@ -192,6 +192,12 @@ impl Node {
         self.env.out.take_actions()
     }
 
+    /// Takes back what [`Node::handle`] returned, emptied, for the next time: it need not
+    /// be allocated then.
+    pub fn reuse(&mut self, actions: Vec<Action>) {
+        self.env.out.reuse(actions);
+    }
+
     fn drain_loopback(&mut self) {
         while let Some(message) = self.env.out.next_loopback() {
             let me = self.env.me;

@@ -54,6 +54,9 @@ impl Message {
 /// ask again.
 const HELD_MESSAGES_MAX: usize = 65_536;
 
+/// Room for more actions than this is given back to the allocator.
+const REUSED_ACTIONS_MAX: usize = 1024;
+
 /// Collects what a node does in answer to an event.
 #[derive(Clone, Debug)]
 pub struct Outbox {
@@ -182,6 +185,14 @@ impl Outbox {
     /// The next message of this node to itself.
     pub fn next_loopback(&mut self) -> Option<Message> {
         self.loopback.pop_front()
+    }
+
+    /// Takes back the room of actions that were done.
+    pub fn reuse(&mut self, mut actions: Vec<Action>) {
+        if self.actions.is_empty() && actions.capacity() <= REUSED_ACTIONS_MAX {
+            actions.clear();
+            self.actions = actions;
+        }
     }
 
     /// All that is to be done now.

@@ -1,7 +1,7 @@
 //! Values that have no timestamp yet (query mode): BIND gives them one, ABORT gives
 //! them up (mend 6).
 
-use super::{LocalCopy, LocalSet, PATIENCE, UnboundCopy, release};
+use super::{LocalCopy, LocalSet, PATIENCE, SWEEP_INTERVAL, UnboundCopy, release};
 use crate::call::Call;
 use crate::cluster::Container;
 use crate::env::Env;
@@ -112,14 +112,15 @@ impl LocalSet {
             .or_default();
         if !aborted.contains(write.number) {
             aborted.insert(write.number);
-            let id = (key.clone(), write);
-            if let Some(copy) = self.unbound.get_mut(&id) {
-                copy.check_at = env.now.monotonic;
-            }
-            let (key, write) = id;
+            let key = key.clone();
             aborted.lsn = env.out.persist(Record::LocalAborted { key, write });
         }
-        (None, aborted.lsn)
+        let lsn = aborted.lsn;
+        if let Some(copy) = self.unbound.get_mut(&(key.clone(), write)) {
+            copy.check_at = env.now.monotonic;
+            self.wake_at(env.now.monotonic + SWEEP_INTERVAL);
+        }
+        (None, lsn)
     }
 
     /// Gives an unbound copy up, with a majority of the local set.

@@ -25,19 +25,19 @@ impl Simulation {
                 for class in [Class::Priority, Class::Bulk] {
                     let pair = (a, b, class);
                     let wanted = self.is_alive(a) && self.is_alive(b) && !self.cut.contains(&pair);
-                    if wanted == self.connections.contains_key(&pair) {
+                    if wanted == self.connections.get(pair).is_some() {
                         continue;
                     }
                     if wanted {
                         self.connections_made += 1;
-                        self.connections.insert(pair, self.connections_made);
+                        self.connections.set(pair, Some(self.connections_made));
                         if class == Class::Priority {
                             self.tell_round_trip(a, b);
                         }
                         self.handle(a, Event::PeerUp { node: b, class });
                         self.handle(b, Event::PeerUp { node: a, class });
                     } else {
-                        self.connections.remove(&pair);
+                        self.connections.set(pair, None);
                         self.handle(a, Event::PeerDown { node: b, class });
                         self.handle(b, Event::PeerDown { node: a, class });
                     }
@@ -71,7 +71,7 @@ impl Simulation {
     }
 
     pub(super) fn connection(&self, a: NodeId, b: NodeId, class: Class) -> Option<u64> {
-        self.connections.get(&(a.min(b), a.max(b), class)).copied()
+        self.connections.get((a.min(b), a.max(b), class))
     }
 
     pub(super) fn send(&mut self, from: NodeId, to: NodeId, wire: Wire) {
@@ -175,14 +175,16 @@ impl Simulation {
 
     pub(super) fn on_poll(&mut self, route: Route) {
         let links = self.links.as_mut().expect("the network is made of links");
-        let (arrived, again) = links.poll(self.now, route);
-        for at in again {
+        let mut news = std::mem::take(&mut self.news);
+        links.poll(self.now, route, &mut news);
+        for at in news.again.drain(..) {
             self.schedule(at, Happening::Poll(route));
         }
         self.refill(route);
-        for passage in arrived {
+        for passage in news.arrived.drain(..) {
             self.on_arrival(*passage);
         }
+        self.news = news;
     }
 
     /// Sends what waited for a link. What belongs to a connection that broke is gone.
@@ -190,8 +192,8 @@ impl Simulation {
         let connections = &self.connections;
         let stands = |passage: &Passage| {
             let (a, b) = (passage.from, passage.to);
-            let standing = connections.get(&(a.min(b), a.max(b), Class::Bulk));
-            standing == Some(&passage.connection)
+            let standing = connections.get((a.min(b), a.max(b), Class::Bulk));
+            standing == Some(passage.connection)
         };
         let links = self.links.as_mut().expect("the network is made of links");
         if let Some(at) = links.refill(self.now, route, &mut self.rng, stands) {

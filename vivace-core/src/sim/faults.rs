@@ -162,7 +162,7 @@ impl Simulation {
         for route in bulk {
             self.refill(route);
         }
-        let pairs: Vec<_> = self.connections.keys().copied().collect();
+        let pairs: Vec<_> = self.connections.pairs().collect();
         for (a, b, class) in pairs {
             if class == Class::Priority {
                 self.tell_round_trip(a, b);
@@ -172,7 +172,7 @@ impl Simulation {
 
     /// Every connection breaks, and those that can be made are made anew.
     pub fn reset_connections(&mut self) {
-        let standing: BTreeSet<_> = self.connections.keys().copied().collect();
+        let standing: BTreeSet<_> = self.connections.pairs().collect();
         let cut = self.cut.clone();
         self.cut.extend(standing);
         self.reconnect();

@@ -16,10 +16,10 @@ use crate::{Lsn, NodeId};
 
 /// So small that an ordinary run fills segments, folds them and uses them again.
 const SETTINGS: Settings = Settings {
-    segment_bytes: 8 << 10,
+    segment_bytes: 16 << 10,
     segments_ahead: 2,
-    checkpoint_after_bytes: 24 << 10,
-    fold_bytes_max: 64 << 10,
+    checkpoint_after_bytes: 48 << 10,
+    fold_bytes_max: 128 << 10,
 };
 
 const SECTOR_BYTES: usize = 512;

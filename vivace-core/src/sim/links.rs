@@ -77,6 +77,15 @@ pub(super) struct Passage {
     pub wire: Wire,
 }
 
+/// What a poll of a route finds.
+#[derive(Default)]
+pub(super) struct News {
+    #[expect(clippy::vec_box, reason = "moved from and to where they are boxed")]
+    pub arrived: Vec<Box<Passage>>,
+    /// When to poll the route again.
+    pub again: Vec<Duration>,
+}
+
 /// All links of a cluster.
 pub(super) struct Links {
     pub plan: LinkPlan,
@@ -204,11 +213,10 @@ impl Links {
         lane.rearm()
     }
 
-    /// What has arrived, and when to poll the route again: once for each of its links
+    /// Adds what has arrived, and when to poll the route again: once for each of its links
     /// that has not said so before.
-    #[expect(clippy::vec_box, reason = "moved from and to where they are boxed")]
-    pub fn poll(&mut self, now: Duration, route: Route) -> (Vec<Box<Passage>>, Vec<Duration>) {
-        let mut arrived = Vec::new();
+    pub fn poll(&mut self, now: Duration, route: Route, news: &mut News) {
+        let News { arrived, again } = news;
         let mut take = |lane: &mut Lane| {
             while let Some(delivery) = lane.link.poll(now) {
                 arrived.push(delivery.packet.payload);
@@ -222,7 +230,6 @@ impl Links {
         }
         self.old
             .retain(|(_, lane)| lane.link.next_delivery().is_some());
-        let mut again = Vec::new();
         if let Some(lane) = self.links.get_mut(&route) {
             take(lane);
             again.extend(lane.rearm());
@@ -230,7 +237,6 @@ impl Links {
         for (_, lane) in self.old.iter_mut().filter(|(of, _)| *of == route) {
             again.extend(lane.rearm());
         }
-        (arrived, again)
     }
 
     /// From now on the network is another one. What waits in a link leaves at its new

@@ -17,6 +17,7 @@ mod host;
 mod host_journal;
 mod links;
 mod network;
+mod places;
 mod simulation;
 mod step;
 pub mod swarm;

@@ -16,8 +16,9 @@ use super::agenda::Agenda;
 use super::disk::SimDisk;
 use super::errand::Sieve;
 use super::host::{Entry, Host, HostClock, LogTail};
-use super::links::{LinkPlan, Links, Passage};
+use super::links::{LinkPlan, Links, News, Passage};
 use super::network::{Delays, Spread};
+use super::places::{Connections, Hosts};
 use super::step::Happening;
 use super::trace::Trace;
 use super::wire::{Script, Wire};
@@ -78,14 +79,16 @@ pub struct Simulation {
     /// Where to tell what happens.
     pub trace: Trace,
     pub(super) cluster: Arc<Cluster>,
-    pub(super) hosts: BTreeMap<NodeId, Host>,
+    pub(super) hosts: Hosts,
     pub(super) agenda: Agenda<Happening>,
     pub(super) events_at_once: u32,
     pub(super) links: Option<Links>,
+    /// Empty; kept for its room.
+    pub(super) news: News,
     /// Pairs that can't connect, smaller node first.
     pub(super) cut: BTreeSet<(NodeId, NodeId, Class)>,
     /// Standing connections and their numbers, smaller node first.
-    pub(super) connections: BTreeMap<(NodeId, NodeId, Class), u64>,
+    pub(super) connections: Connections,
     pub(super) connections_made: u64,
     /// One-way black holes: priority is lost, bulk waits.
     pub(super) blocked: BTreeSet<(NodeId, NodeId)>,
@@ -153,13 +156,8 @@ impl Simulation {
             skew_ns: 0,
             error_ns: Some(0),
         };
-        let hosts: BTreeMap<NodeId, Host> = cluster
-            .spec()
-            .nodes
-            .keys()
-            .map(|&node| (node, Host::new(node, clock, seed)))
-            .collect();
-        let nodes: Vec<NodeId> = hosts.keys().copied().collect();
+        let nodes: Vec<NodeId> = cluster.spec().nodes.keys().copied().collect();
+        let hosts = Hosts::new(nodes.clone(), |node| Host::new(node, clock, seed));
         let mut simulation = Self {
             now: Duration::from_secs(1),
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -174,8 +172,9 @@ impl Simulation {
             agenda: Agenda::default(),
             events_at_once: 0,
             links,
+            news: News::default(),
             cut: BTreeSet::new(),
-            connections: BTreeMap::new(),
+            connections: Connections::new(nodes.clone()),
             connections_made: 0,
             blocked: BTreeSet::new(),
             sieves: Vec::new(),
@@ -214,7 +213,7 @@ impl Simulation {
 
     /// All nodes, alive or not.
     pub fn nodes(&self) -> Vec<NodeId> {
-        self.hosts.keys().copied().collect()
+        self.hosts.nodes().to_vec()
     }
 
     /// The cluster.

@@ -24,6 +24,7 @@ const BEGINNING_NS: u64 = 1_800_000_000_000_000_000;
 /// A stored value is read from the disk, and not from memory, this often.
 const COLD_READS: f64 = 0.25;
 
+/// What is large is boxed: every happening is moved in and out of the agenda.
 #[derive(Debug)]
 pub(super) enum Happening {
     Arrival(Box<Passage>),
@@ -34,7 +35,7 @@ pub(super) enum Happening {
     Event {
         node: NodeId,
         life: u16,
-        event: Event,
+        event: Box<Event>,
     },
     /// A pause is over, unless a second one has begun meanwhile.
     Resume {
@@ -56,7 +57,7 @@ pub(super) enum Happening {
         node: NodeId,
         life: u16,
         to: NodeId,
-        message: StoredMessage,
+        message: Box<StoredMessage>,
     },
     Tick {
         node: NodeId,
@@ -76,9 +77,7 @@ impl Simulation {
     }
 
     pub(super) fn host(&mut self, node: NodeId) -> &mut Host {
-        self.hosts
-            .get_mut(&node)
-            .expect("the node is in the cluster")
+        &mut self.hosts[&node]
     }
 
     pub(super) fn schedule(&mut self, at: Duration, happening: Happening) {
@@ -172,12 +171,15 @@ impl Simulation {
         let now = self.reading(host.clock);
         let host = self.host(node);
         let Some(state) = &mut host.node else { return };
-        let actions = state.handle(now, event);
+        let mut actions = state.handle(now, event);
         let flushed_before = host.unflushed.back().map(|(lsn, _)| *lsn);
-        for action in actions {
+        for action in actions.drain(..) {
             if !self.act(node, action) {
                 return;
             }
+        }
+        if let Some(state) = &mut self.host(node).node {
+            state.reuse(actions);
         }
         let last = self.hosts[&node].unflushed.back().map(|(lsn, _)| *lsn);
         if let Some(through) = last.filter(|_| last != flushed_before) {
@@ -292,7 +294,7 @@ impl Simulation {
                 node,
                 life,
                 to,
-                message,
+                message: Box::new(message),
             };
             self.schedule(at, load);
             return true;
@@ -314,6 +316,7 @@ impl Simulation {
             None => Event::NotLoaded { to, message },
         };
         // Not now: the node may be in the middle of its actions.
+        let event = Box::new(event);
         self.schedule(self.now, Happening::Event { node, life, event });
         true
     }
@@ -369,7 +372,7 @@ impl Simulation {
             }
             Happening::Event { node, life, event } => {
                 if self.hosts[&node].life == life {
-                    self.handle(node, event);
+                    self.handle(node, *event);
                 }
             }
             Happening::Resume { node, life } => self.resume(node, life),
@@ -381,7 +384,7 @@ impl Simulation {
             } => {
                 let host = &self.hosts[&node];
                 if host.life == life && host.node.is_some() && !host.is_dying {
-                    self.on_loaded(node, to, message);
+                    self.on_loaded(node, to, *message);
                 }
             }
             Happening::Death { node, life } => {

@@ -9,7 +9,7 @@ use vivace_core::{
 };
 
 use crate::cluster::requests::{add, counted, execute, failure, first_of, read_state, set, state};
-use crate::cluster::{Fate, HostClock, Occurrence, Simulation, layout};
+use crate::cluster::{Fate, HostClock, Occurrence, Simulation, Spread, layout};
 use crate::{
     A, B, C, bulk, drop_if, is_accept, is_promise, is_read_ts, is_write_remote, ms, priority,
     settle, simulate, spec, switch, three_sites,
@@ -120,6 +120,38 @@ fn a_round_with_one_replica_down_and_one_refusing_is_given_up_after_a_grace() {
         if kind == Kind::Rmw {
             assert!(simulation.count(LOST) > 0);
         }
+    }
+}
+
+/// C is silent, B refuses, and C's path was long when the vote began: the wait for C is
+/// no longer than its path is now. (Found by a seed.)
+#[test]
+fn a_grace_ends_with_the_path_that_it_was_for() {
+    for kind in [Kind::Rmw, Kind::LanRmw] {
+        let mut simulation = three_sites(kind);
+        match kind {
+            Kind::Rmw => drop(promise_ahead(&mut simulation, B, 50)),
+            _ => {
+                // B alone promises to another coordinator, and A's clock is behind.
+                drop_if(&mut simulation, |_, to, _| to == A || to == C);
+                simulation.request(NodeId(4), add("k", first_of(2), 0), ms(1000));
+                simulation.run_for(ms(1000));
+                let (skew_ns, error_ns) = (-10_000_000_000, Some(0));
+                simulation.set_clock(A, HostClock { skew_ns, error_ns });
+            }
+        }
+        drop_if(&mut simulation, |from, to, _| from == C || to == C);
+        simulation.delays.priority = Spread::exactly(ms(20_000));
+        simulation.reset_connections();
+        let asked = simulation.request(A, add("k", first_of(1), 5), ms(600_000));
+        simulation.run_for(ms(45_000));
+        assert_eq!(simulation.outstanding(), 1, "{kind:?}");
+        simulation.delays.priority = Spread::exactly(ms(10));
+        simulation.reset_connections();
+        let changed = simulation.now;
+        assert_eq!(counted(simulation.await_reply(asked)), 5);
+        let took = simulation.now - changed;
+        assert!(took < ms(2000), "{kind:?}: {took:?}");
     }
 }
 

@@ -416,6 +416,50 @@ fn what_a_dead_coordinator_left_is_brought_to_an_end() {
     assert_eq!(value(simulation.ask(C, read("k")).0), None);
 }
 
+fn held_by_site_0(simulation: &Simulation) -> Vec<usize> {
+    let nodes = [0, 1, 2].map(NodeId).into_iter();
+    let alive = nodes.filter(|&node| simulation.is_alive(node));
+    alive.map(|node| simulation.status(node).held).collect()
+}
+
+/// Nobody binds what a failed write left behind: it must not fill the local set for half
+/// a minute. (Found by a seed.)
+#[test]
+fn copies_of_a_write_that_failed_go_at_once() {
+    let mut simulation = by_query();
+    drop_if(&mut simulation, |_, _, wire| is_read_ts(wire));
+    let asked = simulation.request(NodeId(1), write("k", "v"), ms(300));
+    simulation.run_for(ms(200));
+    assert_eq!(held_by_site_0(&simulation), [1, 1, 1]);
+    let failed = failure(simulation.await_reply(asked));
+    assert!(matches!(failed, Failure::Unavailable { .. }), "{failed}");
+    simulation.run_for(ms(1000));
+    assert_eq!(held_by_site_0(&simulation), [0, 0, 0]);
+    simulation.script = None;
+    assert_eq!(value(simulation.ask(C, read("k")).0), None);
+    written(simulation.ask(NodeId(1), write("k", "w")).0);
+}
+
+/// A coordinator that can be reached may still bind its copies; one that can't has
+/// probably died.
+#[test]
+fn copies_wait_longer_for_a_coordinator_that_is_there() {
+    for is_there in [true, false] {
+        let mut simulation = by_query();
+        drop_if(&mut simulation, |from, _, wire| {
+            from == NodeId(1) && !is_write_local(wire)
+        });
+        simulation.request(NodeId(1), write("k", "v"), ms(60_000));
+        simulation.run_for(ms(500));
+        if !is_there {
+            simulation.crash(NodeId(1));
+        }
+        simulation.run_for(ms(5000));
+        let expected = if is_there { vec![1, 1, 1] } else { vec![0, 0] };
+        assert_eq!(held_by_site_0(&simulation), expected);
+    }
+}
+
 /// A member that lost the race gives a copy up, another member is down: the value
 /// goes out once more, under its timestamp. (Found by a seed: the write hung.)
 #[test]

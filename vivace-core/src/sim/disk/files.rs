@@ -1,6 +1,7 @@
 //! Files and their names: what is there now, and what a crash would leave.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use rand::{Rng, RngExt};
 
@@ -15,10 +16,12 @@ pub struct FileId(u64);
 struct Contents {
     /// As they are now.
     now: Vec<u8>,
-    /// What the sectors written since the last sync held then.
-    before: BTreeMap<usize, Vec<u8>>,
-    /// How long it was then.
-    synced_bytes: usize,
+    /// As they were when they were last synced.
+    synced: Vec<u8>,
+    /// The sectors written since, each once.
+    written: Vec<usize>,
+    /// Whether a sector is one of them.
+    is_written: Vec<bool>,
 }
 
 /// A change of names.
@@ -117,10 +120,7 @@ impl Files {
             contents.now.resize(end, 0);
         }
         for sector in offset / SECTOR..end.div_ceil(SECTOR) {
-            if !contents.before.contains_key(&sector) {
-                let old = contents.sector(sector).to_vec();
-                contents.before.insert(sector, old);
-            }
+            contents.note_written(sector);
         }
         contents.now[offset..end].copy_from_slice(bytes);
     }
@@ -134,8 +134,7 @@ impl Files {
 
     pub fn sync(&mut self, id: FileId) {
         if let Some(contents) = self.contents.get_mut(&id) {
-            contents.before.clear();
-            contents.synced_bytes = contents.now.len();
+            contents.sync();
         }
     }
 
@@ -158,7 +157,7 @@ impl Files {
     pub fn flip(&mut self, name: &str, offset: u64, bit: u8) {
         let id = self.id(name).expect("the file is there");
         let contents = self.contents.get_mut(&id).expect("it is named");
-        contents.now[offset as usize] ^= 1 << (bit % 8);
+        contents.flip(offset as usize, bit);
     }
 
     pub fn put(&mut self, name: &str, bytes: Vec<u8>) {
@@ -175,30 +174,64 @@ impl Files {
 }
 
 impl Contents {
-    fn sector(&self, sector: usize) -> &[u8] {
+    fn note_written(&mut self, sector: usize) {
+        if self.is_written.len() <= sector {
+            self.is_written.resize(sector + 1, false);
+        }
+        if !std::mem::replace(&mut self.is_written[sector], true) {
+            self.written.push(sector);
+        }
+    }
+
+    fn sector(&self, sector: usize) -> Range<usize> {
         let from = (sector * SECTOR).min(self.now.len());
-        &self.now[from..(from + SECTOR).min(self.now.len())]
+        from..(from + SECTOR).min(self.now.len())
+    }
+
+    fn sync(&mut self) {
+        self.synced.resize(self.now.len(), 0);
+        for sector in std::mem::take(&mut self.written) {
+            let range = self.sector(sector);
+            self.synced[range.clone()].copy_from_slice(&self.now[range]);
+            self.is_written[sector] = false;
+        }
+    }
+
+    /// A bit changes on the medium; where a write is on its way there, only of that.
+    fn flip(&mut self, offset: usize, bit: u8) {
+        let mask = 1 << (bit % 8);
+        self.now[offset] ^= mask;
+        let is_written = self.is_written.get(offset / SECTOR) == Some(&true);
+        if let Some(byte) = self.synced.get_mut(offset).filter(|_| !is_written) {
+            *byte ^= mask;
+        }
     }
 
     fn crash(&mut self, tail: LogTail, rng: &mut impl Rng) {
-        for (sector, old) in std::mem::take(&mut self.before) {
+        let mut written = std::mem::take(&mut self.written);
+        written.sort_unstable();
+        for &sector in &written {
             let is_kept = match tail {
                 LogTail::Lost => false,
                 LogTail::Torn => rng.random_bool(0.5),
                 LogTail::Kept => true,
             };
             if !is_kept {
-                let from = sector * SECTOR;
-                let to = (from + SECTOR).min(self.now.len());
-                let (written, grown) = self.now[from..to].split_at_mut(old.len());
-                written.copy_from_slice(&old);
+                let range = self.sector(sector);
+                let old = self.synced.get(range.start.min(self.synced.len())..);
+                let old = old.unwrap_or_default();
+                let known = old.len().min(range.len());
+                let (before, grown) = self.now[range].split_at_mut(known);
+                before.copy_from_slice(&old[..known]);
                 grown.fill(0);
             }
         }
         if tail == LogTail::Lost {
-            self.now.truncate(self.synced_bytes);
+            self.now.truncate(self.synced.len());
         }
-        self.synced_bytes = self.now.len();
+        // What a crash left is on the disk.
+        self.written = written;
+        self.sync();
     }
 }
 
