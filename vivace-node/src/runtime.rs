@@ -102,7 +102,7 @@ impl RunningNode {
             me: options.node,
             site: options.cluster.addresses[&options.node].site,
             incarnation,
-            directory: claimed.as_ref().map(Claimed::directory),
+            state: claimed.as_ref().map(Claimed::history),
             identity: options.identity.clone(),
             containers: agreements(&options.cluster),
             peers: peers(&options.cluster, options.node),
@@ -393,6 +393,7 @@ impl Core {
                 class: core_class(class),
             },
             TransportEvent::Rtt { node, rtt } => Event::RoundTrip { node, rtt },
+            TransportEvent::StateRefused { why } => self.storage.stop_outdated(&why),
         };
         self.handle(transport, event);
     }

@@ -4,8 +4,10 @@ mod process;
 
 use std::fs;
 use std::net::UdpSocket;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use process::refusal::copy;
 use process::{Processes, START_PATIENCE, path_text, stderr, vivace_node};
 use vivace_client::machine::builtin::{Counter, Register, counter, register};
 use vivace_client::{Client, OperationError};
@@ -441,13 +443,84 @@ async fn a_node_with_a_fresh_directory_under_its_old_name_is_known_by_its_peers(
     fs::remove_dir_all(home.join("data")).expect("removes");
     fs::rename(other.join("data"), home.join("data")).expect("moves");
     processes.start_node(1);
-    let refusals = refusals_with(&client, "peer port: earlier_state").await;
+    refusals_with(&client, "peer port: earlier_state").await;
+    assert_eq!(ended(&mut processes, 1).await, Some(13));
     let log = fs::read_to_string(processes.log_of(1)).expect("reads");
-    for part in ["comes with start 1 of data directory", "must not start"] {
-        assert!(log.contains(part), "{refusals:?}\n{log}");
+    for part in [
+        "comes with start 1 of data directory",
+        "must not start",
+        "stopping",
+    ] {
+        assert!(log.contains(part), "{log}");
     }
     let found = key.read().await.expect("two of three serve");
     assert_eq!(found.expect("is there").value, "value");
+}
+
+/// All that could tell is put back together: directory, witness, and the number of the
+/// start, for one start came between. Its peers were there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_its_state_of_one_start_ago_is_known_by_its_peers() {
+    let mut processes = Processes::start(3);
+    let client = processes.client('b').await;
+    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+    key.write("old").await.expect("they serve");
+    processes.client('a').await;
+    processes.kill(1);
+    let home = processes.cluster().join("node-1");
+    let (data, witness) = (home.join("data"), home.join("node.witness"));
+    let away = processes.directory.path().join("away");
+    copy(&data, &away);
+    let seen = fs::read(&witness).expect("reads");
+
+    processes.start_node(1);
+    processes.client('a').await;
+    key.write("new").await.expect("they serve");
+    processes.kill(1);
+    let newest = processes.directory.path().join("newest");
+    copy(&data, &newest);
+    // In the same directory: a copy would be known by its time of birth.
+    let put_back = |from: &Path| {
+        for entry in fs::read_dir(&data).expect("lists") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => fs::remove_dir_all(path).expect("removes"),
+                false => fs::remove_file(path).expect("removes"),
+            }
+        }
+        copy(from, &data);
+    };
+    put_back(&away);
+    fs::write(&witness, seen).expect("writes");
+    processes.start_node(1);
+    assert_eq!(ended(&mut processes, 1).await, Some(13));
+    let log = fs::read_to_string(processes.log_of(1)).expect("reads");
+    assert!(log.contains("does not follow start 2"), "{log}");
+    // Nor does another try help, where those who knew are gone.
+    processes.kill(2);
+    processes.start_node(1);
+    assert_eq!(ended(&mut processes, 1).await, Some(13));
+    let log = fs::read_to_string(processes.log_of(1)).expect("reads");
+    assert!(log.contains("peers refused this state"), "{log}");
+    processes.start_node(2);
+
+    put_back(&newest);
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+    let found = key.read().await.expect("it serves again");
+    assert_eq!(found.expect("is there").value, "new");
+    assert!(processes.is_running(1));
+}
+
+/// The code with which a node ends by itself.
+async fn ended(processes: &mut Processes, node: u16) -> Option<i32> {
+    let deadline = Instant::now() + START_PATIENCE;
+    while processes.is_running(node) {
+        assert!(Instant::now() < deadline, "node {node} runs on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    processes.exit_code(node)
 }
 
 /// What a node refused or was refused, once `cause` is among it.

@@ -30,7 +30,7 @@ async fn a_directory_that_is_not_the_nodes_is_refused_and_left_alone() {
     for (from, to, code, expected) in [
         ("node 1\n", "node 2\n", 12, "node 2"),
         ("cluster dev\n", "cluster other\n", 12, "\"other\""),
-        ("vivace-data 2", "vivace-data 3", 14, "newer program"),
+        ("vivace-data 3", "vivace-data 4", 14, "newer program"),
         ("life 1\n", "life one\n", 21, "line 5"),
     ] {
         assert!(identity.contains(from), "{identity}");

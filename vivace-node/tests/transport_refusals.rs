@@ -322,28 +322,71 @@ fn nodes_may_know_other_containers_and_other_epochs() {
 fn a_node_that_comes_back_with_less_than_it_had_is_refused() {
     let (cluster, node, rogue) = acceptor_and_rogue(|c| c.node_role(1));
     let port = cluster.address(2).priority;
-    let hello = |directory: u8, life: u16| {
+    let hello = |directory: u8, life: u16, starts: &[u64]| {
         let mut hello = hello_bytes(1, PRIORITY, |body| {
             body[11..13].copy_from_slice(&life.to_le_bytes());
         });
-        let at = hello.len() - 2 - DIRECTORY_BYTES;
-        hello[at..][..DIRECTORY_BYTES].fill(directory);
+        hello.truncate(hello.len() - DIRECTORY_BYTES - 3);
+        hello.extend([directory; DIRECTORY_BYTES]);
+        hello.push(starts.len() as u8);
+        hello.extend(starts.iter().flat_map(|start| start.to_le_bytes()));
+        // No containers.
+        hello.extend([0, 0]);
         hello
     };
     // One that keeps nothing has nothing to lose.
-    for (directory, life) in [(0, 9), (0, 3), (0xd1, 5), (0xd1, 5), (0xd1, 6), (0, 1)] {
-        rogue.dial_and_greet_with(port, &hello(directory, life));
+    for (directory, life, starts) in [
+        (0, 9, &[][..]),
+        (0, 3, &[]),
+        (0xd1, 5, &[50, 51]),
+        (0xd1, 5, &[50, 51]),
+        (0xd1, 6, &[50, 51, 52]),
+        (0, 1, &[]),
+    ] {
+        rogue.dial_and_greet_with(port, &hello(directory, life, starts));
     }
-    let wrong = [(0xd1, 5), (0xd2, 7)];
-    for (directory, life) in wrong {
-        let connection = rogue.dial_and_say(port, &hello(directory, life));
+    let wrong = [
+        (0xd1, 5, &[50, 51][..]),
+        (0xd2, 7, &[51, 52, 53]),
+        // Put back from the start before, or before that: the numbers are given out again.
+        (0xd1, 6, &[50, 51, 99]),
+        (0xd1, 7, &[50, 99, 98, 97]),
+        (0xd1, 500, &[50, 51, 52]),
+    ];
+    for (directory, life, starts) in wrong {
+        let connection = rogue.dial_and_say(port, &hello(directory, life, starts));
         let (cause, text) = rogue.refusal(&connection);
         assert_eq!(cause, RefusalCause::EarlierState);
         let seen = format!("start {life} of data directory {directory:x}{directory:x}");
         assert!(text.contains(&seen), "{text}");
     }
     wait_refused(&node, RefusalCause::EarlierState, wrong.len() as u64);
-    rogue.dial_and_greet_with(port, &hello(0xd1, 6));
+    rogue.dial_and_greet_with(port, &hello(0xd1, 6, &[51, 52]));
+    rogue.dial_and_greet_with(port, &hello(0xd1, 9, &[52, 53, 54, 55]));
+}
+
+#[test]
+fn a_hellos_starts_are_read_with_care() {
+    let zeros = [0; DIRECTORY_BYTES];
+    let some = [0xd1; DIRECTORY_BYTES];
+    for (directory, count, expected) in [
+        (zeros, 1, "a hello of 1 starts of data directory 00"),
+        (some, 0, "a hello of 0 starts of data directory d1"),
+        (some, 65, "1 to 64 of one"),
+        (some, 2, "the hello is cut off"),
+    ] {
+        let (cluster, node, rogue) = acceptor_and_rogue(|c| c.node_role(1));
+        let mut hello = hello_bytes(1, PRIORITY, |_| {});
+        hello.truncate(hello.len() - DIRECTORY_BYTES - 3);
+        hello.extend(directory);
+        hello.push(count);
+        hello.extend([7; 8]);
+        let connection = rogue.dial_and_say(cluster.address(2).priority, &hello);
+        let (cause, text) = rogue.refusal(&connection);
+        assert_eq!(cause, RefusalCause::MalformedHello, "{text}");
+        assert!(text.contains(expected), "{text}");
+        wait_refused(&node, RefusalCause::MalformedHello, 1);
+    }
 }
 
 #[test]

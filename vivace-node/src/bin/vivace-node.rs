@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use vivace_node::config::{NodeConfig, StorageConfig};
+use vivace_core::NodeId;
+use vivace_core::cluster::Container;
+use vivace_node::config::{ClusterConfig, NodeConfig, StorageConfig};
 use vivace_node::dev::DevCluster;
 use vivace_node::init::{Layout, init, site_name};
 use vivace_node::storage::identity::{DataDirectory, IdentityError};
@@ -299,17 +301,33 @@ fn adopt(path: &Path, original_is_gone: bool, layout_is_right: bool) -> anyhow::
         adopt_layout(settings, cluster, config.node, layout)?;
         println!("{shown} remembers the configuration's containers from now on:");
         for container in &config.cluster.cluster.spec().containers {
-            let replicas = container.replicas.iter().map(|node| node.0.to_string());
-            println!(
-                "  {} (id {}, {}), replicas {}",
-                container.name,
-                container.id.0,
-                container.kind.name(),
-                replicas.collect::<Vec<_>>().join(", ")
-            );
+            println!("  {}", container_line(&config.cluster, container));
         }
     }
     Ok(())
+}
+
+/// What nobody but the operator can tell to be right, in one line.
+fn container_line(cluster: &ClusterConfig, container: &Container) -> String {
+    let numbers = |nodes: &[NodeId]| {
+        let numbers = nodes.iter().map(|node| node.0.to_string());
+        numbers.collect::<Vec<_>>().join(", ")
+    };
+    let mut line = format!(
+        "{} (id {}, {}), replicas {}",
+        container.name,
+        container.id.0,
+        container.kind.name(),
+        numbers(&container.replicas)
+    );
+    if container.kind.uses_local_sets() {
+        let sites = &cluster.cluster.spec().sites;
+        for (site, set) in &container.local_sets {
+            let site = sites.get(usize::from(site.0)).map_or("?", String::as_str);
+            line += &format!("; local set of {site}: {}", numbers(set));
+        }
+    }
+    line
 }
 
 fn dev(congest: f64, directory: Option<PathBuf>) -> anyhow::Result<()> {

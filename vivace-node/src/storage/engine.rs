@@ -24,7 +24,7 @@ use vivace_core::stored::ValueId;
 use vivace_core::{Lsn, Value};
 
 use super::cache::ValueCache;
-use super::identity::DataDirectory;
+use super::identity::{DataDirectory, EXIT_OUTDATED};
 use super::journal_disk::JournalFile;
 use super::journal_lane::JournalLane;
 use super::space::{Room, Space};
@@ -224,6 +224,17 @@ impl<T> Engine<T> {
     /// Keeps the directory for this process as long as the engine runs.
     pub fn hold(&mut self, directory: DataDirectory) {
         self.directory = Some(directory);
+    }
+
+    /// Ends the process: a peer knows that this node may have forgotten what it promised. The
+    /// directory is kept from a further start, for another peer may not know.
+    pub fn stop_outdated(&self, why: &str) -> ! {
+        let marked = self.directory.as_ref().map(|of| of.mark_outdated(why));
+        if let Some(Err(error)) = marked {
+            tracing::error!("{error}: a further start is not kept from this state");
+        }
+        tracing::error!("{why}: stopping, for this state is not this node's newest");
+        std::process::exit(i32::from(EXIT_OUTDATED))
     }
 
     /// Adds a record behind all earlier records and values. Nothing is promised before

@@ -2,15 +2,18 @@
 //!
 //! A node votes on what it promised earlier, so a wrong, copied, emptied or outdated
 //! directory under its id would break promises that others rely on. Three things tell:
-//! the file `identity` in the directory (text, six lines: format, cluster, node,
-//! directory, life, birth), the directory's own time of birth, which a copy does not share, and
-//! a witness beside the node's configuration that remembers directory and life.
+//! the file `identity` in the directory (text, seven lines: format, cluster, node,
+//! directory, life, latest starts, birth), the directory's own time of birth, which a copy does
+//! not share, and a witness beside the node's configuration that remembers directory and life.
+//! What none of them tells, peers do that have met the node: then the file `outdated` keeps the
+//! directory from a further start.
 //!
 //! `vivace-node init` makes the directory; a start never does.
 
 mod error;
 mod identity_file;
 mod journal_life;
+mod starts;
 #[cfg(test)]
 mod tests;
 
@@ -23,16 +26,20 @@ use std::time::UNIX_EPOCH;
 use nix::unistd::{AccessFlags, access};
 use vivace_core::{Incarnation, NodeId};
 
-pub use self::error::IdentityError;
 use self::error::at;
+pub use self::error::{EXIT_OUTDATED, IdentityError};
 use self::identity_file::Identity;
 pub use self::journal_life::JournalLife;
+pub use self::starts::{STARTS_MAX, StartId, StateHistory};
 use super::replacement::Replacement;
 
 /// The format of data directories that this code writes, and the newest that it reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 const IDENTITY: &str = "identity";
+
+/// Why peers refused this state, in words; a start never removes it.
+const OUTDATED: &str = "outdated";
 
 /// One data directory, drawn by lot when it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +64,8 @@ impl DirectoryId {
 pub struct DataDirectory {
     path: PathBuf,
     identity: Identity,
+    /// What tells the next start from all others.
+    next_start: StartId,
     witness: Option<PathBuf>,
     /// Held as long as anything may be written. The kernel lets it go with the process,
     /// however that ends.
@@ -79,6 +88,7 @@ impl DataDirectory {
             node,
             directory: DirectoryId(rand::random()),
             life: 0,
+            starts: Vec::new(),
             born: None,
         };
         prepare(&path.join(IDENTITY), &identity)?
@@ -116,6 +126,7 @@ impl DataDirectory {
         Ok(Self {
             path: path.to_owned(),
             identity,
+            next_start: StartId(rand::random()),
             witness: witness.map(Path::to_owned),
             _lock: lock,
         })
@@ -176,6 +187,10 @@ impl DataDirectory {
                 expected: format!("{node} of cluster {cluster:?}"),
             });
         }
+        let outdated = path.join(OUTDATED);
+        if outdated.exists() {
+            return Err(IdentityError::PeersKnowMore(outdated));
+        }
         let missing = parts
             .iter()
             .map(|part| path.join(part))
@@ -197,6 +212,30 @@ impl DataDirectory {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The directory with the starts behind its state, the next one among them.
+    pub fn history(&self) -> StateHistory {
+        let known = &self.identity.starts;
+        let has_begun = known.last() == Some(&self.next_start);
+        StateHistory {
+            directory: self.identity.directory,
+            starts: match has_begun {
+                true => known.clone(),
+                false => starts::with(known, self.next_start),
+            },
+        }
+    }
+
+    /// Keeps the directory from a further start: a peer has met the node with a state that
+    /// this one does not follow.
+    ///
+    /// # Errors
+    /// [`IdentityError::Io`].
+    pub fn mark_outdated(&self, why: &str) -> Result<(), IdentityError> {
+        let path = self.path.join(OUTDATED);
+        let written = Replacement::prepare(&path, &format!("{why}\n")).and_then(Replacement::put);
+        written.map_err(at(&path))
     }
 
     /// Its id.
@@ -228,6 +267,7 @@ impl DataDirectory {
         let Incarnation(life) = self.next_life()?;
         let mut identity = self.identity.clone();
         identity.life = life;
+        identity.starts = self.history().starts;
         if identity.born.is_none() {
             identity.born = birth(&self.path);
         }

@@ -11,8 +11,6 @@ mod layout_file;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use vivace_core::cluster::{Cluster, Container, Kind};
@@ -21,7 +19,7 @@ use vivace_core::{ContainerId, NodeId};
 pub use self::error::LayoutError;
 use self::error::at;
 use super::identity::{DataDirectory, DirectoryId};
-use super::replacement::Replacement;
+use super::replacement::{Replacement, read_file};
 
 /// The format of the file that this code writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -68,10 +66,9 @@ impl Layout {
     /// [`LayoutError`], never `Changed`.
     pub fn remembered(home: &Path, directory: DirectoryId) -> Result<Option<Self>, LayoutError> {
         let path = home.join(FILE);
-        match fs::read(&path) {
-            Ok(bytes) => Self::decode(&path, &bytes, directory).map(Some),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(at(&path)(source)),
+        match read_file(&path).map_err(at(&path))? {
+            Some(bytes) => Self::decode(&path, &bytes, directory).map(Some),
+            None => Ok(None),
         }
     }
 

@@ -10,7 +10,7 @@ use vivace_core::record::Record;
 use vivace_core::{ContainerId, Incarnation, NodeId};
 
 use super::engine::{Engine, Reports};
-use super::identity::{DataDirectory, DirectoryId, IdentityError};
+use super::identity::{DataDirectory, DirectoryId, IdentityError, StateHistory};
 use super::journal_disk::JournalDisk;
 use super::layout::{self, Layout, LayoutError, PreparedLayout};
 use super::progress::Progress;
@@ -249,9 +249,10 @@ impl Claimed {
         }
     }
 
-    /// The directory's id.
-    pub fn directory(&self) -> DirectoryId {
-        self.directory.id()
+    /// The directory, and the starts behind its state; the one of [`Claimed::open`] is the
+    /// last.
+    pub fn history(&self) -> StateHistory {
+        self.directory.history()
     }
 
     /// The life that [`Claimed::open`] begins.

@@ -1,4 +1,5 @@
-//! A small file in the place of an earlier one: after a crash, one of the two is there.
+//! A small file in the place of an earlier one: after a crash, one of the two is there. And
+//! how it is read again.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -47,9 +48,48 @@ impl Drop for Replacement {
     }
 }
 
+/// What a small file holds; none where there is nothing of this name. A pipe or a device
+/// there would be waited for.
+///
+/// # Errors
+/// The operating system's; [`io::ErrorKind::Other`] for anything else than a file.
+pub(super) fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => fs::read(path).map(Some),
+        Ok(_) => Err(io::Error::other(
+            "is no file: move it away, and put the file back",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same as text, with replacement characters for what is none.
+///
+/// # Errors
+/// As [`read_file`].
+pub(super) fn read_text(path: &Path) -> io::Result<Option<String>> {
+    let bytes = read_file(path)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let path = home.path().join("name");
+        assert_eq!(read_text(&path).expect("reads"), None);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("makes it");
+        for what in ["a pipe", "a directory"] {
+            let error = read_text(&path).expect_err(what);
+            assert!(error.to_string().contains("put the file back"), "{error}");
+            fs::remove_file(&path).ok();
+            fs::create_dir_all(&path).expect("makes it");
+        }
+    }
 
     #[test]
     fn one_that_is_not_put_leaves_the_earlier_one_alone() {

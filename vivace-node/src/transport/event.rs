@@ -116,6 +116,11 @@ pub enum TransportEvent {
         /// The class whose connection went down.
         class: TrafficClass,
     },
+    /// A peer has met this node with a state that the present one does not follow.
+    StateRefused {
+        /// Who, and what exactly it says.
+        why: String,
+    },
     /// A probe came back over the priority connection.
     Rtt {
         /// The peer.

@@ -11,6 +11,7 @@
 //! length of the rest: u8 | "VIVA" | version: u16 | class: u8 (0 priority, 1 bulk)
 //! | node: u16 | site: u16 | incarnation: u16 | cluster: the remaining 1 to 63 bytes
 //! data directory: its id's 16 bytes, zeros where state is in memory only
+//! its latest starts: u8, 1 to 64, the present one last; 0 in memory; of each: u64
 //! containers: u16, up to 1,024, and of each, ids ascending:
 //! id: u32 | epoch: u32 | checksum of what nodes must agree on: u32 ([`Agreement`])
 //! ```
@@ -28,10 +29,10 @@ use super::identity::{ClusterName, LABEL_BYTES_MAX, Role};
 use super::peer_stream::{CutShort, read_exact};
 use super::refusal::{Ending, Refusal, RefusalCause};
 use super::state::{AddressBook, LocalNode, Peer};
-use crate::storage::identity::DirectoryId;
+use crate::storage::identity::{DirectoryId, STARTS_MAX, StartId, StateHistory};
 
 /// Version of the peer protocol; nodes of different versions refuse each other.
-pub(super) const PROTOCOL_VERSION: u16 = 5;
+pub(super) const PROTOCOL_VERSION: u16 = 6;
 
 const MAGIC: &[u8; 4] = b"VIVA";
 const FIXED_BYTES: usize = 13;
@@ -50,9 +51,9 @@ pub(super) struct Hello {
     pub(super) site: SiteId,
     pub(super) incarnation: Incarnation,
     pub(super) cluster: ClusterName,
-    /// Where its state is, which outlives its lives; none where that is in memory only, or of
-    /// another version.
-    pub(super) directory: Option<DirectoryId>,
+    /// Its state, which outlives its lives; none where that is in memory only, or of another
+    /// version.
+    pub(super) state: Option<StateHistory>,
     /// By ascending container; none of another version's.
     pub(super) agreements: Vec<Agreement>,
 }
@@ -66,7 +67,7 @@ impl Hello {
             site: local.site,
             incarnation: local.incarnation,
             cluster: local.cluster.clone(),
-            directory: local.directory,
+            state: local.state.clone(),
             agreements: local
                 .agreements
                 .values()
@@ -86,7 +87,12 @@ impl Hello {
         // A cluster's name is at most 63 bytes, so the length fits.
         body.insert(0, body.len() as u8);
         if self.version == PROTOCOL_VERSION {
-            body.extend(self.directory.unwrap_or(NO_DIRECTORY).0);
+            let state = self.state.as_ref();
+            body.extend(state.map_or(NO_DIRECTORY, |state| state.directory).0);
+            let starts = state.map_or(&[][..], |state| &state.starts);
+            // At most STARTS_MAX, so the count fits.
+            body.push(starts.len() as u8);
+            body.extend(starts.iter().flat_map(|start| start.0.to_le_bytes()));
             // A cluster has at most CONTAINERS_MAX, so the count fits.
             body.extend((self.agreements.len() as u16).to_le_bytes());
             for agreed in &self.agreements {
@@ -123,7 +129,7 @@ impl Hello {
             site: SiteId(u16::from_le_bytes([s0, s1])),
             incarnation: Incarnation(u16::from_le_bytes([i0, i1])),
             cluster: cluster.ok_or_else(|| malformed("the hello's cluster is no DNS label"))?,
-            directory: None,
+            state: None,
             agreements: Vec::new(),
         })
     }
@@ -284,14 +290,34 @@ pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> Result<
         .map_err(cut_short)?;
     let mut hello = Hello::decode(&body[..length])?;
     if hello.version == PROTOCOL_VERSION {
-        let mut directory = NO_DIRECTORY;
-        read_exact(stream, &mut directory.0)
-            .await
-            .map_err(cut_short)?;
-        hello.directory = (directory != NO_DIRECTORY).then_some(directory);
+        hello.state = read_state(stream).await?;
         hello.agreements = read_agreements(stream).await?;
     }
     Ok(hello)
+}
+
+async fn read_state(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<StateHistory>, Ending> {
+    let mut directory = NO_DIRECTORY;
+    let mut count = [0];
+    read_exact(stream, &mut directory.0)
+        .await
+        .map_err(cut_short)?;
+    read_exact(stream, &mut count).await.map_err(cut_short)?;
+    let count = usize::from(count[0]);
+    if count > STARTS_MAX || (count == 0) != (directory == NO_DIRECTORY) {
+        let detail = format!(
+            "a hello of {count} starts of data directory {directory}; 1 to {STARTS_MAX} of one, none \
+             of zeros"
+        );
+        return Err(Refusal::new(RefusalCause::MalformedHello, detail).into());
+    }
+    let mut starts = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut start = [0; size_of::<u64>()];
+        read_exact(stream, &mut start).await.map_err(cut_short)?;
+        starts.push(StartId(u64::from_le_bytes(start)));
+    }
+    Ok((count > 0).then_some(StateHistory { directory, starts }))
 }
 
 async fn read_agreements(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<Agreement>, Ending> {
@@ -365,7 +391,7 @@ mod tests {
             site: SiteId(3),
             incarnation: Incarnation(0xfffe),
             cluster: ClusterName::new("alpha").expect("a label"),
-            directory: None,
+            state: None,
             agreements: Vec::new(),
         }
     }
@@ -380,17 +406,21 @@ mod tests {
 
     #[test]
     fn a_hello_has_these_bytes() {
-        let golden = b"\x12VIVA\x05\x00\x01\x02\x01\x03\x00\xfe\xffalpha";
-        assert_eq!(hello().encode(), [&golden[..], &[0; 18]].concat());
+        let golden = b"\x12VIVA\x06\x00\x01\x02\x01\x03\x00\xfe\xffalpha";
+        assert_eq!(hello().encode(), [&golden[..], &[0; 19]].concat());
         assert_eq!(Hello::decode(&golden[1..]), Ok(hello()));
         let mut of_two = hello();
         of_two.agreements = [(7, 1), (0x0809, 2)].map(agreed).to_vec();
-        of_two.directory = Some(DirectoryId([0xd1; 16]));
+        of_two.state = Some(StateHistory {
+            directory: DirectoryId([0xd1; 16]),
+            starts: vec![StartId(5), StartId(0x0102)],
+        });
+        let starts = b"\x02\x05\0\0\0\0\0\0\0\x02\x01\0\0\0\0\0\0";
         let containers =
             b"\x02\x00\x07\0\0\0\x01\0\0\0\xef\xbe\xad\xde\x09\x08\0\0\x02\0\0\0\xef\xbe\xad\xde";
         assert_eq!(
             of_two.encode(),
-            [&golden[..], &[0xd1; 16], containers].concat()
+            [&golden[..], &[0xd1; 16], starts, containers].concat()
         );
     }
 

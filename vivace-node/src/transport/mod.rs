@@ -67,7 +67,7 @@ use metered_socket::Meter;
 use refusal::RefusalLog;
 use state::{AddressBook, LocalNode, Peer, Shared};
 
-use crate::storage::identity::DirectoryId;
+use crate::storage::identity::StateHistory;
 
 pub use class_thread::{SocketFactory, ThreadError};
 pub use dscp_table::{DscpObservation, REMOTES_MAX};
@@ -92,8 +92,8 @@ pub struct TransportConfig {
     pub site: SiteId,
     /// Our present life; larger at every start.
     pub incarnation: Incarnation,
-    /// The data directory whose lives these are; none where state is in memory only.
-    pub directory: Option<DirectoryId>,
+    /// The state whose lives these are; none where that is in memory only.
+    pub state: Option<StateHistory>,
     /// Our certificate, which must say the same.
     pub identity: Identity,
     /// The containers by name, with what peers must agree on.
@@ -258,7 +258,7 @@ fn shared_state(
         me,
         site,
         incarnation,
-        directory,
+        state,
         identity,
         containers,
         peers,
@@ -295,7 +295,7 @@ fn shared_state(
             node: me,
             site,
             incarnation,
-            directory,
+            state,
             agreements: containers
                 .into_iter()
                 .map(|(name, agreed)| (agreed.container, (name, agreed)))

@@ -9,7 +9,7 @@ use vivace_core::agreement::Agreement;
 use vivace_core::{ContainerId, Incarnation, NodeId, SiteId};
 
 use super::bulk::BulkQueues;
-use super::event::TrafficClass;
+use super::event::{TrafficClass, TransportEvent};
 use super::events::Events;
 use super::hello::Hello;
 use super::identity::ClusterName;
@@ -19,7 +19,7 @@ use super::lock::lock;
 use super::metered_socket::Meter;
 use super::outgoing::PrioritySender;
 use super::refusal::{Ending, Refusal, RefusalCause, RefusalLog};
-use crate::storage::identity::DirectoryId;
+use crate::storage::identity::StateHistory;
 
 /// Where a peer is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub(super) struct LocalNode {
     pub(super) node: NodeId,
     pub(super) site: SiteId,
     pub(super) incarnation: Incarnation,
-    /// Where our state is, if it outlives us.
-    pub(super) directory: Option<DirectoryId>,
+    /// Our state, if it outlives us.
+    pub(super) state: Option<StateHistory>,
     /// With their containers' names.
     pub(super) agreements: BTreeMap<ContainerId, (String, Agreement)>,
 }
@@ -52,8 +52,8 @@ pub(super) struct Peer {
     pub(super) priority_sender: PrioritySender,
     pub(super) bulk: Link,
     pub(super) bulk_queues: BulkQueues,
-    /// The newest state that it was seen with: directory and life.
-    newest: Mutex<Option<(DirectoryId, Incarnation)>>,
+    /// The newest state that it was seen with, and which life that was.
+    newest: Mutex<Option<(StateHistory, Incarnation)>>,
     /// Which life of the peer its priority connection speaks for. Bulk goes by
     /// it: its own timeout is long, and priority notices a restart first.
     pub(super) priority_life: watch::Sender<Option<Incarnation>>,
@@ -84,25 +84,23 @@ impl Peer {
     /// # Errors
     /// [`RefusalCause::EarlierState`].
     pub(super) fn recognize(&self, hello: &Hello) -> Result<(), Refusal> {
-        let Some(directory) = hello.directory else {
+        let Some(state) = &hello.state else {
             return Ok(());
         };
-        let mut newest = lock(&self.newest);
-        match *newest {
-            Some((known, life)) if known != directory || life > hello.incarnation => {
-                let detail = format!(
-                    "{} comes with start {} of data directory {directory}, and was seen with start \
-                     {} of {known}: bring its newest state back; where that is lost, the node must \
-                     not start (docs/operations.md, \"A node whose state is lost\")",
-                    hello.node, hello.incarnation.0, life.0
-                );
-                Err(Refusal::new(RefusalCause::EarlierState, detail))
-            }
-            _ => {
-                *newest = Some((directory, hello.incarnation));
-                Ok(())
-            }
+        let (now, mut newest) = (hello.incarnation, lock(&self.newest));
+        if let Some((met, then)) = &*newest
+            && !state.follows(now, met, *then)
+        {
+            let detail = format!(
+                "{} comes with start {} of data directory {}, which does not follow start {} of \
+                 {}, with which it was seen: bring its newest state back; where that is lost, the \
+                 node must not start (docs/operations.md, \"A node whose state is lost\")",
+                hello.node, now.0, state.directory, then.0, met.directory
+            );
+            return Err(Refusal::new(RefusalCause::EarlierState, detail));
         }
+        *newest = Some((state.clone(), now));
+        Ok(())
     }
 
     pub(super) fn link(&self, class: TrafficClass) -> &Link {
@@ -143,7 +141,14 @@ impl Shared {
     pub(super) fn record(&self, ending: &Ending, remote: SocketAddr) {
         match ending {
             Ending::Refused(refusal) => self.refused.record(refusal, remote),
-            Ending::RefusedByPeer(refusal) => self.refused_by_peers.record(refusal, remote),
+            Ending::RefusedByPeer(refusal) => {
+                self.refused_by_peers.record(refusal, remote);
+                if refusal.cause == RefusalCause::EarlierState {
+                    let why = format!("the node at {remote}: {}", refusal.detail);
+                    // Where the owner is too busy, the next attempt tells it.
+                    let _ = self.events.priority(TransportEvent::StateRefused { why });
+                }
+            }
             Ending::Lost(why) => tracing::debug!(%remote, %why, "connection ended"),
         }
     }

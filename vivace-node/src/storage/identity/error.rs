@@ -8,9 +8,12 @@ use crate::storage::space::{is_forbidden, is_no_space};
 
 /// Neither under its old id nor, in the same replica sets, under a new one: a majority with
 /// it may know nothing of what was acknowledged.
-const LOST_FOR_GOOD: &str = "where it is lost, this node must not start without it, under no \
+pub(super) const LOST_FOR_GOOD: &str = "where it is lost, this node must not start without it, under no \
     id: the other nodes go on, and their objects can be moved into a new cluster \
     (docs/operations.md, \"A node whose state is lost\")";
+
+/// The process's exit code where the state is not the newest.
+pub const EXIT_OUTDATED: u8 = 13;
 
 /// Why a data directory is not this node's to use. It was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +141,14 @@ pub enum IdentityError {
         /// The one that the identity knows.
         lives: u16,
     },
+    /// Peers have met this node with another state, which this one does not follow.
+    #[error(
+        "{}: peers refused this state of the node (the file says which), for it may have forgotten \
+         what the node promised: put the newest state in its place; {LOST_FOR_GOOD}; only where the \
+         peers had met a state that was put back by mistake, remove this file and restart them",
+        .0.display()
+    )]
+    PeersKnowMore(PathBuf),
     /// Written by later code.
     #[error(
         "{}: is of format {found}, and this program reads up to {FORMAT}: run the newer program",
@@ -157,14 +168,19 @@ pub enum IdentityError {
     )]
     Development(PathBuf),
     /// The identity file is damaged.
-    #[error("{}: line {line} should be {expected:?}: restore the file", path.display())]
+    #[error(
+        "{}: line {line} should be {expected:?}: restore the file; {way_out}",
+        path.display()
+    )]
     Unreadable {
-        /// The identity file, or the witness.
+        /// The identity file, the witness, or the journal's.
         path: PathBuf,
         /// Which line, from 1.
         line: usize,
         /// What it should be.
         expected: String,
+        /// What there is to do where the file is lost.
+        way_out: &'static str,
     },
     /// This process has no right to read it, or to write to it.
     #[error("{}: can't be used ({reason}): mount it writable, or give this user the rights", path.display())]
@@ -210,7 +226,10 @@ impl IdentityError {
             | Self::NotDirectory(_)
             | Self::Foreign { .. }
             | Self::Another { .. } => 12,
-            Self::Copied(_) | Self::Outdated { .. } | Self::OtherTime { .. } => 13,
+            Self::Copied(_)
+            | Self::Outdated { .. }
+            | Self::OtherTime { .. }
+            | Self::PeersKnowMore(_) => EXIT_OUTDATED,
             Self::Newer { .. } => 14,
             Self::Development(_) => 15,
             Self::ReadOnly { .. } => 16,

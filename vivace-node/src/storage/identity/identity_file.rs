@@ -1,13 +1,19 @@
 //! The files that say whose a directory is: a few lines of a name and a value.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use vivace_core::NodeId;
 
-use super::error::at;
-use super::{DirectoryId, FORMAT, IdentityError};
+use super::error::{LOST_FOR_GOOD, at};
+use super::{DirectoryId, FORMAT, IdentityError, StartId, starts};
+use crate::storage::replacement::read_text;
+
+/// The oldest format that is read: it knows of no starts, and the next one writes the newest.
+const OLDEST_FORMAT: u32 = 2;
+
+/// A witness guards against a mistake, and a node starts without one.
+const WITHOUT_WITNESS: &str = "where it is lost and the data directory is surely the newest, \
+    remove the file: the next start makes another";
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +22,8 @@ pub(super) struct Identity {
     pub node: NodeId,
     pub directory: DirectoryId,
     pub life: u16,
+    /// The latest of its lives, the newest last.
+    pub starts: Vec<StartId>,
     /// The directory's time of birth in nanoseconds since 1970, since the first start
     /// and where the file system knows it.
     pub born: Option<u128>,
@@ -28,16 +36,19 @@ impl Identity {
             None => "unknown".into(),
         };
         format!(
-            "vivace-data {FORMAT}\ncluster {}\nnode {}\ndirectory {}\nlife {}\nborn {born}\n",
-            self.cluster, self.node.0, self.directory, self.life
+            "vivace-data {FORMAT}\ncluster {}\nnode {}\ndirectory {}\nlife {}\nstarts {}\nborn \
+             {born}\n",
+            self.cluster,
+            self.node.0,
+            self.directory,
+            self.life,
+            starts::encode(&self.starts)
         )
     }
 
     pub fn read(path: &Path) -> Result<Option<Self>, IdentityError> {
-        let text = match fs::read(path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(at(path)(source)),
+        let Some(text) = read_text(path).map_err(at(path))? else {
+            return Ok(None);
         };
         if text.starts_with("vivace-log-1 ") {
             let directory = path.parent().unwrap_or(path);
@@ -45,11 +56,12 @@ impl Identity {
         }
         let mut fields = Fields {
             path,
+            way_out: LOST_FOR_GOOD,
             lines: text.lines(),
             line: 0,
         };
-        let format = fields.next("vivace-data", "2", |text| text.parse::<u32>().ok())?;
-        if format < FORMAT {
+        let format = fields.next("vivace-data", "3", |text| text.parse::<u32>().ok())?;
+        if format < OLDEST_FORMAT {
             let directory = path.parent().unwrap_or(path);
             return Err(IdentityError::Development(directory.to_owned()));
         }
@@ -65,6 +77,10 @@ impl Identity {
             node: fields.next("node", "1", |text| text.parse().ok().map(NodeId))?,
             directory: fields.next("directory", "32 HEX DIGITS", DirectoryId::parse)?,
             life: fields.next("life", "1", |text| text.parse().ok())?,
+            starts: match format {
+                OLDEST_FORMAT => Vec::new(),
+                _ => fields.next("starts", "16 HEX DIGITS EACH", starts::decode)?,
+            },
             born: fields.next("born", "NANOSECONDS", |text| match text {
                 "unknown" => Some(None),
                 _ => text.parse().ok().map(Some),
@@ -75,13 +91,12 @@ impl Identity {
     }
 
     pub fn check_witness(&self, path: &Path, witness: &Path) -> Result<(), IdentityError> {
-        let text = match fs::read_to_string(witness) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(source) => return Err(at(witness)(source)),
+        let Some(text) = read_text(witness).map_err(at(witness))? else {
+            return Ok(());
         };
         let mut fields = Fields {
             path: witness,
+            way_out: WITHOUT_WITNESS,
             lines: text.lines(),
             line: 0,
         };
@@ -119,6 +134,8 @@ impl Identity {
 /// Lines of a name and a value.
 struct Fields<'t> {
     path: &'t Path,
+    /// What there is to do where the file is lost.
+    way_out: &'static str,
     lines: std::str::Lines<'t>,
     line: usize,
 }
@@ -139,6 +156,7 @@ impl Fields<'_> {
                 path: self.path.to_owned(),
                 line: self.line,
                 expected: format!("{name} {example}"),
+                way_out: self.way_out,
             })
     }
 
@@ -149,6 +167,7 @@ impl Fields<'_> {
                 path: self.path.to_owned(),
                 line: self.line + 1,
                 expected: "the end".to_owned(),
+                way_out: self.way_out,
             }),
         }
     }

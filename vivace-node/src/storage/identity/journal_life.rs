@@ -2,13 +2,11 @@
 //! is sound in itself and has forgotten promises. The file `life` lies in the journal's own
 //! directory, so that it comes and goes with it.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
-use super::error::at;
+use super::error::{LOST_FOR_GOOD, at};
 use super::{DataDirectory, IdentityError, NextLife};
-use crate::storage::replacement::Replacement;
+use crate::storage::replacement::{Replacement, read_text};
 
 /// The file's name: one line, `life N CHECKSUM`, the CRC-32C of what stands before it.
 const LIFE: &str = "life";
@@ -53,17 +51,14 @@ impl DataDirectory {
             return Ok(());
         }
         let path = journal.join(LIFE);
-        let text = match fs::read(&path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(IdentityError::Incomplete(path));
-            }
-            Err(source) => return Err(at(&path)(source)),
+        let Some(text) = read_text(&path).map_err(at(&path))? else {
+            return Err(IdentityError::Incomplete(path));
         };
         let life = decode(&text).ok_or_else(|| IdentityError::Unreadable {
             path,
             line: 1,
             expected: "life N CHECKSUM".into(),
+            way_out: LOST_FOR_GOOD,
         })?;
         if life == lives || Some(life) == lives.checked_add(1) {
             return Ok(());

@@ -148,7 +148,7 @@ fn newer_older_and_damaged_formats_are_refused() {
     let path = home.data().join(IDENTITY);
     let text = fs::read_to_string(&path).expect("reads");
     let with = |text: &str| fs::write(&path, text).expect("writes");
-    with(&text.replace("vivace-data 2", "vivace-data 3"));
+    with(&text.replace("vivace-data 3", "vivace-data 4"));
     assert_eq!(home.refused(), 14);
     with("vivace-log-1 cluster test node 1 incarnation 4\n");
     assert_eq!(home.refused(), 15);
@@ -156,13 +156,58 @@ fn newer_older_and_damaged_formats_are_refused() {
     let error = home.claim().expect_err("is damaged");
     assert_eq!(error.exit_code(), 21);
     assert!(error.to_string().contains("line 3"), "{error}");
-    // Nothing is behind the six lines that anyone would have meant.
+    // Nothing is behind the seven lines that anyone would have meant.
     with(&format!("{text}life 9\n"));
     let error = home.claim().expect_err("is damaged");
     assert_eq!(error.exit_code(), 21);
-    assert!(error.to_string().contains("line 7"), "{error}");
-    with(&text);
+    assert!(error.to_string().contains("line 8"), "{error}");
+    // The format before knew of no starts.
+    with(
+        &text
+            .replace("vivace-data 3", "vivace-data 2")
+            .replace("starts none\n", ""),
+    );
     assert_eq!(home.live(), 1);
+    let text = fs::read_to_string(&path).expect("reads");
+    assert!(text.starts_with("vivace-data 3\n"), "{text}");
+}
+
+#[test]
+fn each_start_is_told_from_all_others_and_remembered() {
+    let home = Home::new();
+    let next = || home.claim().expect("is the node's").history().starts;
+    assert_ne!(next(), next());
+    home.live();
+    let first = home.claim().expect("is the node's");
+    let expected = first.history().starts;
+    assert_eq!(expected.len(), 2);
+    drop(first);
+    home.live();
+    let starts = next();
+    assert_eq!(starts.len(), 3);
+    assert_eq!(starts[0], expected[0]);
+    assert_ne!(starts[1], expected[1]);
+    let mut claimed = home.claim().expect("is the node's");
+    let announced = claimed.history();
+    claimed.begin_life().expect("begins");
+    assert_eq!(claimed.history(), announced);
+}
+
+#[test]
+fn a_state_that_peers_refused_is_not_started_again() {
+    let home = Home::new();
+    home.live();
+    let claimed = home.claim().expect("is the node's");
+    claimed.mark_outdated("node 2 knows more").expect("marks");
+    drop(claimed);
+    assert_eq!(home.refused(), 13);
+    let mark = home.data().join(OUTDATED);
+    assert_eq!(
+        fs::read_to_string(&mark).expect("reads"),
+        "node 2 knows more\n"
+    );
+    fs::remove_file(mark).expect("removes");
+    assert_eq!(home.live(), 2);
 }
 
 #[test]
