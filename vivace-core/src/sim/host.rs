@@ -116,6 +116,12 @@ impl Host {
         }
     }
 
+    /// Whether a value is about to be removed.
+    pub fn is_forgetting(&self, id: &ValueId) -> bool {
+        let mut entries = self.unflushed.iter();
+        entries.any(|(_, entry)| matches!(entry, Entry::Forget(forgotten) if forgotten == id))
+    }
+
     /// How far what is on its way can arrive: a value needs space, a record a segment.
     pub fn can_arrive(&self, through: Lsn) -> Lsn {
         let mut entries = self.unflushed.iter();

@@ -333,11 +333,13 @@ impl Simulation {
         self.hosts[&node].load(id)
     }
 
-    /// A stored value that a running node does not need, if there is one.
+    /// A stored value that a running node does not need, and does not remove as soon as what
+    /// is on its way to the disk has arrived, if there is one.
     pub fn orphan(&self, node: NodeId) -> Option<&ValueId> {
         let host = &self.hosts[&node];
         let state = host.node.as_ref()?;
-        host.values.keys().find(|id| !state.refers_to(id))
+        let mut ids = host.values.keys();
+        ids.find(|id| !state.refers_to(id) && !host.is_forgetting(id))
     }
 
     /// The disk of `node` loses this share of its values.
