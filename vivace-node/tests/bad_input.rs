@@ -479,7 +479,8 @@ async fn a_node_with_its_state_of_one_start_ago_is_known_by_its_peers() {
     processes.kill(1);
     let newest = processes.directory.path().join("newest");
     copy(&data, &newest);
-    // In the same directory: a copy would be known by its time of birth.
+    // And somebody says that it is no copy.
+    let file = processes.node_file(1);
     let put_back = |from: &Path| {
         for entry in fs::read_dir(&data).expect("lists") {
             let path = entry.expect("an entry").path();
@@ -489,9 +490,11 @@ async fn a_node_with_its_state_of_one_start_ago_is_known_by_its_peers() {
             }
         }
         copy(from, &data);
+        let adopted = vivace_node(&["adopt", path_text(&file), "--original-is-gone"]);
+        assert!(adopted.status.success(), "{}", stderr(&adopted));
     };
-    put_back(&away);
     fs::write(&witness, seen).expect("writes");
+    put_back(&away);
     processes.start_node(1);
     assert_eq!(ended(&mut processes, 1).await, Some(13));
     let log = fs::read_to_string(processes.log_of(1)).expect("reads");

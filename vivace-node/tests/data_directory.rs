@@ -297,6 +297,49 @@ async fn a_read_only_directory_is_refused() {
     refused(&processes, 16, "give this user the rights");
 }
 
+/// A file backup of a node that runs is of the same start as what it replaces.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_copied_while_the_node_ran_are_refused_in_the_place_of_the_originals() {
+    let mut processes = Processes::start(1);
+    let client = processes.client('a').await;
+    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+    key.write("old").await.expect("it serves");
+    let away = processes.directory.path().join("away");
+    let newest = processes.directory.path().join("newest");
+    copy(&data(&processes), &away);
+    key.write("new").await.expect("it serves");
+    drop(client);
+    processes.kill(1);
+    fs::create_dir(&newest).expect("makes it");
+    let all = ["identity", "layout", "journal", "values"];
+    for part in all {
+        fs::rename(data(&processes).join(part), newest.join(part)).expect("moves");
+    }
+    copy(&away, &data(&processes));
+    refused(&processes, 13, "journal: is a copy");
+    for part in all {
+        let part = data(&processes).join(part);
+        match part.is_dir() {
+            true => fs::remove_dir_all(part).expect("removes"),
+            false => fs::remove_file(part).expect("removes"),
+        }
+    }
+    for part in all {
+        fs::rename(newest.join(part), data(&processes).join(part)).expect("moves back");
+    }
+    // The journal alone.
+    fs::rename(data(&processes).join("journal"), newest.join("journal")).expect("moves");
+    copy(&away.join("journal"), &data(&processes).join("journal"));
+    refused(&processes, 13, "journal: is a copy");
+    fs::remove_dir_all(data(&processes).join("journal")).expect("removes");
+    fs::rename(newest.join("journal"), data(&processes).join("journal")).expect("moves back");
+    processes.start_node(1);
+    let client = processes.client('a').await;
+    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+    let found = key.read().await.expect("it serves");
+    assert_eq!(found.expect("is there").value, "new");
+}
+
 /// Values that are there must not be given up for a wrong mount option.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_part_of_a_directory_is_refused_as_such() {

@@ -76,7 +76,7 @@ async fn a_start_without_space_is_refused_and_with_space_it_serves() {
         .output();
     assert!(!filled.expect("dd runs").status.success(), "it has no end");
     let message = refused(&processes, 20, "the disk is full");
-    assert!(message.contains("identity"), "{message}");
+    assert!(message.contains("journal/life"), "{message}");
     fs::remove_file(&ballast).expect("removes");
     serves(&mut processes).await;
 }
@@ -98,10 +98,12 @@ fn fill_journal(processes: &Processes) {
         node: NodeId(1),
         directory: Directory(directory.to_be_bytes()),
     };
-    let life = fs::read(path.join("life")).expect("reads");
+    // The very file: a copy would be known.
+    let life = data(processes).join("life");
+    fs::rename(path.join("life"), &life).expect("moves");
     fs::remove_dir_all(&path).expect("removes");
     let disk = JournalDisk::open(&path).expect("opens");
-    fs::write(path.join("life"), life).expect("writes");
+    fs::rename(&life, path.join("life")).expect("moves back");
     let mut journal = journal::create(disk, owner, Settings::default()).expect("makes it");
     for number in 1..=RECORDS {
         let record = Record::Known {

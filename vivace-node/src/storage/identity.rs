@@ -2,9 +2,9 @@
 //!
 //! A node votes on what it promised earlier, so a wrong, copied, emptied or outdated
 //! directory under its id would break promises that others rely on. Three things tell:
-//! the file `identity` in the directory (text, seven lines: format, cluster, node,
-//! directory, life, latest starts, birth), the directory's own time of birth, which a copy does
-//! not share, and a witness beside the node's configuration that remembers directory and life.
+//! the file `identity` in the directory (text, eight lines: format, cluster, node,
+//! directory, life, latest starts, births), the times of birth of the directory and of a file
+//! in its journal, which a copy does not share, and a witness beside the node's configuration that remembers directory and life.
 //! What none of them tells, peers do that have met the node: then the file `outdated` keeps the
 //! directory from a further start.
 //!
@@ -29,7 +29,7 @@ use vivace_core::{Incarnation, NodeId};
 use self::error::at;
 pub use self::error::{EXIT_OUTDATED, IdentityError};
 use self::identity_file::Identity;
-pub use self::journal_life::JournalLife;
+use self::journal_life::JournalLife;
 pub use self::starts::{STARTS_MAX, StartId, StateHistory};
 use super::replacement::Replacement;
 
@@ -90,6 +90,7 @@ impl DataDirectory {
             life: 0,
             starts: Vec::new(),
             born: None,
+            journal_born: None,
         };
         prepare(&path.join(IDENTITY), &identity)?
             .put()
@@ -148,6 +149,7 @@ impl DataDirectory {
             identity.check_witness(path, witness)?;
         }
         identity.born = birth(path);
+        identity.journal_born = birth(&journal_life::file(path));
         prepare(&path.join(IDENTITY), &identity)?
             .put()
             .map_err(at(path))
@@ -258,8 +260,8 @@ impl DataDirectory {
         next.map(Incarnation).ok_or_else(exhausted)
     }
 
-    /// Writes down the next life, so that nothing but [`DataDirectory::begin`] is left to
-    /// do. Nothing is changed until then.
+    /// Writes down the next life, for the journal too where there is one yet, so that nothing
+    /// but [`DataDirectory::begin`] is left to do. Nothing is changed until then.
     ///
     /// # Errors
     /// [`IdentityError`].
@@ -271,8 +273,14 @@ impl DataDirectory {
         if identity.born.is_none() {
             identity.born = birth(&self.path);
         }
+        let journal = JournalLife::prepare(&self.path, life)?;
+        identity.journal_born = journal.as_ref().and_then(JournalLife::born);
         let file = prepare(&self.path.join(IDENTITY), &identity)?;
-        Ok(NextLife { identity, file })
+        Ok(NextLife {
+            identity,
+            file,
+            journal,
+        })
     }
 
     /// [`DataDirectory::begin`] a life that was not prepared before.
@@ -284,11 +292,13 @@ impl DataDirectory {
         self.begin(next)
     }
 
-    /// Counts another life of the node, durably, before it says a word to anyone.
+    /// Counts another life of the node, durably, before it says a word to anyone: first in
+    /// the journal.
     ///
     /// # Errors
     /// [`IdentityError`].
     pub fn begin(&mut self, next: NextLife) -> Result<Incarnation, IdentityError> {
+        next.journal.map_or(Ok(()), JournalLife::put)?;
         next.file.put().map_err(at(&self.path))?;
         self.identity = next.identity;
         let life = self.identity.life;
@@ -313,13 +323,21 @@ impl DataDirectory {
 pub struct NextLife {
     identity: Identity,
     file: Replacement,
+    journal: Option<JournalLife>,
+}
+
+impl NextLife {
+    /// Whether the journal is to know of it: not of one that is made only now.
+    pub fn has_journal(&self) -> bool {
+        self.journal.is_some()
+    }
 }
 
 fn prepare(path: &Path, identity: &Identity) -> Result<Replacement, IdentityError> {
     Replacement::prepare(path, &identity.encode()).map_err(at(path))
 }
 
-/// When the directory was made, where its file system knows.
+/// When a directory or file was made, where its file system knows.
 fn birth(path: &Path) -> Option<u128> {
     let born = fs::metadata(path).ok()?.created().ok()?;
     Some(born.duration_since(UNIX_EPOCH).ok()?.as_nanos())

@@ -26,7 +26,7 @@ const EXIT_FORBIDDEN: u8 = 16;
 /// What a new directory takes beside the journal's first segment.
 const FIRST_START_BYTES: u64 = 1 << 20;
 
-const JOURNAL: &str = "journal";
+pub(super) const JOURNAL: &str = "journal";
 const VALUES: &str = "values";
 
 /// What must be in a data directory in which a node has lived.
@@ -284,12 +284,7 @@ impl Claimed {
             true => None,
             false => Some(self.layout.prepare(&self.directory)?),
         };
-        let life = self.directory.prepare_life()?;
-        // A new directory has no journal yet to write it into.
-        let known = match read {
-            Some(_) => Some(life.prepare_in(&self.journal())?),
-            None => None,
-        };
+        let mut life = self.directory.prepare_life()?;
         // All has been read, and what takes space is written: from here on things change.
         // A journal that a new directory must not hold comes first, for it refuses.
         let journal = match read {
@@ -305,11 +300,10 @@ impl Claimed {
         let values = finish_values(values)?;
         // Before the node can do anything for a container that is new.
         layout.map_or(Ok(()), PreparedLayout::put)?;
-        let known = match known {
-            Some(known) => known,
-            None => life.prepare_in(&self.journal())?,
-        };
-        known.put(&self.journal())?;
+        if !life.has_journal() {
+            drop(life);
+            life = self.directory.prepare_life()?;
+        }
         self.directory.begin(life)?;
         let reserve = self.settings.reserve_bytes;
         let space = Arc::new(Space::watch(self.directory.path(), reserve));
@@ -369,7 +363,7 @@ impl Claimed {
             Ok(recovery)
         };
         let recovery = read().map_err(|source| self.journal_failed(source))?;
-        self.directory.check_journal(&self.journal())?;
+        self.directory.check_journal()?;
         Ok(recovery)
     }
 }

@@ -110,6 +110,14 @@ pub enum IdentityError {
         .0.display()
     )]
     Copied(PathBuf),
+    /// A copy of a journal in the place of the original.
+    #[error(
+        "{}: is a copy, put in the place of this node's journal: it may have forgotten what the \
+         node promised; use the newest state of both; where this was copied after the node had \
+         stopped for the last time, say so with `vivace-node adopt NODE.toml --original-is-gone`",
+        .0.display()
+    )]
+    CopiedJournal(PathBuf),
     /// An older state of the same directory.
     #[error(
         "{}: holds this node's state of its start {life}, and {} says that it has started \
@@ -227,6 +235,7 @@ impl IdentityError {
             | Self::Foreign { .. }
             | Self::Another { .. } => 12,
             Self::Copied(_)
+            | Self::CopiedJournal(_)
             | Self::Outdated { .. }
             | Self::OtherTime { .. }
             | Self::PeersKnowMore(_) => EXIT_OUTDATED,

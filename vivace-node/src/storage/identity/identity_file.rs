@@ -27,23 +27,30 @@ pub(super) struct Identity {
     /// The directory's time of birth in nanoseconds since 1970, since the first start
     /// and where the file system knows it.
     pub born: Option<u128>,
+    /// The same of what the journal was told of `life`.
+    pub journal_born: Option<u128>,
 }
 
 impl Identity {
     pub fn encode(&self) -> String {
-        let born = match self.born {
+        let time = |born: Option<u128>| match born {
             Some(born) => born.to_string(),
             None => "unknown".into(),
         };
-        format!(
-            "vivace-data {FORMAT}\ncluster {}\nnode {}\ndirectory {}\nlife {}\nstarts {}\nborn \
-             {born}\n",
-            self.cluster,
-            self.node.0,
-            self.directory,
-            self.life,
-            starts::encode(&self.starts)
-        )
+        let lines = [
+            ("vivace-data", FORMAT.to_string()),
+            ("cluster", self.cluster.clone()),
+            ("node", self.node.0.to_string()),
+            ("directory", self.directory.to_string()),
+            ("life", self.life.to_string()),
+            ("starts", starts::encode(&self.starts)),
+            ("born", time(self.born)),
+            ("journal-born", time(self.journal_born)),
+        ];
+        lines
+            .iter()
+            .map(|(name, value)| format!("{name} {value}\n"))
+            .collect()
     }
 
     pub fn read(path: &Path) -> Result<Option<Self>, IdentityError> {
@@ -72,6 +79,10 @@ impl Identity {
                 found: format,
             });
         }
+        let time = |text: &str| match text {
+            "unknown" => Some(None),
+            _ => text.parse().ok().map(Some),
+        };
         let identity = Self {
             cluster: fields.next("cluster", "NAME", |text| Some(text.to_owned()))?,
             node: fields.next("node", "1", |text| text.parse().ok().map(NodeId))?,
@@ -81,10 +92,11 @@ impl Identity {
                 OLDEST_FORMAT => Vec::new(),
                 _ => fields.next("starts", "16 HEX DIGITS EACH", starts::decode)?,
             },
-            born: fields.next("born", "NANOSECONDS", |text| match text {
-                "unknown" => Some(None),
-                _ => text.parse().ok().map(Some),
-            })?,
+            born: fields.next("born", "NANOSECONDS", time)?,
+            journal_born: match format {
+                OLDEST_FORMAT => None,
+                _ => fields.next("journal-born", "NANOSECONDS", time)?,
+            },
         };
         fields.end()?;
         Ok(Some(identity))

@@ -2,10 +2,11 @@
 //! is sound in itself and has forgotten promises. The file `life` lies in the journal's own
 //! directory, so that it comes and goes with it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::{LOST_FOR_GOOD, at};
-use super::{DataDirectory, IdentityError, NextLife};
+use super::{DataDirectory, IdentityError, birth};
+use crate::storage::open::JOURNAL;
 use crate::storage::replacement::{Replacement, read_text};
 
 /// The file's name: one line, `life N CHECKSUM`, the CRC-32C of what stands before it.
@@ -13,58 +14,71 @@ const LIFE: &str = "life";
 
 /// A life that the journal is to know of, written down and not in its place.
 #[derive(Debug)]
-pub struct JournalLife(Replacement);
+pub(super) struct JournalLife {
+    path: PathBuf,
+    file: Replacement,
+}
 
 impl JournalLife {
+    /// Writes it down in the journal of `directory`, where there is one.
+    pub fn prepare(directory: &Path, life: u16) -> Result<Option<Self>, IdentityError> {
+        let path = file(directory);
+        if !path.parent().is_some_and(Path::is_dir) {
+            return Ok(None);
+        }
+        let file = Replacement::prepare(&path, &encode(life)).map_err(at(&path))?;
+        Ok(Some(Self { path, file }))
+    }
+
+    /// When the file was made: a copy of it has another time.
+    pub fn born(&self) -> Option<u128> {
+        birth(self.file.prepared())
+    }
+
     /// The journal knows of it from now on, durably.
-    ///
-    /// # Errors
-    /// [`IdentityError`].
-    pub fn put(self, journal: &Path) -> Result<(), IdentityError> {
-        self.0.put().map_err(at(&journal.join(LIFE)))
+    pub fn put(self) -> Result<(), IdentityError> {
+        self.file.put().map_err(at(&self.path))
     }
 }
 
-impl NextLife {
-    /// Writes it down in `journal`, so that nothing but [`JournalLife::put`] is left to do.
-    /// That comes before [`DataDirectory::begin`].
-    ///
-    /// # Errors
-    /// [`IdentityError`].
-    pub fn prepare_in(&self, journal: &Path) -> Result<JournalLife, IdentityError> {
-        let path = journal.join(LIFE);
-        let file = Replacement::prepare(&path, &encode(self.identity.life));
-        file.map(JournalLife).map_err(at(&path))
-    }
+/// Where the journal of `directory` says of which life it has heard.
+pub(super) fn file(directory: &Path) -> PathBuf {
+    directory.join(JOURNAL).join(LIFE)
 }
 
 impl DataDirectory {
-    /// Checks that `journal` is of the same time as the rest of the directory: it has heard
+    /// Checks that the journal is of the same time as the rest of the directory: it has heard
     /// of the node's last start, or of the one that would have been next, where a crash came
-    /// between the two.
+    /// between the two; and that of the last start it heard itself, and is no copy of what did.
     ///
     /// # Errors
     /// [`IdentityError`].
-    pub fn check_journal(&self, journal: &Path) -> Result<(), IdentityError> {
+    pub fn check_journal(&self) -> Result<(), IdentityError> {
         let lives = self.identity.life;
         if lives == 0 {
             return Ok(());
         }
-        let path = journal.join(LIFE);
+        let path = file(&self.path);
         let Some(text) = read_text(&path).map_err(at(&path))? else {
             return Err(IdentityError::Incomplete(path));
         };
         let life = decode(&text).ok_or_else(|| IdentityError::Unreadable {
-            path,
+            path: path.clone(),
             line: 1,
             expected: "life N CHECKSUM".into(),
             way_out: LOST_FOR_GOOD,
         })?;
+        let born = self.identity.journal_born;
+        let is_copy = born.is_some_and(|born| birth(&path).is_some_and(|now| now != born));
+        let journal = self.path.join(JOURNAL);
+        if life == lives && is_copy {
+            return Err(IdentityError::CopiedJournal(journal));
+        }
         if life == lives || Some(life) == lives.checked_add(1) {
             return Ok(());
         }
         Err(IdentityError::OtherTime {
-            journal: journal.to_owned(),
+            journal,
             life,
             lives,
         })

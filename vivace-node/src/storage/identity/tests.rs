@@ -76,12 +76,12 @@ fn every_start_is_another_life() {
 fn missing_emptied_and_half_emptied_directories_are_refused() {
     let home = Home::new();
     home.live();
-    fs::remove_dir(home.data().join("journal")).expect("removes");
+    fs::remove_dir_all(home.data().join("journal")).expect("removes");
     assert_eq!(home.refused(), 11);
     fs::create_dir(home.data().join("journal")).expect("makes it");
     fs::remove_file(home.data().join(IDENTITY)).expect("removes");
     assert_eq!(home.refused(), 11);
-    fs::remove_dir(home.data().join("journal")).expect("removes");
+    fs::remove_dir_all(home.data().join("journal")).expect("removes");
     assert_eq!(home.refused(), 11);
     fs::remove_dir(home.data()).expect("removes");
     assert_eq!(home.refused(), 10);
@@ -132,6 +132,30 @@ fn a_copy_is_refused_until_it_is_adopted() {
     assert_eq!(home.live(), 2);
 }
 
+/// Put back from an earlier moment of the same start: the number is right.
+#[test]
+fn a_journal_that_is_a_copy_is_refused_until_it_is_adopted() {
+    let home = Home::new();
+    home.live();
+    // A new directory has no journal before its first start.
+    home.live();
+    let claimed = home.claim().expect("is the node's");
+    claimed.check_journal().expect("is the original");
+    let (journal, away) = (home.data().join("journal"), home.0.path().join("away"));
+    fs::rename(&journal, &away).expect("moves");
+    fs::rename(&away, &journal).expect("moves back");
+    claimed.check_journal().expect("is the original");
+    fs::rename(&journal, &away).expect("moves");
+    copy(&away, &journal);
+    let error = claimed.check_journal().expect_err("is a copy");
+    assert_eq!(error.exit_code(), 13);
+    drop(claimed);
+    let (data, witness) = (home.data(), home.witness());
+    DataDirectory::adopt(&data, "test", NODE, &PARTS, Some(&witness)).expect("adopts");
+    let claimed = home.claim().expect("is the node's");
+    claimed.check_journal().expect("is adopted");
+}
+
 #[test]
 fn an_older_state_is_refused() {
     let home = Home::new();
@@ -156,16 +180,17 @@ fn newer_older_and_damaged_formats_are_refused() {
     let error = home.claim().expect_err("is damaged");
     assert_eq!(error.exit_code(), 21);
     assert!(error.to_string().contains("line 3"), "{error}");
-    // Nothing is behind the seven lines that anyone would have meant.
+    // Nothing is behind the eight lines that anyone would have meant.
     with(&format!("{text}life 9\n"));
     let error = home.claim().expect_err("is damaged");
     assert_eq!(error.exit_code(), 21);
-    assert!(error.to_string().contains("line 8"), "{error}");
+    assert!(error.to_string().contains("line 9"), "{error}");
     // The format before knew of no starts.
     with(
         &text
             .replace("vivace-data 3", "vivace-data 2")
-            .replace("starts none\n", ""),
+            .replace("starts none\n", "")
+            .replace("journal-born unknown\n", ""),
     );
     assert_eq!(home.live(), 1);
     let text = fs::read_to_string(&path).expect("reads");
