@@ -202,19 +202,19 @@ impl Run {
                 *of = (of.0.max(known), of.1.max(has));
             }
         }
-        let lost: BTreeSet<Target> = self
+        let lost: BTreeMap<Target, Timestamp> = self
             .targets
             .iter()
-            .filter(|target| {
-                let newest = newest.get(&self.key_of(target));
-                newest.is_some_and(|(known, has)| known > has)
+            .filter_map(|target| {
+                let (known, has) = newest.get(&self.key_of(target))?;
+                (known > has).then(|| (target.clone(), *known))
             })
-            .cloned()
             .collect();
         if !lost.is_empty() {
             self.mark("lost: the newest version with a site");
         }
-        self.lost_keys = lost;
+        self.lost_keys = lost.keys().cloned().collect();
+        self.lost_versions = lost;
     }
 
     /// What a majority of replicas held when the site was lost, or something newer, is

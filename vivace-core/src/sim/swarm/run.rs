@@ -48,6 +48,8 @@ pub struct Run {
     pub site_lost: Option<BTreeMap<Key, Timestamp>>,
     /// The keys of which the lost site took the newest version along.
     pub lost_keys: BTreeSet<Target>,
+    /// The newest version of those whose values a site took along.
+    pub lost_versions: BTreeMap<Target, Timestamp>,
     /// The nodes that took part in the last probes.
     pub reached: BTreeSet<NodeId>,
     marks: BTreeMap<String, u64>,
@@ -92,6 +94,7 @@ impl Run {
             gone: BTreeSet::new(),
             site_lost: None,
             lost_keys: BTreeSet::new(),
+            lost_versions: BTreeMap::new(),
             reached: BTreeSet::new(),
             marks: BTreeMap::new(),
             configuration,
