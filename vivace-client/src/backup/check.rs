@@ -9,7 +9,7 @@ use vivace_core::KeyName;
 
 use super::Progress;
 use super::error::BackupError;
-use super::manifest::{FileManifest, MANIFEST, MANIFEST_BYTES_MAX, Manifest};
+use super::manifest::{FileManifest, INCOMPLETE, MANIFEST, MANIFEST_BYTES_MAX, Manifest};
 use super::object_file::{Reader, Saved};
 
 /// A backup that is all there.
@@ -114,6 +114,9 @@ fn read_manifest(directory: &Path) -> Result<Manifest, BackupError> {
     }
     let path = directory.join(MANIFEST);
     let io = |source: std::io::Error| match source.kind() {
+        ErrorKind::NotFound if directory.to_string_lossy().ends_with(INCOMPLETE) => {
+            none("it is still being made, or was broken off; a whole backup has a manifest.json")
+        }
         ErrorKind::NotFound => none("there is no manifest.json in it"),
         _ => BackupError::Io {
             path: path.clone(),

@@ -11,6 +11,9 @@ use super::error::BackupError;
 /// The manifest's name.
 pub(super) const MANIFEST: &str = "manifest.json";
 
+/// Behind a backup's name until it is whole.
+pub(super) const INCOMPLETE: &str = ".incomplete";
+
 /// The format that is written, and the newest that is read.
 pub(super) const FORMAT: u64 = 1;
 

@@ -16,7 +16,7 @@ use vivace_core::{KeyName, Value};
 
 use super::check::check;
 use super::error::TakeError;
-use super::manifest::{ContainerManifest, FORMAT, FileManifest, MANIFEST, Manifest};
+use super::manifest::{ContainerManifest, FORMAT, FileManifest, INCOMPLETE, MANIFEST, Manifest};
 use super::object_file::{Saved, Writer};
 use super::{Pace, Progress, due};
 use crate::client::{Client, Container};
@@ -117,7 +117,7 @@ impl Place {
             return Err(exists(directory, "is no name for a new directory"));
         };
         let mut incomplete = name.to_owned();
-        incomplete.push(".incomplete");
+        incomplete.push(INCOMPLETE);
         let path = directory.with_file_name(incomplete);
         match DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => Ok(Self { path }),

@@ -170,6 +170,12 @@ async fn a_backup_that_is_not_whole_is_refused_and_left_alone() {
     fs::remove_file(saved.join("notes.txt")).unwrap();
     fs::remove_file(&manifest).unwrap();
     refused(8, "there is no manifest.json").await;
+    let broken_off = saved.with_file_name("saved.incomplete");
+    fs::rename(&saved, &broken_off).unwrap();
+    let verified = shell.run(&["admin", "verify", "saved.incomplete"]).await;
+    assert_eq!(verified.code, Some(8), "{verified:?}");
+    assert!(verified.stderr.contains("was broken off"), "{verified:?}");
+    fs::rename(&broken_off, &saved).unwrap();
     put_right();
     let verified = shell.run(&["admin", "verify", "saved"]).await;
     assert_eq!(verified.code, Some(0), "{verified:?}");
