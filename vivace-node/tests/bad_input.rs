@@ -498,7 +498,7 @@ async fn a_node_with_its_state_of_one_start_ago_is_known_by_its_peers() {
     processes.start_node(1);
     assert_eq!(ended(&mut processes, 1).await, Some(13));
     let log = fs::read_to_string(processes.log_of(1)).expect("reads");
-    assert!(log.contains("does not follow start 2"), "{log}");
+    assert!(log.contains("seen with start 2 of data directory"), "{log}");
     // Nor does another try help, where those who knew are gone.
     processes.kill(2);
     processes.start_node(1);

@@ -333,6 +333,12 @@ async fn files_copied_while_the_node_ran_are_refused_in_the_place_of_the_origina
     refused(&processes, 13, "journal: is a copy");
     fs::remove_dir_all(data(&processes).join("journal")).expect("removes");
     fs::rename(newest.join("journal"), data(&processes).join("journal")).expect("moves back");
+    // Only what differs, in new files, as rsync does.
+    let mark = data(&processes).join("journal/mark");
+    fs::rename(&mark, newest.join("mark")).expect("moves");
+    fs::copy(away.join("journal/mark"), &mark).expect("copies");
+    refused(&processes, 13, "journal: is a copy");
+    fs::rename(newest.join("mark"), &mark).expect("moves back");
     processes.start_node(1);
     let client = processes.client('a').await;
     let key = client.container("kv").rw("key").deadline(START_PATIENCE);

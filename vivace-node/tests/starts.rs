@@ -14,7 +14,7 @@ use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use process::refusal::{data, lived, refused, serves};
-use process::{Processes, START_PATIENCE, Unmount};
+use process::{Processes, START_PATIENCE, Unmount, path_text, stderr, vivace_node};
 use vivace_core::journal::{self, Directory, Identity, Settings, Step};
 use vivace_core::record::Record;
 use vivace_core::{ContainerId, Incarnation, Key, KeyName, Lsn, NodeId, Timestamp, WriterId};
@@ -98,12 +98,10 @@ fn fill_journal(processes: &Processes) {
         node: NodeId(1),
         directory: Directory(directory.to_be_bytes()),
     };
-    // The very file: a copy would be known.
-    let life = data(processes).join("life");
-    fs::rename(path.join("life"), &life).expect("moves");
+    let life = fs::read(path.join("life")).expect("reads");
     fs::remove_dir_all(&path).expect("removes");
     let disk = JournalDisk::open(&path).expect("opens");
-    fs::rename(&life, path.join("life")).expect("moves back");
+    fs::write(path.join("life"), life).expect("writes");
     let mut journal = journal::create(disk, owner, Settings::default()).expect("makes it");
     for number in 1..=RECORDS {
         let record = Record::Known {
@@ -180,6 +178,9 @@ async fn a_long_recovery_shows_how_far_it_is_in_a_log_and_at_a_terminal() {
     let processes = lived().await;
     fill_journal(&processes);
     let file = processes.node_file(1);
+    // The journal was made anew.
+    let adopted = vivace_node(&["adopt", path_text(&file), "--original-is-gone"]);
+    assert!(adopted.status.success(), "{}", stderr(&adopted));
 
     let path = processes.directory.path().join("slow.log");
     let to = File::create(&path).expect("makes it");

@@ -341,7 +341,6 @@ fn a_node_that_comes_back_with_less_than_it_had_is_refused() {
         (0xd1, 5, &[50, 51]),
         (0xd1, 5, &[50, 51]),
         (0xd1, 6, &[50, 51, 52]),
-        (0, 1, &[]),
     ] {
         rogue.dial_and_greet_with(port, &hello(directory, life, starts));
     }
@@ -351,7 +350,6 @@ fn a_node_that_comes_back_with_less_than_it_had_is_refused() {
         // Put back from the start before, or before that: the numbers are given out again.
         (0xd1, 6, &[50, 51, 99]),
         (0xd1, 7, &[50, 99, 98, 97]),
-        (0xd1, 500, &[50, 51, 52]),
     ];
     for (directory, life, starts) in wrong {
         let connection = rogue.dial_and_say(port, &hello(directory, life, starts));
@@ -360,9 +358,19 @@ fn a_node_that_comes_back_with_less_than_it_had_is_refused() {
         let seen = format!("start {life} of data directory {directory:x}{directory:x}");
         assert!(text.contains(&seen), "{text}");
     }
-    wait_refused(&node, RefusalCause::EarlierState, wrong.len() as u64);
+    let refusal_of = |hello: &[u8]| {
+        let connection = rogue.dial_and_say(port, hello);
+        rogue.refusal(&connection)
+    };
+    let (cause, text) = refusal_of(&hello(0, 1, &[]));
+    assert_eq!(cause, RefusalCause::EarlierState);
+    assert!(text.contains("start 1 in memory"), "{text}");
+    wait_refused(&node, RefusalCause::EarlierState, wrong.len() as u64 + 1);
     rogue.dial_and_greet_with(port, &hello(0xd1, 6, &[51, 52]));
     rogue.dial_and_greet_with(port, &hello(0xd1, 9, &[52, 53, 54, 55]));
+    let (cause, text) = refusal_of(&hello(0xd1, 500, &[55, 56, 57]));
+    assert_eq!(cause, RefusalCause::UnknownState);
+    assert!(text.contains("restart the node that says"), "{text}");
 }
 
 #[test]

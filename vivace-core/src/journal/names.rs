@@ -1,6 +1,7 @@
 //! What the journal's files are called.
 
-pub(super) const MARK: &str = "mark";
+/// The file of the mark: made once with the journal, and written with every commit.
+pub const MARK: &str = "mark";
 /// A checkpoint that is being written; of no worth after a crash.
 pub(super) const CHECKPOINT_NEW: &str = "checkpoint.new";
 /// A segment that is being made; of no worth after a crash.

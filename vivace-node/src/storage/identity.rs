@@ -4,7 +4,7 @@
 //! directory under its id would break promises that others rely on. Three things tell:
 //! the file `identity` in the directory (text, eight lines: format, cluster, node,
 //! directory, life, latest starts, births), the times of birth of the directory and of a file
-//! in its journal, which a copy does not share, and a witness beside the node's configuration that remembers directory and life.
+//! of its journal, which a copy does not share, and a witness beside the node's configuration that remembers directory and life.
 //! What none of them tells, peers do that have met the node: then the file `outdated` keeps the
 //! directory from a further start.
 //!
@@ -30,7 +30,7 @@ use self::error::at;
 pub use self::error::{EXIT_OUTDATED, IdentityError};
 use self::identity_file::Identity;
 use self::journal_life::JournalLife;
-pub use self::starts::{STARTS_MAX, StartId, StateHistory};
+pub use self::starts::{STARTS_MAX, StartId, StateHistory, Succession};
 use super::replacement::Replacement;
 
 /// The format of data directories that this code writes, and the newest that it reads.
@@ -149,7 +149,7 @@ impl DataDirectory {
             identity.check_witness(path, witness)?;
         }
         identity.born = birth(path);
-        identity.journal_born = birth(&journal_life::file(path));
+        identity.journal_born = journal_life::journal_birth(path);
         prepare(&path.join(IDENTITY), &identity)?
             .put()
             .map_err(at(path))
@@ -274,7 +274,7 @@ impl DataDirectory {
             identity.born = birth(&self.path);
         }
         let journal = JournalLife::prepare(&self.path, life)?;
-        identity.journal_born = journal.as_ref().and_then(JournalLife::born);
+        identity.journal_born = journal_life::journal_birth(&self.path);
         let file = prepare(&self.path.join(IDENTITY), &identity)?;
         Ok(NextLife {
             identity,

@@ -33,11 +33,6 @@ impl Replacement {
         Ok(replacement)
     }
 
-    /// What is prepared; the same file is put.
-    pub fn prepared(&self) -> &Path {
-        &self.new
-    }
-
     /// Puts it in its place, durably.
     pub fn put(self) -> io::Result<()> {
         fs::rename(&self.new, &self.path)?;

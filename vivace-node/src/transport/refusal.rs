@@ -119,6 +119,8 @@ causes! {
     OtherLayout = "other_layout",
     /// The peer's state is older than what it had when it was seen last.
     EarlierState = "earlier_state",
+    /// Nobody can tell whether the peer's state follows what it had when it was seen last.
+    UnknownState = "unknown_state",
 }
 
 impl RefusalCause {

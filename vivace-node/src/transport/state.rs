@@ -19,7 +19,7 @@ use super::lock::lock;
 use super::metered_socket::Meter;
 use super::outgoing::PrioritySender;
 use super::refusal::{Ending, Refusal, RefusalCause, RefusalLog};
-use crate::storage::identity::StateHistory;
+use crate::storage::identity::{StateHistory, Succession};
 
 /// Where a peer is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,28 +79,51 @@ impl Peer {
     }
 
     /// Refuses a peer that comes back with less than it had when this node met it last: it
-    /// would vote without what it promised. Of one that keeps nothing there is nothing to say.
+    /// would vote without what it promised. Of one that has never kept anything there is
+    /// nothing to say.
     ///
     /// # Errors
-    /// [`RefusalCause::EarlierState`].
+    /// [`RefusalCause::EarlierState`]; [`RefusalCause::UnknownState`] where too many starts
+    /// came between to tell.
     pub(super) fn recognize(&self, hello: &Hello) -> Result<(), Refusal> {
-        let Some(state) = &hello.state else {
-            return Ok(());
-        };
         let (now, mut newest) = (hello.incarnation, lock(&self.newest));
-        if let Some((met, then)) = &*newest
-            && !state.follows(now, met, *then)
-        {
-            let detail = format!(
-                "{} comes with start {} of data directory {}, which does not follow start {} of \
-                 {}, with which it was seen: bring its newest state back; where that is lost, the \
-                 node must not start (docs/operations.md, \"A node whose state is lost\")",
-                hello.node, now.0, state.directory, then.0, met.directory
-            );
-            return Err(Refusal::new(RefusalCause::EarlierState, detail));
+        let (stands, then) = match (&hello.state, &*newest) {
+            (None, None) => return Ok(()),
+            (None, Some((_, then))) => (Succession::Forgot, *then),
+            (Some(_), None) => (Succession::Follows, now),
+            (Some(state), Some((met, then))) => (state.succeeds(now, met, *then), *then),
+        };
+        let place = |state: Option<&StateHistory>| match state {
+            Some(state) => format!("of data directory {}", state.directory),
+            None => "in memory".into(),
+        };
+        let come = place(hello.state.as_ref());
+        let known = place(newest.as_ref().map(|(met, _)| met));
+        let seen = format!(
+            "{} comes with start {} {come}, and was seen with start {} {known}",
+            hello.node, now.0, then.0
+        );
+        match stands {
+            Succession::Follows => {
+                *newest = hello.state.clone().map(|state| (state, now));
+                Ok(())
+            }
+            Succession::Forgot => {
+                let detail = format!(
+                    "{seen}, which this state does not follow: bring its newest state back; where \
+                     that is lost, the node must not start (docs/operations.md, \"A node whose state \
+                     is lost\")"
+                );
+                Err(Refusal::new(RefusalCause::EarlierState, detail))
+            }
+            Succession::TooLongAgo => {
+                let detail = format!(
+                    "{seen}, too many starts ago to tell whether this state follows that one: \
+                     where it does, restart the node that says this"
+                );
+                Err(Refusal::new(RefusalCause::UnknownState, detail))
+            }
         }
-        *newest = Some((state.clone(), now));
-        Ok(())
     }
 
     pub(super) fn link(&self, class: TrafficClass) -> &Link {

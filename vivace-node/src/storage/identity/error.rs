@@ -121,7 +121,9 @@ pub enum IdentityError {
     /// An older state of the same directory.
     #[error(
         "{}: holds this node's state of its start {life}, and {} says that it has started \
-         {lives} times: it may have forgotten what it promised; use the newest state; {LOST_FOR_GOOD}",
+         {lives} times: it may have forgotten what it promised; use the newest state; {LOST_FOR_GOOD}; \
+         only where another state was started in between, by mistake, and peers refused that one, \
+         remove {1}",
         path.display(), witness.display()
     )]
     Outdated {
@@ -152,8 +154,9 @@ pub enum IdentityError {
     /// Peers have met this node with another state, which this one does not follow.
     #[error(
         "{}: peers refused this state of the node (the file says which), for it may have forgotten \
-         what the node promised: put the newest state in its place; {LOST_FOR_GOOD}; only where the \
-         peers had met a state that was put back by mistake, remove this file and restart them",
+         what the node promised: put the newest state, which has no such file, in the place of the \
+         whole directory; {LOST_FOR_GOOD}; only where the peers had met a state that was put back by \
+         mistake, remove this file and restart them",
         .0.display()
     )]
     PeersKnowMore(PathBuf),

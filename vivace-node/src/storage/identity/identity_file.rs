@@ -27,7 +27,7 @@ pub(super) struct Identity {
     /// The directory's time of birth in nanoseconds since 1970, since the first start
     /// and where the file system knows it.
     pub born: Option<u128>,
-    /// The same of what the journal was told of `life`.
+    /// The same of the journal's mark.
     pub journal_born: Option<u128>,
 }
 

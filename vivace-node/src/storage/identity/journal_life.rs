@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use vivace_core::journal;
+
 use super::error::{LOST_FOR_GOOD, at};
 use super::{DataDirectory, IdentityError, birth};
 use crate::storage::open::JOURNAL;
@@ -30,11 +32,6 @@ impl JournalLife {
         Ok(Some(Self { path, file }))
     }
 
-    /// When the file was made: a copy of it has another time.
-    pub fn born(&self) -> Option<u128> {
-        birth(self.file.prepared())
-    }
-
     /// The journal knows of it from now on, durably.
     pub fn put(self) -> Result<(), IdentityError> {
         self.file.put().map_err(at(&self.path))
@@ -42,8 +39,15 @@ impl JournalLife {
 }
 
 /// Where the journal of `directory` says of which life it has heard.
-pub(super) fn file(directory: &Path) -> PathBuf {
+fn file(directory: &Path) -> PathBuf {
     directory.join(JOURNAL).join(LIFE)
+}
+
+/// When the journal of `directory` was made: the birth of its mark, which is written with
+/// every commit and made once. Whoever puts older files in the place of newer ones makes
+/// this one anew.
+pub(super) fn journal_birth(directory: &Path) -> Option<u128> {
+    birth(&directory.join(JOURNAL).join(journal::MARK))
 }
 
 impl DataDirectory {
@@ -63,25 +67,26 @@ impl DataDirectory {
             return Err(IdentityError::Incomplete(path));
         };
         let life = decode(&text).ok_or_else(|| IdentityError::Unreadable {
-            path: path.clone(),
+            path,
             line: 1,
             expected: "life N CHECKSUM".into(),
             way_out: LOST_FOR_GOOD,
         })?;
-        let born = self.identity.journal_born;
-        let is_copy = born.is_some_and(|born| birth(&path).is_some_and(|now| now != born));
         let journal = self.path.join(JOURNAL);
-        if life == lives && is_copy {
-            return Err(IdentityError::CopiedJournal(journal));
+        if life != lives && Some(life) != lives.checked_add(1) {
+            return Err(IdentityError::OtherTime {
+                journal,
+                life,
+                lives,
+            });
         }
-        if life == lives || Some(life) == lives.checked_add(1) {
-            return Ok(());
+        let born = self.identity.journal_born;
+        match journal_birth(&self.path) {
+            Some(now) if born.is_some_and(|born| born != now) => {
+                Err(IdentityError::CopiedJournal(journal))
+            }
+            _ => Ok(()),
         }
-        Err(IdentityError::OtherTime {
-            journal,
-            life,
-            lives,
-        })
     }
 }
 

@@ -37,15 +37,33 @@ pub struct StateHistory {
     pub starts: Vec<StartId>,
 }
 
+/// How a state stands to one that was met before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Succession {
+    /// It holds all that the other did.
+    Follows,
+    /// It does not.
+    Forgot,
+    /// More starts came between than are remembered.
+    TooLongAgo,
+}
+
 impl StateHistory {
-    /// Whether this state, of start number `now`, holds all that a state `met` before did,
-    /// which was of start number `then`: it is of the same directory and has that start
-    /// behind it. Too long ago to tell counts as no.
-    pub fn follows(&self, now: Incarnation, met: &Self, then: Incarnation) -> bool {
-        let since = now.0.checked_sub(then.0).map(usize::from);
-        let place = since.and_then(|since| self.starts.len().checked_sub(since + 1));
-        let behind = place.and_then(|place| self.starts.get(place));
-        self.directory == met.directory && behind.is_some() && behind == met.starts.last()
+    /// How this state, of start number `now`, stands to one that was `met` before and was of
+    /// start number `then`: it follows where it is of the same directory and has that start
+    /// behind it.
+    pub fn succeeds(&self, now: Incarnation, met: &Self, then: Incarnation) -> Succession {
+        let Some(since) = now.0.checked_sub(then.0).map(usize::from) else {
+            return Succession::Forgot;
+        };
+        if self.directory != met.directory {
+            return Succession::Forgot;
+        }
+        match self.starts.iter().nth_back(since) {
+            None => Succession::TooLongAgo,
+            behind if behind == met.starts.last() => Succession::Follows,
+            Some(_) => Succession::Forgot,
+        }
     }
 }
 
@@ -85,42 +103,37 @@ mod tests {
         }
     }
 
+    fn stands(now: u16, of: &StateHistory) -> Succession {
+        of.succeeds(Incarnation(now), &state(1, &[10, 11, 12]), Incarnation(3))
+    }
+
     #[test]
     fn a_state_follows_itself_and_what_it_grew_from() {
-        let met = state(1, &[10, 11, 12]);
         for (now, starts) in [
             (3, &[10, 11, 12][..]),
             (4, &[11, 12, 13]),
             (6, &[12, 13, 14, 15]),
         ] {
-            let state = state(1, starts);
-            assert!(
-                state.follows(Incarnation(now), &met, Incarnation(3)),
-                "{now}"
-            );
+            assert_eq!(stands(now, &state(1, starts)), Succession::Follows);
         }
     }
 
     #[test]
     fn a_state_put_back_does_not_follow_whatever_its_number() {
-        let met = state(1, &[10, 11, 12]);
         for (now, starts) in [
             (2, &[10, 11][..]),
             (3, &[10, 11, 99]),
             (4, &[10, 11, 99, 98]),
             (5, &[10, 11, 99, 98, 12]),
-            // Nobody can tell.
-            (70, &[80, 81, 82]),
-            (3, &[]),
         ] {
-            let state = state(1, starts);
-            assert!(
-                !state.follows(Incarnation(now), &met, Incarnation(3)),
-                "{now}"
-            );
+            assert_eq!(stands(now, &state(1, starts)), Succession::Forgot);
         }
-        let other = state(2, &[10, 11, 12]);
-        assert!(!other.follows(Incarnation(3), &met, Incarnation(3)));
+        assert_eq!(stands(3, &state(2, &[10, 11, 12])), Succession::Forgot);
+    }
+
+    #[test]
+    fn after_too_many_starts_nobody_can_tell() {
+        assert_eq!(stands(6, &state(1, &[80, 81, 82])), Succession::TooLongAgo);
     }
 
     #[test]

@@ -132,21 +132,24 @@ fn a_copy_is_refused_until_it_is_adopted() {
     assert_eq!(home.live(), 2);
 }
 
-/// Put back from an earlier moment of the same start: the number is right.
+/// Put back from an earlier moment of the same start: the number is right. The mark changes
+/// with every commit, so that whoever puts older files back makes it anew.
 #[test]
 fn a_journal_that_is_a_copy_is_refused_until_it_is_adopted() {
     let home = Home::new();
     home.live();
-    // A new directory has no journal before its first start.
+    let mark = home.data().join("journal/mark");
+    fs::write(&mark, "early").expect("writes");
     home.live();
     let claimed = home.claim().expect("is the node's");
+    fs::write(&mark, "late").expect("writes");
     claimed.check_journal().expect("is the original");
-    let (journal, away) = (home.data().join("journal"), home.0.path().join("away"));
-    fs::rename(&journal, &away).expect("moves");
-    fs::rename(&away, &journal).expect("moves back");
+    let away = home.0.path().join("away");
+    fs::rename(&mark, &away).expect("moves");
+    fs::rename(&away, &mark).expect("moves back");
     claimed.check_journal().expect("is the original");
-    fs::rename(&journal, &away).expect("moves");
-    copy(&away, &journal);
+    fs::write(&away, "early").expect("writes");
+    fs::rename(&away, &mark).expect("puts back");
     let error = claimed.check_journal().expect_err("is a copy");
     assert_eq!(error.exit_code(), 13);
     drop(claimed);
