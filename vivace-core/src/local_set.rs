@@ -36,12 +36,13 @@ use crate::value::Value;
 /// after a copy itself.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long a value without a timestamp waits for its coordinator: longer than an
+/// How long a value without a timestamp waits for its coordinator at most: longer than an
 /// ordinary operation takes on the slowest link.
 const UNBOUND_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A value whose coordinator can't be reached waits by so much shorter.
-const LONELY_SOONER: Duration = UNBOUND_PATIENCE.saturating_sub(PATIENCE);
+/// It waits [`PATIENCE`], and where its coordinator can be reached, this many round trips to
+/// the farthest replica besides.
+const UNBOUND_TRIPS: u32 = 8;
 
 /// Copies of a container taken over at once: after a restart with many, their values must not reach the
 /// siblings all together. Others have their turn at the next look.
@@ -78,6 +79,7 @@ struct UnboundCopy {
     value: StoredValue,
     propagator: NodeId,
     lsn: Lsn,
+    since: Duration,
     check_at: Duration,
     abort: Option<(Call, Votes<Option<Timestamp>>)>,
 }
@@ -290,12 +292,13 @@ impl LocalSet {
             }
             CopyTag::Unbound(write) => {
                 self.copy_bytes += value.bytes();
-                // Its coordinator may be gone by then.
+                // Most need not wait for so long.
                 self.wake_at(check_at.min(env.now.monotonic + PATIENCE));
                 let copy = UnboundCopy {
                     value,
                     propagator,
                     lsn,
+                    since: env.now.monotonic,
                     check_at,
                     abort: None,
                 };

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{LONELY_SOONER, LocalCopy, LocalSet, PATIENCE, SWEEP_INTERVAL, TAKEOVERS_MAX};
+use super::{
+    LocalCopy, LocalSet, PATIENCE, SWEEP_INTERVAL, TAKEOVERS_MAX, UNBOUND_TRIPS, UnboundCopy,
+};
 use crate::call::Call;
 use crate::cluster::Container;
 use crate::env::Env;
@@ -152,9 +154,9 @@ impl LocalSet {
         let unbound: Vec<(Key, WriteId)> = self
             .unbound
             .iter()
-            .filter(|((_, write), copy)| {
-                let is_lonely = !env.is_up(write.node, Class::Priority);
-                copy.check_at <= now || is_lonely && copy.check_at <= now + LONELY_SOONER
+            .filter(|((key, write), copy)| {
+                let container = cluster.container(key.container);
+                container.is_some_and(|container| is_overdue(env, container, *write, copy))
             })
             .map(|(id, _)| id.clone())
             .collect();
@@ -224,6 +226,16 @@ impl LocalSet {
     pub fn next_wakeup(&self) -> Option<Duration> {
         self.sweep_at
     }
+}
+
+/// Whether nobody is likely to bind the copy any more. Its BIND may have been lost: the
+/// coordinator goes on when a majority has answered.
+fn is_overdue(env: &Env, container: &Container, write: WriteId, copy: &UnboundCopy) -> bool {
+    let trips = match env.is_up(write.node, Class::Priority) {
+        true => env.rtt_max(&container.replicas) * UNBOUND_TRIPS,
+        false => Duration::ZERO,
+    };
+    copy.check_at.min(copy.since + PATIENCE + trips) <= env.now.monotonic
 }
 
 /// The calls to siblings that are under way.
