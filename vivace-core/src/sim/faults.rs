@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use super::errand::Sieve;
 use super::host::{Fuse, HostClock, LogTail};
-use super::links::LinkPlan;
+use super::links::{LinkPlan, Links};
 use super::simulation::{Occurrence, Simulation, add_causes};
 use super::step::Happening;
 use crate::{Class, Event, NodeId, RequestId};
@@ -168,6 +168,12 @@ impl Simulation {
                 self.tell_round_trip(a, b);
             }
         }
+    }
+
+    /// How long the bulk that waits to be sent would take its link; the longest such time.
+    pub fn longest_queue(&self) -> Duration {
+        let links = self.links.as_ref();
+        links.map_or(Duration::ZERO, Links::longest_queue)
     }
 
     /// Every connection breaks, and those that can be made are made anew.

@@ -266,6 +266,17 @@ impl Links {
         polls
     }
 
+    /// How long what waits at its senders would take its link at the rate of now; the
+    /// longest such time.
+    pub fn longest_queue(&self) -> Duration {
+        let queue = |(&(from, to, class), lane): (&Route, &Lane)| {
+            let bytes: u64 = lane.waiting.iter().map(|p| u64::from(p.wire.bytes())).sum();
+            let rate = self.plan.class(from, to, class).rate;
+            Duration::from_secs_f64(bytes as f64 * 8.0 / rate as f64)
+        };
+        self.links.iter().map(queue).max().unwrap_or_default()
+    }
+
     /// Where something may wait at its sender.
     pub fn bulk_routes(&self) -> Vec<Route> {
         let routes = self.links.keys().copied();

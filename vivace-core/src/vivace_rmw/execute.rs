@@ -51,11 +51,11 @@ struct Promise {
 
 /// The promises asked for again, because the base does not come: the versions that a
 /// newer round left behind are dropped everywhere, and whoever waits for one may have
-/// missed its COMMIT.
+/// missed its COMMIT; or the only replica that told of the base is lost along with it.
 #[derive(Clone, Debug)]
 struct Recheck {
     ask: Call,
-    ballot: Ballot<()>,
+    ballot: Ballot<Promise>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +75,9 @@ enum Phase {
     /// OR-DATA: the version to build on.
     FetchBase {
         ots: Timestamp,
+        /// The largest that a promise told of.
+        accepted: Timestamp,
+        /// That, or what an operator takes in its place.
         mts: Timestamp,
         held_by_majority: bool,
         fetch: Fetch,
@@ -254,13 +257,24 @@ impl Execute {
                     ..
                 },
                 PriorityBody::OrderedReadTsAck {
-                    granted, promised, ..
+                    granted,
+                    promised,
+                    accepted,
+                    chosen,
+                    has,
                 },
             ) if ask.rpc == answered => {
                 ask.answered(from);
                 self.contention.see(env, container, promised);
                 match granted {
-                    true => ballot.yes(from, ()),
+                    true => ballot.yes(
+                        from,
+                        Promise {
+                            accepted,
+                            chosen,
+                            has,
+                        },
+                    ),
                     false => ballot.no(from),
                 }
             }
@@ -324,18 +338,9 @@ impl Execute {
             Phase::Promise { ballot, .. } => ballot.verdict(env, replicas),
             Phase::StoreLocal { ballot, .. } => ballot.verdict(env, container.local_set(env.site)),
             Phase::Accept { ballot, .. } => ballot.verdict(env, replicas),
-            Phase::FetchBase { recheck, .. } => {
-                let verdict = recheck.as_mut().map(|r| r.ballot.verdict(env, replicas));
-                match verdict {
-                    Some(Verdict::Lost) => Verdict::Lost,
-                    // The promises stand: the base is late, and no more.
-                    Some(Verdict::Won) => {
-                        *recheck = None;
-                        Verdict::Open
-                    }
-                    Some(Verdict::Open) | None => Verdict::Open,
-                }
-            }
+            Phase::FetchBase { recheck, .. } => recheck
+                .as_mut()
+                .map_or(Verdict::Open, |r| r.ballot.verdict(env, replicas)),
             Phase::AwaitPeers | Phase::BackOff { .. } => Verdict::Open,
         };
         match verdict {
@@ -351,9 +356,8 @@ impl Execute {
                     let ots = *ots;
                     self.commit(env, container, ots)
                 }
-                Phase::AwaitPeers | Phase::FetchBase { .. } | Phase::BackOff { .. } => {
-                    Step::Continue
-                }
+                Phase::FetchBase { .. } => self.use_new_promises(env, container),
+                Phase::AwaitPeers | Phase::BackOff { .. } => Step::Continue,
             },
         }
     }

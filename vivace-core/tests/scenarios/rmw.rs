@@ -490,6 +490,47 @@ fn a_base_that_became_history_is_not_waited_for() {
     }
 }
 
+/// C alone has accepted its version, tells so with its promise, and is lost with its site.
+/// A and B, a majority, have accepted nothing: what they promise is enough to go on.
+/// (Found by a seed: A asked for C's version until its deadline.)
+#[test]
+fn a_base_that_only_a_lost_site_had_is_not_waited_for() {
+    for reads in [false, true] {
+        let mut simulation = simulate(spec(Kind::Rmw, |_| {}));
+        let is_silent = switch(true);
+        let on = is_silent.clone();
+        drop_if(&mut simulation, move |from, to, wire| {
+            let asks = matches!(priority(wire), Some(PriorityBody::OrderedReadData { .. }));
+            from == C && is_accept(wire) || on.get() && (asks || from == B || to == B)
+        });
+        simulation.request(C, add("k", first_of(100), 1), ms(60_000));
+        simulation.run_for(ms(100));
+        let request = match reads {
+            true => read_state::<Counter>("k"),
+            false => add("k", first_of(3), 10),
+        };
+        let asked = simulation.request(A, request, ms(60_000));
+        simulation.run_for(ms(100));
+        for lost in [6, 7, 8] {
+            simulation.crash(NodeId(lost));
+        }
+        is_silent.set(false);
+        let began = simulation.now;
+        let heard = simulation.await_reply(asked);
+        let took = simulation.now - began;
+        assert!(took < ms(2000), "{took:?}");
+        match reads {
+            true => assert_eq!(state::<Counter>(heard).map(Counter::value), None),
+            false => assert_eq!(counted(heard), 10),
+        }
+        // Whether its answer was needed or not: nobody builds on C's version any more.
+        assert_eq!(
+            counted(simulation.ask(B, add("k", first_of(4), 5)).0),
+            if reads { 5 } else { 15 }
+        );
+    }
+}
+
 /// A coordinator that backs off for long meets an idle object with a timestamp that
 /// was new when it began to wait. (Found by seeds: it lost every round for 10 s.)
 #[test]

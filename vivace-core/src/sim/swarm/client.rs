@@ -124,7 +124,7 @@ impl Run {
     pub fn client_hastes(&mut self, c: usize) {
         let is_due = self.clients[c].hastes_at == Some(self.simulation.now);
         let alive = self.simulation.alive();
-        if !is_due || self.clients[c].requests.is_empty() || alive.is_empty() {
+        if !is_due || self.healed || self.clients[c].requests.is_empty() || alive.is_empty() {
             return;
         }
         self.mark("hasty: a request to a second node");

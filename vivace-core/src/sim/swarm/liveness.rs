@@ -14,7 +14,8 @@ use crate::sim::history::{Answer, Ask, Entry, Moment};
 use crate::sim::{ClassPlan, HostClock, LinkPlan, Occurrence, Spread};
 use crate::{NodeId, RequestId, Timestamp};
 
-/// Paths that are slower than this are replaced when faults end, not only their delays.
+/// Paths that are slower than this, or that a baseline's values would keep busy for longer,
+/// are replaced when faults end, not only their delays.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// A message that others overtake takes no longer than this many delays of its path.
@@ -35,9 +36,13 @@ impl Run {
         self.simulation.heal(&gone);
         self.count_refused();
         self.simulation.set_links(healthy(self.configuration.links));
-        if self.configuration.links.slowest() > SLOW {
-            // What was sent over such a path, and what waits for its round trip, would
-            // take longer than the time in which everything must end.
+        // What was sent over a slow path, and what waits for its round trip, would take longer
+        // than the time in which everything must end. So would what a baseline has piled up:
+        // each of its requests sends values, and none of them waits for a backlog to go down.
+        let containers = &self.configuration.spec.containers;
+        let is_flooded = containers.iter().any(|c| !c.kind.uses_local_sets())
+            && self.simulation.longest_queue() > SLOW;
+        if self.configuration.links.slowest() > SLOW || is_flooded {
             self.simulation.reset_connections();
         }
         if self.configuration.clocks == Clocks::Beyond {

@@ -1,6 +1,6 @@
 //! The version that a round builds on, and what it builds.
 
-use super::{Execute, Phase, Recheck};
+use super::{Execute, Phase, Promise, Recheck};
 use crate::call::Call;
 use crate::client_protocol::Failure;
 use crate::cluster::Container;
@@ -22,11 +22,7 @@ impl Execute {
         };
         let ots = *ots;
         let promises = ballot.answers();
-        let mts = promises
-            .iter()
-            .map(|(_, promise)| promise.accepted)
-            .max()
-            .unwrap_or_default();
+        let mts = largest_accepted(promises);
         let held_by_majority = ballot.majority_that(|promise| promise.accepted == mts)
             || promises.iter().any(|(_, promise)| promise.chosen == mts)
             || mutant!(env, ReadUnsettled);
@@ -47,6 +43,7 @@ impl Execute {
             let changed = self.batch.apply(env, None);
             return self.store(env, container, (ots, Lsn::default()), None, changed);
         }
+        let accepted = mts;
         let (mts, held_by_majority) = (base, held_by_majority && !accepts_loss);
         if let Some(base) = self.base.take_if(|(ts, _)| *ts == mts) {
             return self.build(env, container, ots, Some(base), held_by_majority);
@@ -65,6 +62,7 @@ impl Execute {
         let fetch = Fetch::start(env, container, rpc, &holders, mts, body);
         self.phase = Phase::FetchBase {
             ots,
+            accepted,
             mts,
             held_by_majority,
             fetch,
@@ -91,6 +89,34 @@ impl Execute {
             let ballot = Ballot::new(env, container.replicas.len());
             *recheck = Some(Recheck { ask, ballot });
         }
+    }
+
+    /// A majority promises anew. What none of them has accepted can't have been chosen and
+    /// never will be: it need not be built on, for whoever told of it may be lost with it.
+    /// Nothing was asked to be accepted under this round's timestamp yet, so its base may
+    /// follow from any majority's promises.
+    pub(super) fn use_new_promises(&mut self, env: &mut Env, container: &Container) -> Step {
+        let Phase::FetchBase {
+            ots,
+            accepted,
+            recheck,
+            ..
+        } = &mut self.phase
+        else {
+            return Step::Continue;
+        };
+        let Some(Recheck { ask, ballot }) = recheck.take() else {
+            return Step::Continue;
+        };
+        if largest_accepted(ballot.answers()) == *accepted {
+            // The base is late, and no more.
+            return Step::Continue;
+        }
+        env.counters
+            .count("adopted anew: another base, by promises of others");
+        let ots = *ots;
+        self.phase = Phase::Promise { ots, ask, ballot };
+        self.fetch_base(env, container)
     }
 
     pub(super) fn on_base(
@@ -164,4 +190,9 @@ impl Execute {
         };
         self.store(env, container, (ots, Lsn::default()), base_ts, Some(object))
     }
+}
+
+fn largest_accepted(promises: &[(NodeId, Promise)]) -> Timestamp {
+    let accepted = promises.iter().map(|(_, promise)| promise.accepted);
+    accepted.max().unwrap_or_default()
 }

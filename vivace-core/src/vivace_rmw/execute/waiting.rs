@@ -31,7 +31,8 @@ impl Execute {
             }
             Phase::BackOff { .. } => {}
         }
-        Step::Continue
+        // On the new path, silence may have lasted long enough.
+        self.advance(env, container)
     }
 
     pub(super) fn on_tick(&mut self, env: &mut Env, container: &Container) -> Step {
