@@ -62,6 +62,13 @@ impl Coordinator {
         self.running.len() as u64
     }
 
+    /// What is remembered of them, timers and rounds that others may share included.
+    #[cfg(feature = "sim")]
+    pub fn leftovers(&self) -> usize {
+        let shared = self.shared_reads.under_way();
+        self.running.len() + self.rounds.len() + self.timers.len() + shared
+    }
+
     /// Begins what a client asks for, or refuses it.
     pub fn on_request(
         &mut self,

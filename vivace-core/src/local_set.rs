@@ -186,6 +186,12 @@ impl LocalSet {
         self.copies.values().map(BTreeMap::len).sum::<usize>() + self.unbound.len()
     }
 
+    /// Questions to other members about copies that this node may have to carry.
+    #[cfg(feature = "sim")]
+    pub fn takeovers(&self) -> usize {
+        self.takeovers.len()
+    }
+
     fn next_rpc(&mut self, env: &Env) -> RpcId {
         self.calls_made = self.calls_made.wrapping_add(1);
         RpcId {

@@ -46,6 +46,13 @@ pub(super) struct Rounds {
 pub(super) struct SharedReads(BTreeMap<Key, Rounds>);
 
 impl SharedReads {
+    /// Objects of which a round is under way or gathers readers.
+    #[cfg(feature = "sim")]
+    pub(super) fn under_way(&self) -> usize {
+        let is_read = |rounds: &&Rounds| rounds.under_way > 0 || rounds.gathering.is_some();
+        self.0.values().filter(is_read).count()
+    }
+
     /// When a new round of `key` may begin: now, if nothing else is said.
     fn begin_at(&self, env: &Env, container: &Container, key: &Key) -> Option<Duration> {
         let rounds = self.0.get(key).filter(|rounds| rounds.under_way > 0)?;

@@ -18,6 +18,11 @@ pub struct Holding {
 }
 
 impl Node {
+    /// How much is remembered of operations that are under way here: nothing where none is.
+    pub fn leftovers(&self) -> usize {
+        self.coordinator.leftovers() + self.local.takeovers()
+    }
+
     /// What this node's replica holds of `key`; nothing where the object has no replica here.
     pub fn holding(&self, key: &Key) -> Holding {
         let held = match self.kind_of(key) {

@@ -27,7 +27,7 @@ use crate::cluster::{Cluster, ClusterSpec};
 use crate::node::Holding;
 use crate::record::Record;
 use crate::stored::ValueId;
-use crate::{Class, Event, Key, Mutants, NodeId, ProtocolStatus, RequestId, SiteId, Value};
+use crate::{Class, Event, Key, Mutants, Node, NodeId, ProtocolStatus, RequestId, SiteId, Value};
 
 /// Events that one virtual instant may hold before it counts as an endless loop.
 const EVENTS_AT_ONCE_MAX: u32 = 100_000;
@@ -256,6 +256,11 @@ impl Simulation {
             .status()
     }
 
+    /// How much the node remembers of operations that are under way.
+    fn leftovers(&self, node: NodeId) -> usize {
+        self.hosts[&node].node.as_ref().map_or(0, Node::leftovers)
+    }
+
     /// How often `cause` was counted, over all nodes that are alive.
     pub fn count(&self, cause: &str) -> u64 {
         let causes = self
@@ -369,11 +374,12 @@ impl Simulation {
         self.outstanding.len()
     }
 
-    /// Whether nothing is on its way to replicas and nothing waits, anywhere.
+    /// Whether nothing is on its way to replicas and nothing waits, anywhere, and nothing is
+    /// remembered of operations that are over.
     pub fn is_settled(&self) -> bool {
         self.alive().into_iter().all(|node| {
             let status = self.status(node);
-            status.held == 0 && status.backlog.bytes == 0 && status.operations.in_flight == 0
+            status.held == 0 && status.backlog.bytes == 0 && self.leftovers(node) == 0
         })
     }
 

@@ -113,6 +113,13 @@ impl Alone {
         })
     }
 
+    /// How often the node has counted `cause`.
+    pub fn counted(&self, cause: &str) -> u64 {
+        let causes = self.node.status().causes;
+        let found = causes.iter().find(|(name, _)| name == cause);
+        found.map_or(0, |(_, count)| *count)
+    }
+
     pub fn known(&mut self) -> Timestamp {
         match &self.priority(C, PriorityBody::ReadTs { key: key() })[..] {
             [Sent::Priority(_, PriorityBody::ReadTsAck { known, .. })] => *known,

@@ -7,10 +7,12 @@ use vivace_core::cluster::{Container, Kind};
 use vivace_core::machine::builtin::{Counter, counter};
 use vivace_core::machine::object::{Command, Object};
 use vivace_core::machine::{Machines, StateMachine};
-use vivace_core::message::{BulkBody, PriorityBody};
-use vivace_core::{ContainerId, Derivation, Key, NodeId, Timestamp, Value, codec};
+use vivace_core::message::{BulkBody, BulkMessage, PriorityBody};
+use vivace_core::{
+    Action, ContainerId, Derivation, Epoch, Event, Key, NodeId, Timestamp, Value, codec,
+};
 
-use crate::alone::{Alone, Sent, key, ts};
+use crate::alone::{Alone, RPC, Sent, key, ts};
 use crate::cluster::requests::{add, counted, first_of, read_state, session, state};
 use crate::cluster::{Fate, Simulation, layout};
 use crate::{
@@ -233,6 +235,10 @@ fn a_replica_checks_what_it_made_and_acknowledges_it_when_it_is_durable() {
     };
     assert_eq!(replica.bulk(B, by(6)), [Sent::Priority(B, need)]);
     assert_eq!(
+        replica.counted("asked: a value that its commands do not make here"),
+        1
+    );
+    assert_eq!(
         replica.bulk(B, by(5)),
         [],
         "an answer left before the disk had it"
@@ -247,4 +253,51 @@ fn a_replica_checks_what_it_made_and_acknowledges_it_when_it_is_durable() {
         [Sent::Priority(B, ack())],
         "once more"
     );
+}
+
+/// The disk answers nothing: of so many versions, the replica asks for the value.
+#[test]
+fn a_replica_makes_no_more_versions_at_once_than_it_may() {
+    const TOO_MANY: &str = "asked: a value, for too many are being made";
+    let base = apply(None, &command(1, 1));
+    let promised = apply(Some(&base), &command(2, 5)).encode();
+    let mut replica = Alone::replica(Kind::Rmw);
+    replica.bulk(
+        B,
+        BulkBody::WriteRemote {
+            key: key(),
+            ts: ts(1),
+            propagator: B,
+            relay: Vec::new(),
+            value: Value::Bytes(base.encode()),
+        },
+    );
+    replica.flush();
+    let mut asked = Vec::new();
+    for number in 0..1025 {
+        let derivation = Derivation::new(ts(1), ts(2 + number), vec![command(2, 5)], &promised.0);
+        let body = BulkBody::ApplyRemote {
+            key: key(),
+            propagator: B,
+            relay: Vec::new(),
+            derivation,
+        };
+        let message = BulkMessage {
+            rpc: RPC,
+            epoch: Epoch(1),
+            body,
+        };
+        let event = Event::Bulk { from: B, message };
+        let actions = replica.node.handle(replica.now, event);
+        asked.extend(actions.into_iter().filter_map(|action| match action {
+            Action::SendPriority { to: B, message } => Some((number, message.body)),
+            _ => None,
+        }));
+    }
+    let need = PriorityBody::NeedValue {
+        key: key(),
+        ts: ts(2 + 1024),
+    };
+    assert_eq!(asked, [(1024, need)]);
+    assert_eq!(replica.counted(TOO_MANY), 1);
 }

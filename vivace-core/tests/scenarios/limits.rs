@@ -3,8 +3,10 @@
 use vivace_core::client_protocol::{Failure, Request};
 use vivace_core::cluster::Kind;
 use vivace_core::machine::builtin::Counter;
-use vivace_core::{Class, NodeId};
+use vivace_core::message::PriorityBody;
+use vivace_core::{Class, ContainerId, Key, NodeId};
 
+use crate::alone::{Alone, ts};
 use crate::cluster::requests::{
     add, counted, failure, first_of, read, read_state, value, write, written,
 };
@@ -274,4 +276,59 @@ fn a_write_that_loses_its_majority_on_the_way_is_unknown() {
             "{kind:?}: {heard}"
         );
     }
+}
+
+/// Another site's window holds 4 MiB: what does not fit waits, and leaves as it empties.
+#[test]
+fn values_on_their_way_to_a_site_are_bounded() {
+    let mut simulation = simulate(spec(Kind::Rw, |_| {}));
+    cut_bulk_of_site_0(&mut simulation);
+    let value_of = |number: u8| vec![number; 1 << 20];
+    for number in 0..6 {
+        let key = format!("k{number}");
+        written(simulation.ask(A, write(&key, value_of(number))).0);
+    }
+    join_bulk_of_site_0(&mut simulation);
+    settle(&mut simulation);
+    assert!(simulation.count("waits: a value for room on the way") > 0);
+    for number in 0..6 {
+        let key = format!("k{number}");
+        let read = simulation.ask(B, read(&key)).0;
+        assert_eq!(value(read).unwrap(), value_of(number), "{key}");
+    }
+}
+
+/// Questions for a value that does not come are kept, the newest of them.
+#[test]
+fn questions_that_wait_for_a_value_are_bounded() {
+    let mut alone = Alone::replica(Kind::Rw);
+    for number in 0..=65_536 {
+        let key = Key {
+            container: ContainerId(1),
+            name: layout::key(&format!("k{number}")),
+        };
+        let at_least = ts(5);
+        alone.priority(B, PriorityBody::ReadData { key, at_least });
+    }
+    assert_eq!(
+        alone.counted("dropped: a question for a value, for room"),
+        1
+    );
+    assert_eq!(alone.node.status().held, 65_536);
+}
+
+/// A disk that does not answer holds up so many answers, and no more.
+#[test]
+fn answers_that_wait_for_the_disk_are_bounded() {
+    let mut alone = Alone::replica(Kind::Rw);
+    for number in 0..=65_536 {
+        let key = Key {
+            container: ContainerId(1),
+            name: layout::key(&format!("k{number}")),
+        };
+        alone.priority(B, PriorityBody::WriteTs { key, ts: ts(5) });
+    }
+    let cause = "dropped: an answer, because the disk is behind";
+    assert_eq!(alone.counted(cause), 1);
+    assert_eq!(alone.flush().len(), 65_536);
 }

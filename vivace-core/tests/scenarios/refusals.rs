@@ -11,7 +11,7 @@ use vivace_core::{Action, ContainerId, Epoch, Event, Key, NodeId, RequestId, Tim
 
 use crate::alone::{Alone, RPC, Sent, key, ts, value, write_local, write_remote};
 use crate::cluster::layout;
-use crate::{A, B};
+use crate::{A, B, C};
 
 fn refused(sent: &[Sent]) -> Refusal {
     match sent {
@@ -137,6 +137,7 @@ fn a_message_of_another_epoch_is_refused() {
         let sent = alone.handle(Event::Bulk { from: B, message });
         assert_eq!(refused(&sent), Refusal::WrongEpoch { current: Epoch(1) });
     }
+    assert_eq!(alone.counted("refused: another epoch"), 4);
     assert_eq!(alone.known(), Timestamp::ZERO);
 }
 
@@ -176,6 +177,7 @@ fn an_answer_of_another_epoch_does_not_count() {
         "one answer of two is missing"
     );
     assert!(matches!(answer_in(Epoch(1))[..], [Action::Reply { .. }]));
+    assert_eq!(alone.counted("dropped: an answer of another epoch"), 1);
 }
 
 #[test]
@@ -194,6 +196,7 @@ fn a_message_for_an_unknown_container_is_refused() {
     assert_eq!(refused(&sent), Refusal::UnknownContainer {});
     let sent = alone.bulk(B, BulkBody::AbdRead { key: elsewhere });
     assert_eq!(refused(&sent), Refusal::UnknownContainer {});
+    assert_eq!(alone.counted("refused: unknown container"), 2);
 }
 
 #[test]
@@ -217,8 +220,10 @@ fn a_message_of_another_algorithm_is_refused() {
         (Kind::LanRmw, &promise),
         (Kind::Abd, &go),
     ] {
-        let sent = Alone::replica(kind).priority(NodeId(1), body.clone());
+        let mut alone = Alone::replica(kind);
+        let sent = alone.priority(NodeId(1), body.clone());
         assert_eq!(refused(&sent), Refusal::WrongKind {}, "{kind:?} {body:?}");
+        assert_eq!(alone.counted("refused: message of another algorithm"), 1);
     }
     for (kind, body) in [
         (Kind::Abd, write_remote(5)),
@@ -232,8 +237,10 @@ fn a_message_of_another_algorithm_is_refused() {
         ),
         (Kind::LanRmw, write_local(5)),
     ] {
-        let sent = Alone::replica(kind).bulk(NodeId(1), body.clone());
+        let mut alone = Alone::replica(kind);
+        let sent = alone.bulk(NodeId(1), body.clone());
         assert_eq!(refused(&sent), Refusal::WrongKind {}, "{kind:?} {body:?}");
+        assert_eq!(alone.counted("refused: message of another algorithm"), 1);
     }
 }
 
@@ -256,4 +263,28 @@ fn a_node_without_the_role_refuses() {
     // And a local set serves its own site only.
     let sent = member.bulk(B, write_local(5));
     assert_eq!(refused(&sent), Refusal::NotAMember {});
+    assert_eq!(member.counted("refused: not a replica"), 2);
+    assert_eq!(member.counted("refused: not in the local set"), 1);
+}
+
+/// Whoever names a node of another site, or one that is no replica, as the next hop has
+/// another idea of the container; the value is stored here all the same.
+#[test]
+fn a_value_is_not_relayed_to_who_is_no_replica_here() {
+    let mut alone = Alone::replica(Kind::Rw);
+    let body = BulkBody::WriteRemote {
+        key: key(),
+        ts: ts(5),
+        propagator: B,
+        relay: vec![NodeId(1), A, C],
+        value: value("v"),
+    };
+    assert_eq!(alone.bulk(B, body), []);
+    let cause = "refused: relay to a node that is no replica here";
+    assert_eq!(alone.counted(cause), 3);
+    let ack = PriorityBody::WriteRemoteAck {
+        key: key(),
+        ts: ts(5),
+    };
+    assert_eq!(alone.flush(), [Sent::Priority(B, ack)]);
 }

@@ -133,7 +133,7 @@ impl Exploration<'_> {
 
     fn run(&self, seed: u64) {
         let mut configuration = Configuration::draw(seed);
-        configuration.mutants = self.asked.mutants.set;
+        configuration.break_by(self.asked.mutants.set);
         let is_twice = is_of_share(seed, self.asked.verify_determinism);
         let mut outcome = match is_twice {
             false => run(&configuration, Trace::Off),
@@ -202,7 +202,7 @@ fn summarize(totals: &Totals, took: Duration, jobs: usize) {
 fn tell_violation(seed: u64, asked: &Explore) {
     say!("seed {seed} breaks a promise");
     let mut full = Configuration::draw(seed);
-    full.mutants = asked.mutants.set;
+    full.break_by(asked.mutants.set);
     match shrink(&full, asked.shrink_runs) {
         Some(shrunk) => tell(&full, &shrunk),
         None => {

@@ -127,7 +127,7 @@ fn hunt(set: Mutants, from: u64, end: u64, jobs: usize) -> Option<Catch> {
 /// A seed that breaks a protocol which follows the rules has caught nothing.
 fn try_seed(set: Mutants, seed: u64) -> (u64, Option<Promise>) {
     let mut configuration = Configuration::draw(seed);
-    configuration.mutants = set;
+    configuration.break_by(set);
     let outcome = run(&configuration, Trace::Off);
     let broken = outcome.violation.map(|violation| violation.promise);
     let broken = broken.filter(|_| {

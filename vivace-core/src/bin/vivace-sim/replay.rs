@@ -14,7 +14,7 @@ pub fn replay(asked: &Replay) -> Result<(), Fault> {
     let limits = asked.limits.limits();
     check(&full, &limits)?;
     let mut configuration = full.limited(&limits);
-    configuration.mutants = asked.mutants.set;
+    configuration.break_by(asked.mutants.set);
     let trace = match asked.history {
         Some(_) => Trace::Off,
         None => Trace::each(|line| output::write(format_args!("{line}"))),
@@ -110,7 +110,7 @@ fn check(full: &Configuration, limits: &Limits) -> Result<(), Fault> {
 
 pub fn shrink(asked: &Shrink) -> Result<(), Fault> {
     let mut full = Configuration::draw(asked.seed);
-    full.mutants = asked.mutants.set;
+    full.break_by(asked.mutants.set);
     match shrink_run(&full, asked.runs) {
         None => Err(Fault::Asked(format!("seed {} breaks nothing", asked.seed))),
         Some(shrunk) => {

@@ -97,6 +97,19 @@ pub struct Configuration {
 }
 
 impl Configuration {
+    /// Nodes break the protocol in these ways. Those of the published algorithms leave out what
+    /// the paper has not and a container can do without.
+    pub fn break_by(&mut self, mutants: Mutants) {
+        self.mutants = mutants;
+        let published = [Mutants::PUBLISHED_ALG_1, Mutants::PUBLISHED_ALG_3];
+        if published.contains(&mutants) {
+            for container in &mut self.spec.containers {
+                container.promise_skip = false;
+                container.early_data = false;
+            }
+        }
+    }
+
     /// Whether a container promises nothing in this run: it trusts clocks, and they lie.
     pub fn is_void(&self, container: &Container) -> bool {
         self.clocks == Clocks::Beyond
