@@ -106,6 +106,9 @@ fn a_file_that_is_no_text_or_is_given_twice_is_named() {
     assert_refused(&["check", whole, whole], &["once.jsonl", "given twice"]);
     let other = whole.replace("once.jsonl", "./once.jsonl");
     assert_refused(&["check", whole, &other], &["./once.jsonl", "given twice"]);
+    let copy = file("copy.jsonl", &[WRITE]);
+    let words = ["check", whole, copy.to_str().unwrap()];
+    assert_refused(&words, &["copy.jsonl", "a file before it"]);
     let path = file("latin.jsonl", &[WRITE, READ]);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes.extend(b"\n\xe9\n");

@@ -12,6 +12,7 @@ use crate::output::say;
 pub fn check(files: &[PathBuf]) -> Result<(), Fault> {
     let mut reader = HistoryReader::default();
     let mut read = BTreeSet::new();
+    let mut checksums = BTreeSet::new();
     for file in files {
         let wrong = |error: String| Fault::Asked(format!("{}: {error}", file.display()));
         // By whatever name.
@@ -22,6 +23,11 @@ pub fn check(files: &[PathBuf]) -> Result<(), Fault> {
             return Err(wrong("is given twice; no operation is done twice".into()));
         }
         let bytes = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+        if !bytes.is_empty() && !checksums.insert((bytes.len(), crc32c::crc32c(&bytes))) {
+            return Err(wrong(
+                "says what a file before it says; no operation is done twice".into(),
+            ));
+        }
         let text = String::from_utf8(bytes).map_err(|error| wrong(not_text(&error)))?;
         reader
             .read(&text)
