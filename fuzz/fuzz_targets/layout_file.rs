@@ -1,5 +1,5 @@
-//! How the containers were laid out whose state a data directory holds: its file `layout`. A
-//! first byte `=` stands for the head, and for a checksum behind the rest.
+//! How the containers were laid out whose state a data directory holds: its file `layout`,
+//! made by [`vivace_fuzz::text_file`].
 
 #![no_main]
 
@@ -7,8 +7,8 @@ use std::fs;
 
 use libfuzzer_sys::fuzz_target;
 use vivace_core::NodeId;
-use vivace_fuzz::Scratch;
-use vivace_node::storage::identity::{DataDirectory, DirectoryId};
+use vivace_fuzz::{Scratch, text_file};
+use vivace_node::storage::identity::DataDirectory;
 use vivace_node::storage::layout::{FILE, FORMAT, Layout, LayoutError};
 
 thread_local! {
@@ -22,20 +22,9 @@ thread_local! {
     };
 }
 
-fn sealed(toml: &[u8], directory: DirectoryId) -> Vec<u8> {
-    let mut file = format!("vivace-layout {FORMAT}\ndirectory {directory}\n").into_bytes();
-    file.extend_from_slice(toml);
-    let checksum = crc32c::crc32c(&file);
-    file.extend_from_slice(format!("checksum {checksum:08x}\n").as_bytes());
-    file
-}
-
 fn check(bytes: &[u8], scratch: &Scratch, directory: &DataDirectory) {
     let path = directory.path().join(FILE);
-    let file = match bytes.split_first() {
-        Some((b'=', toml)) => sealed(toml, directory.id()),
-        _ => bytes.to_vec(),
-    };
+    let file = text_file(bytes, &format!("vivace-layout {FORMAT}"), directory.id());
     fs::write(&path, file).expect("it is ours");
     let before = scratch.contents();
     let remembered = Layout::remembered(directory.path(), directory.id());

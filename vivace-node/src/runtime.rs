@@ -103,6 +103,10 @@ impl RunningNode {
             site: options.cluster.addresses[&options.node].site,
             incarnation,
             state: claimed.as_ref().map(Claimed::history),
+            peer_states: match &claimed {
+                Some(claimed) => Some(Arc::new(claimed.peer_states()?)),
+                None => None,
+            },
             identity: options.identity.clone(),
             containers: agreements(&options.cluster),
             peers: peers(&options.cluster, options.node),

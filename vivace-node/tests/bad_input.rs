@@ -457,6 +457,83 @@ async fn a_node_with_a_fresh_directory_under_its_old_name_is_known_by_its_peers(
     assert_eq!(found.expect("is there").value, "value");
 }
 
+/// Those who met it have been restarted, and one of them is away: what the others hold is
+/// no majority without the node's promises, so nobody may hear that there is nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_a_fresh_directory_is_known_by_peers_that_were_restarted_since() {
+    let mut processes = Processes::lay_out(3, 1);
+    let home = processes.cluster().join("node-1");
+    let fresh = processes.cluster().join("fresh");
+    // As whoever keeps what `init` made.
+    copy(&home.join("data"), &fresh);
+    for node in 1..=3 {
+        processes.start_node(node);
+    }
+    let client = processes.client('c').await;
+    processes.client('b').await;
+    let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+    key.write("before").await.expect("they serve");
+    processes.kill(2);
+    key.write("value").await.expect("two of three serve");
+    processes.kill(3);
+    processes.kill(1);
+    fs::remove_file(home.join("node.witness")).expect("removes");
+    fs::remove_dir_all(home.join("data")).expect("removes");
+    copy(&fresh, &home.join("data"));
+    processes.start_node(2);
+    processes.start_node(1);
+    assert_eq!(ended(&mut processes, 1).await, Some(13));
+    let log = fs::read_to_string(processes.log_of(1)).expect("reads");
+    assert!(log.contains("which this state does not follow"), "{log}");
+    let alone = processes.client('b').await;
+    let unread = alone.container("kv").rw("key");
+    let unread = unread.deadline(Duration::from_secs(1)).read().await;
+    assert!(unread.is_err(), "{unread:?}");
+    processes.start_node(3);
+    let found = key.read().await.expect("two of three serve");
+    assert_eq!(found.expect("is there").value, "value");
+}
+
+/// A restart is no reason to take a peer's word for a state that this node has never met,
+/// nor to refuse one that it met with fewer starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_knows_of_its_peers_is_checked_at_its_start() {
+    let mut processes = Processes::start(3);
+    processes.client('a').await;
+    processes.client('b').await;
+    let file = processes.cluster().join("node-1/data/peers");
+    let sound = fs::read_to_string(&file).expect("reads");
+    for node in ["node 2 life 1 ", "node 3 life 1 "] {
+        assert!(sound.contains(node), "{sound}");
+    }
+    processes.kill(1);
+    for (text, code, says) in [
+        (
+            sound.replace("life 1", "life 2"),
+            21,
+            "its checksum is another",
+        ),
+        ("vivace-peers 9\n".into(), 14, "of format 9"),
+    ] {
+        fs::write(&file, &text).expect("writes");
+        let refused = vivace_node(&["run", path_text(&processes.node_file(1))]);
+        assert_eq!(refused.status.code(), Some(code), "{}", stderr(&refused));
+        assert!(stderr(&refused).contains(says), "{}", stderr(&refused));
+        assert_eq!(fs::read_to_string(&file).expect("reads"), text);
+    }
+    fs::write(&file, &sound).expect("writes");
+    processes.kill(2);
+    processes.start_node(2);
+    processes.start_node(1);
+    processes.client('a').await;
+    let knows = || fs::read_to_string(&file).is_ok_and(|text| text.contains("node 2 life 2 "));
+    let begun = Instant::now();
+    while !knows() && begun.elapsed() < START_PATIENCE {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(knows(), "{:?}", fs::read_to_string(&file));
+}
+
 /// All that could tell is put back together: directory, witness, and the number of the
 /// start, for one start came between. Its peers were there.
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Where a node's state goes: protocol state into a journal, values beside it.
 //!
-//! A data directory holds `identity` ([`identity`]), `layout` ([`layout`]), `journal/`
-//! ([`vivace_core::journal`]) and `values/` ([`values`]). The journal is the authority: a
+//! A data directory holds `identity` ([`identity`]), `layout` ([`layout`]), `peers`
+//! ([`peer_states`]), `journal/` ([`vivace_core::journal`]) and `values/` ([`values`]). The journal is the authority: a
 //! node whose journal is damaged must not vote. A value that is lost is fetched again.
 
 mod cache;
@@ -11,6 +11,7 @@ mod journal_disk;
 mod journal_lane;
 pub mod layout;
 mod open;
+pub mod peer_states;
 mod progress;
 mod replacement;
 mod space;

@@ -13,6 +13,7 @@ use super::engine::{Engine, Reports};
 use super::identity::{DataDirectory, DirectoryId, IdentityError, StateHistory};
 use super::journal_disk::JournalDisk;
 use super::layout::{self, Layout, LayoutError, PreparedLayout};
+use super::peer_states::{PeerStates, PeerStatesError};
 use super::progress::Progress;
 use super::space::{Room, Space, is_forbidden, is_no_space};
 use super::values::{self, MemoryStore, ValueLog};
@@ -74,6 +75,9 @@ pub enum OpenError {
     /// The directory holds state of other containers than the configuration has.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// What the node knew of its peers can't be read.
+    #[error(transparent)]
+    PeerStates(#[from] PeerStatesError),
     /// The journal is not what this node wrote.
     #[error("{}: {source}", path.display())]
     Journal {
@@ -107,6 +111,7 @@ impl OpenError {
         match self {
             Self::Identity(error) => error.exit_code(),
             Self::Layout(error) => error.exit_code(),
+            Self::PeerStates(error) => error.exit_code(),
             Self::Journal { source, .. } => journal_exit_code(source),
             Self::Values { source, .. } => match source {
                 values::OpenError::Newer { .. } => 14,
@@ -253,6 +258,15 @@ impl Claimed {
     /// last.
     pub fn history(&self) -> StateHistory {
         self.directory.history()
+    }
+
+    /// What the node knew of its peers' states when it ran last.
+    ///
+    /// # Errors
+    /// [`OpenError::PeerStates`]; nothing was changed.
+    pub fn peer_states(&self) -> Result<PeerStates, OpenError> {
+        let directory = &self.directory;
+        Ok(PeerStates::read(directory.path(), directory.id())?)
     }
 
     /// The life that [`Claimed::open`] begins.

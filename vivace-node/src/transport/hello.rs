@@ -157,7 +157,7 @@ pub(super) async fn greet_as_dialer(
         .map_err(write_ending)?;
     let hello = read_hello(&mut recv).await?;
     check(&hello, role, local, class, expected)?;
-    peer.recognize(&hello)?;
+    peer.recognize(&hello).await?;
     // The stream's end is our agreement. It can only fail if the peer has reset
     // the stream or the connection, which the session will hear.
     let _ = send.finish();
@@ -189,7 +189,7 @@ pub(super) async fn greet_as_acceptor(
         let detail = format!("{} must wait for {} to dial", hello.node, local.node);
         return Err(Refusal::new(RefusalCause::WrongDirection, detail).into());
     }
-    peer.recognize(&hello)?;
+    peer.recognize(&hello).await?;
     send.write_all(&Hello::of(local, class).encode())
         .await
         .map_err(write_ending)?;

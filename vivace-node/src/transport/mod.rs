@@ -68,6 +68,7 @@ use refusal::RefusalLog;
 use state::{AddressBook, LocalNode, Peer, Shared};
 
 use crate::storage::identity::StateHistory;
+use crate::storage::peer_states::PeerStates;
 
 pub use class_thread::{SocketFactory, ThreadError};
 pub use dscp_table::{DscpObservation, REMOTES_MAX};
@@ -94,6 +95,8 @@ pub struct TransportConfig {
     pub incarnation: Incarnation,
     /// The state whose lives these are; none where that is in memory only.
     pub state: Option<StateHistory>,
+    /// What outlives us of what we meet of our peers' states; none where nothing does.
+    pub peer_states: Option<Arc<PeerStates>>,
     /// Our certificate, which must say the same.
     pub identity: Identity,
     /// The containers by name, with what peers must agree on.
@@ -259,6 +262,7 @@ fn shared_state(
         site,
         incarnation,
         state,
+        peer_states,
         identity,
         containers,
         peers,
@@ -284,7 +288,8 @@ fn shared_state(
             return Err(StartError::PeerIsSelf(node));
         }
         let meter = Arc::new(Meter::new(budgets.of(address.site)));
-        let peer = Peer::new(address, &limits, meter, wake_pacer.clone());
+        let states = peer_states.clone();
+        let peer = Peer::new(address, &limits, meter, wake_pacer.clone(), states);
         if book.insert(node, Arc::new(peer)).is_some() {
             return Err(StartError::PeerTwice(node));
         }

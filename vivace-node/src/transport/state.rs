@@ -20,6 +20,7 @@ use super::metered_socket::Meter;
 use super::outgoing::PrioritySender;
 use super::refusal::{Ending, Refusal, RefusalCause, RefusalLog};
 use crate::storage::identity::{StateHistory, Succession};
+use crate::storage::peer_states::{MetState, PeerStates};
 
 /// Where a peer is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,14 +47,37 @@ pub(super) struct LocalNode {
     pub(super) agreements: BTreeMap<ContainerId, (String, Agreement)>,
 }
 
+/// The newest state that a peer was seen with.
+struct Known {
+    state: StateHistory,
+    /// The number of its last start.
+    life: Incarnation,
+    /// Whether that was before our own start.
+    is_from_before: bool,
+}
+
+impl Known {
+    fn before(met: MetState) -> Self {
+        Self {
+            state: StateHistory {
+                directory: met.directory,
+                starts: vec![met.start],
+            },
+            life: met.life,
+            is_from_before: true,
+        }
+    }
+}
+
 pub(super) struct Peer {
     pub(super) address: PeerAddress,
     pub(super) priority: Link,
     pub(super) priority_sender: PrioritySender,
     pub(super) bulk: Link,
     pub(super) bulk_queues: BulkQueues,
-    /// The newest state that it was seen with, and which life that was.
-    newest: Mutex<Option<(StateHistory, Incarnation)>>,
+    newest: Mutex<Option<Known>>,
+    /// Where that is kept over our own restarts.
+    states: Option<Arc<PeerStates>>,
     /// Which life of the peer its priority connection speaks for. Bulk goes by
     /// it: its own timeout is long, and priority notices a restart first.
     pub(super) priority_life: watch::Sender<Option<Incarnation>>,
@@ -65,7 +89,9 @@ impl Peer {
         limits: &Limits,
         meter: Arc<Meter>,
         wake_pacer: Arc<Notify>,
+        states: Option<Arc<PeerStates>>,
     ) -> Self {
+        let met = states.as_ref().and_then(|states| states.of(address.node));
         let priority_sender = PrioritySender::new(address.priority, limits, meter, wake_pacer);
         Self {
             address,
@@ -73,39 +99,86 @@ impl Peer {
             priority_sender,
             bulk: Link::new(TrafficClass::Bulk),
             bulk_queues: BulkQueues::new(limits),
-            newest: Mutex::default(),
+            newest: Mutex::new(met.map(Known::before)),
+            states,
             priority_life: watch::Sender::new(None),
         }
     }
 
     /// Refuses a peer that comes back with less than it had when this node met it last: it
     /// would vote without what it promised. Of one that has never kept anything there is
-    /// nothing to say.
+    /// nothing to say. What is met is remembered for this node's next start, too, before
+    /// anything else is heard of the peer.
     ///
     /// # Errors
     /// [`RefusalCause::EarlierState`]; [`RefusalCause::UnknownState`] where too many starts
     /// came between to tell.
-    pub(super) fn recognize(&self, hello: &Hello) -> Result<(), Refusal> {
+    pub(super) async fn recognize(&self, hello: &Hello) -> Result<(), Refusal> {
+        self.judge(hello)?;
+        let (Some(states), Some(state)) = (&self.states, &hello.state) else {
+            return Ok(());
+        };
+        let Some(&start) = state.starts.last() else {
+            return Ok(());
+        };
+        let (states, node) = (Arc::clone(states), hello.node);
+        let met = MetState {
+            directory: state.directory,
+            life: hello.incarnation,
+            start,
+        };
+        if states.of(node) == Some(met) {
+            return Ok(());
+        }
+        // Syncs a file, which this thread's others must not wait for.
+        let path = states.path().to_owned();
+        let kept = tokio::task::spawn_blocking(move || states.keep(node, met)).await;
+        // It guards against a mistake of the peer's operator, and a full disk is no reason to
+        // leave the cluster.
+        if let Ok(Err(error)) = kept {
+            tracing::warn!(
+                "{}: {error}: after a restart, this node may not notice that {node} came back \
+                 with an emptied or older data directory",
+                path.display()
+            );
+        }
+        Ok(())
+    }
+
+    fn judge(&self, hello: &Hello) -> Result<(), Refusal> {
         let (now, mut newest) = (hello.incarnation, lock(&self.newest));
         let (stands, then) = match (&hello.state, &*newest) {
             (None, None) => return Ok(()),
-            (None, Some((_, then))) => (Succession::Forgot, *then),
+            (None, Some(known)) => (Succession::Forgot, known.life),
             (Some(_), None) => (Succession::Follows, now),
-            (Some(state), Some((met, then))) => (state.succeeds(now, met, *then), *then),
+            (Some(state), Some(known)) => {
+                let stands = state.succeeds(now, &known.state, known.life);
+                // Long ago, before this node's own start: an older state would have fewer.
+                let is_long_ago = stands == Succession::TooLongAgo && known.is_from_before;
+                let follows = is_long_ago && state.directory == known.state.directory;
+                (
+                    if follows { Succession::Follows } else { stands },
+                    known.life,
+                )
+            }
         };
         let place = |state: Option<&StateHistory>| match state {
             Some(state) => format!("of data directory {}", state.directory),
             None => "in memory".into(),
         };
         let come = place(hello.state.as_ref());
-        let known = place(newest.as_ref().map(|(met, _)| met));
+        let known = place(newest.as_ref().map(|known| &known.state));
         let seen = format!(
             "{} comes with start {} {come}, and was seen with start {} {known}",
             hello.node, now.0, then.0
         );
         match stands {
             Succession::Follows => {
-                *newest = hello.state.clone().map(|state| (state, now));
+                *newest = hello.state.clone().map(|state| Known {
+                    state,
+                    life: now,
+                    is_from_before: false,
+                });
                 Ok(())
             }
             Succession::Forgot => {

@@ -21,7 +21,8 @@ impl fmt::Display for StartId {
 }
 
 impl StartId {
-    fn parse(text: &str) -> Option<Self> {
+    /// The inverse of its `Display`.
+    pub fn parse(text: &str) -> Option<Self> {
         let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let number = u64::from_str_radix(text, 16).ok()?;
         is_hex.then_some(Self(number))

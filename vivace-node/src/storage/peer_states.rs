@@ -1,0 +1,181 @@
+//! The newest state that a node has met each peer with, kept over its own restarts: the file
+//! `peers` of its data directory. A peer that comes back with less, its disk emptied or put
+//! back, is known even where everybody who met it has been restarted since.
+//!
+//! Text: format and directory, then a line per peer, then a checksum of all that.
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use vivace_core::{Incarnation, NodeId};
+
+pub use self::error::PeerStatesError;
+use super::identity::{DirectoryId, StartId};
+use super::replacement::{Replacement, read_file};
+use crate::transport::lock::lock;
+
+/// The format of the file that this code writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// The file's name.
+pub const FILE: &str = "peers";
+
+/// A peer's state, by the start that was the last when it was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetState {
+    /// Its data directory.
+    pub directory: DirectoryId,
+    /// The number of the start.
+    pub life: Incarnation,
+    /// Which start that was.
+    pub start: StartId,
+}
+
+/// What is known of all peers.
+#[derive(Debug)]
+pub struct PeerStates {
+    path: PathBuf,
+    directory: DirectoryId,
+    met: Mutex<BTreeMap<NodeId, MetState>>,
+}
+
+impl PeerStates {
+    /// What the data directory `home`, whose id is `directory`, remembers; nothing where
+    /// there is no such file.
+    ///
+    /// # Errors
+    /// [`PeerStatesError`]; nothing was changed.
+    pub fn read(home: &Path, directory: DirectoryId) -> Result<Self, PeerStatesError> {
+        let path = home.join(FILE);
+        let bytes = read_file(&path).map_err(|source| PeerStatesError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let met = match bytes {
+            Some(bytes) => decode(&path, &bytes, directory)?,
+            None => BTreeMap::new(),
+        };
+        Ok(Self {
+            path,
+            directory,
+            met: Mutex::new(met),
+        })
+    }
+
+    /// What `node` was met with.
+    pub fn of(&self, node: NodeId) -> Option<MetState> {
+        lock(&self.met).get(&node).copied()
+    }
+
+    /// Remembers what `node` was met with, durably before it returns. Cost: a small file and
+    /// two syncs where that is news, nothing else.
+    ///
+    /// # Errors
+    /// The operating system's: then it is forgotten with this process, and the next call
+    /// tries again.
+    pub fn keep(&self, node: NodeId, state: MetState) -> std::io::Result<()> {
+        let mut met = lock(&self.met);
+        if met.get(&node) == Some(&state) {
+            return Ok(());
+        }
+        let mut news = met.clone();
+        news.insert(node, state);
+        Replacement::prepare(&self.path, &encode(self.directory, &news))?.put()?;
+        *met = news;
+        Ok(())
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn encode(directory: DirectoryId, met: &BTreeMap<NodeId, MetState>) -> String {
+    let mut text = format!("vivace-peers {FORMAT}\ndirectory {directory}\n");
+    for (node, state) in met {
+        let (number, life) = (node.0, state.life.0);
+        let (directory, start) = (state.directory, state.start);
+        writeln!(
+            text,
+            "node {number} life {life} directory {directory} start {start}"
+        )
+        .expect("a string takes all");
+    }
+    let checksum = crc32c::crc32c(text.as_bytes());
+    text + &format!("checksum {checksum:08x}\n")
+}
+
+fn decode(
+    path: &Path,
+    bytes: &[u8],
+    directory: DirectoryId,
+) -> Result<BTreeMap<NodeId, MetState>, PeerStatesError> {
+    let damaged = |what: String| PeerStatesError::Damaged {
+        path: path.to_owned(),
+        what,
+    };
+    let text = str::from_utf8(bytes).map_err(|_| damaged("it is no text".into()))?;
+    let mut lines = text.lines();
+    let format = lines
+        .next()
+        .and_then(|line| line.strip_prefix("vivace-peers "));
+    let format = format.and_then(|text| text.parse::<u32>().ok());
+    let format = format.filter(|&format| format > 0);
+    let format = format.ok_or_else(|| damaged("line 1 names no format".into()))?;
+    if format > FORMAT {
+        return Err(PeerStatesError::Newer {
+            path: path.to_owned(),
+            found: format,
+        });
+    }
+    let owner = lines
+        .next()
+        .and_then(|line| line.strip_prefix("directory "));
+    let owner = owner.and_then(DirectoryId::parse);
+    let owner = owner.ok_or_else(|| damaged("line 2 names no directory".into()))?;
+    let (covered, checksum) = text
+        .rsplit_once("checksum ")
+        .ok_or_else(|| damaged("it ends without a checksum".into()))?;
+    if checksum != format!("{:08x}\n", crc32c::crc32c(covered.as_bytes())) {
+        return Err(damaged("its checksum is another".into()));
+    }
+    if owner != directory {
+        return Err(PeerStatesError::Foreign {
+            path: path.to_owned(),
+            found: owner,
+            expected: directory,
+        });
+    }
+    let mut met = BTreeMap::new();
+    for (number, line) in covered.lines().enumerate().skip(2) {
+        let wrong = || damaged(format!("line {} tells of no peer", number + 1));
+        let (node, state) = peer(line).ok_or_else(wrong)?;
+        if met.insert(node, state).is_some() {
+            return Err(damaged(format!(
+                "line {} tells of a peer again",
+                number + 1
+            )));
+        }
+    }
+    Ok(met)
+}
+
+/// One peer's line.
+fn peer(line: &str) -> Option<(NodeId, MetState)> {
+    let mut words = line.split(' ');
+    let mut value_of = |name: &str| words.next().filter(|word| *word == name).and(words.next());
+    let node = value_of("node")?.parse().ok()?;
+    let state = MetState {
+        life: Incarnation(value_of("life")?.parse().ok()?),
+        directory: DirectoryId::parse(value_of("directory")?)?,
+        start: StartId::parse(value_of("start")?)?,
+    };
+    words.next().is_none().then_some((NodeId(node), state))
+}
