@@ -168,12 +168,12 @@ mod tests {
     }
 
     fn read(path: &Path, files: &mut Vec<String>) {
-        for entry in fs::read_dir(path).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in fs::read_dir(path).expect("the sources are here") {
+            let path = entry.expect("the sources are here").path();
             if path.is_dir() {
                 read(&path, files);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                files.push(fs::read_to_string(path).unwrap());
+                files.push(fs::read_to_string(path).expect("the sources are here"));
             }
         }
     }

@@ -16,14 +16,20 @@ fn state(life: u16, start: u64) -> MetState {
 
 #[test]
 fn what_was_kept_is_read_again() {
-    let home = tempfile::tempdir().unwrap();
-    let states = PeerStates::read(home.path(), HOME).unwrap();
+    let home = tempfile::tempdir().expect("a directory");
+    let states = PeerStates::read(home.path(), HOME).expect("it is sound");
     assert_eq!(states.of(NodeId(2)), None);
-    states.keep(NodeId(2), state(1, 10)).unwrap();
-    states.keep(NodeId(3), state(65_535, u64::MAX)).unwrap();
-    states.keep(NodeId(2), state(2, 11)).unwrap();
-    let text = fs::read_to_string(home.path().join(FILE)).unwrap();
-    let again = PeerStates::read(home.path(), HOME).unwrap();
+    states
+        .keep(NodeId(2), state(1, 10))
+        .expect("there is space");
+    states
+        .keep(NodeId(3), state(65_535, u64::MAX))
+        .expect("there is space");
+    states
+        .keep(NodeId(2), state(2, 11))
+        .expect("there is space");
+    let text = fs::read_to_string(home.path().join(FILE)).expect("it is ours");
+    let again = PeerStates::read(home.path(), HOME).expect("it is sound");
     assert_eq!(again.of(NodeId(2)), Some(state(2, 11)));
     assert_eq!(again.of(NodeId(3)), Some(state(65_535, u64::MAX)));
     let expected = "vivace-peers 1\n\
@@ -36,24 +42,32 @@ fn what_was_kept_is_read_again() {
 
 #[test]
 fn no_news_is_not_written() {
-    let home = tempfile::tempdir().unwrap();
-    let states = PeerStates::read(home.path(), HOME).unwrap();
-    states.keep(NodeId(2), state(1, 10)).unwrap();
-    fs::remove_file(home.path().join(FILE)).unwrap();
-    states.keep(NodeId(2), state(1, 10)).unwrap();
+    let home = tempfile::tempdir().expect("a directory");
+    let states = PeerStates::read(home.path(), HOME).expect("it is sound");
+    states
+        .keep(NodeId(2), state(1, 10))
+        .expect("there is space");
+    fs::remove_file(home.path().join(FILE)).expect("it is ours");
+    states
+        .keep(NodeId(2), state(1, 10))
+        .expect("there is space");
     assert!(!home.path().join(FILE).exists());
 }
 
 #[test]
 fn what_can_not_be_written_is_tried_again() {
-    let home = tempfile::tempdir().unwrap();
-    let states = PeerStates::read(home.path(), HOME).unwrap();
+    let home = tempfile::tempdir().expect("a directory");
+    let states = PeerStates::read(home.path(), HOME).expect("it is sound");
     let in_the_way = home.path().join("peers.new");
-    fs::create_dir(&in_the_way).unwrap();
-    states.keep(NodeId(2), state(1, 10)).unwrap_err();
+    fs::create_dir(&in_the_way).expect("it is ours");
+    states
+        .keep(NodeId(2), state(1, 10))
+        .expect_err("a directory is in the way");
     assert_eq!(states.of(NodeId(2)), None);
-    fs::remove_dir(&in_the_way).unwrap();
-    states.keep(NodeId(2), state(1, 10)).unwrap();
+    fs::remove_dir(&in_the_way).expect("it is ours");
+    states
+        .keep(NodeId(2), state(1, 10))
+        .expect("there is space");
     assert_eq!(states.of(NodeId(2)), Some(state(1, 10)));
 }
 
@@ -87,14 +101,14 @@ fn damage_is_told_by_its_place_and_nothing_is_changed() {
         ),
     ];
     for (text, says, code) in cases {
-        let home = tempfile::tempdir().unwrap();
+        let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join(FILE);
-        fs::write(&path, &text).unwrap();
-        let error = PeerStates::read(home.path(), HOME).unwrap_err();
+        fs::write(&path, &text).expect("it is ours");
+        let error = PeerStates::read(home.path(), HOME).expect_err("it is damaged");
         let words = error.to_string();
         assert!(words.contains(says), "{words}");
         assert!(words.contains(&*path.to_string_lossy()), "{words}");
         assert_eq!(error.exit_code(), code, "{words}");
-        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        assert_eq!(fs::read_to_string(&path).expect("it is ours"), text);
     }
 }
