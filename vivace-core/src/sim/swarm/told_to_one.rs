@@ -20,10 +20,10 @@ use crate::sim::{Errand, Sieve};
 const STREAM: u64 = 0x746f_6c64_206f_6e65;
 
 /// The share of narrow seeds with such writes, where the cluster has a place for them.
-const SHARE: f64 = 0.3;
+const SHARE: f64 = 0.5;
 
 /// How often in such a seed, at most.
-const TIMES_MAX: u32 = 12;
+const TIMES_MAX: u32 = 24;
 
 impl Configuration {
     /// Plans that some replica is alone in what it is told for a while, now and then.
