@@ -66,6 +66,14 @@ impl<T> Ballot<T> {
         self.votes.no(from);
     }
 
+    /// Counts a true with its answer, or a false.
+    pub fn cast(&mut self, from: NodeId, answer: Option<T>) {
+        match answer {
+            Some(answer) => self.yes(from, answer),
+            None => self.no(from),
+        }
+    }
+
     /// The verdict now; a contested ballot gets a grace, for without one a single
     /// slow replica's false would abort what a majority accepts, and without an end
     /// to it one crashed replica and one false would hang. It lasts until the farthest

@@ -239,17 +239,12 @@ impl Execute {
                 ask.answered(from);
                 self.contention.see(env, container, promised);
                 self.is_late |= !granted && promised != accepted.next_round();
-                match granted {
-                    true => ballot.yes(
-                        from,
-                        Promise {
-                            accepted,
-                            chosen,
-                            has,
-                        },
-                    ),
-                    false => ballot.no(from),
-                }
+                let promise = Promise {
+                    accepted,
+                    chosen,
+                    has,
+                };
+                ballot.cast(from, granted.then_some(promise));
             }
             (
                 Phase::FetchBase {
@@ -266,17 +261,12 @@ impl Execute {
             ) if ask.rpc == answered => {
                 ask.answered(from);
                 self.contention.see(env, container, promised);
-                match granted {
-                    true => ballot.yes(
-                        from,
-                        Promise {
-                            accepted,
-                            chosen,
-                            has,
-                        },
-                    ),
-                    false => ballot.no(from),
-                }
+                let promise = Promise {
+                    accepted,
+                    chosen,
+                    has,
+                };
+                ballot.cast(from, granted.then_some(promise));
             }
             (Phase::FetchBase { fetch, .. }, PriorityBody::Gone { chosen })
                 if fetch.rpc() == answered =>

@@ -18,7 +18,7 @@ use crate::quorum::majority;
 use crate::sim::{Errand, Sieve};
 
 /// Plans for such a seed what becomes of a member that is lost anyway, this often.
-const SHARE: f64 = 0.3;
+const SHARE: f64 = 0.7;
 
 impl Configuration {
     /// What precedes the loss of `node` at `end`, where it is in a local set of which one

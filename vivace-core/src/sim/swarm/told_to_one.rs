@@ -29,7 +29,10 @@ impl Configuration {
     /// Plans that some replica is alone in what it is told for a while, now and then.
     pub(super) fn draw_told_to_one(&mut self) {
         let rng = &mut ChaCha8Rng::seed_from_u64(self.seed ^ STREAM);
-        if self.shape != Shape::Narrow || !rng.random_bool(SHARE) {
+        // Each of the two takes away what the other needs.
+        let mut faults = self.faults.iter();
+        let has_lone_copies = faults.any(|fault| matches!(fault.fault, Fault::LoneCopies(_)));
+        if self.shape != Shape::Narrow || has_lone_copies || !rng.random_bool(SHARE) {
             return;
         }
         let places: Vec<(NodeId, Container)> = self
