@@ -14,9 +14,10 @@ use vivace_node::storage::layout::{FILE, FORMAT, Layout, LayoutError};
 thread_local! {
     static HOME: (Scratch, DataDirectory) = {
         let scratch = Scratch::default();
-        let home = scratch.empty("data");
+        let home = scratch.join("data");
+        DataDirectory::make(&home, "fuzz", NodeId(7)).expect("there is space");
         let mut directory = DataDirectory::claim(&home, "fuzz", NodeId(7), &[], None)
-            .expect("an empty directory is anybody's");
+            .expect("it was made for it");
         directory.begin_life().expect("the first of many");
         (scratch, directory)
     };
