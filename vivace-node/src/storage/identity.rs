@@ -4,9 +4,10 @@
 //! directory under its id would break promises that others rely on. Three things tell:
 //! the file `identity` in the directory (text, eight lines: format, cluster, node,
 //! directory, life, latest starts, births), the times of birth of the directory and of a file
-//! of its journal, which a copy does not share, and a witness beside the node's configuration that remembers directory and life.
-//! What none of them tells, peers do that have met the node (`peer_states`): then the file `outdated` keeps the
-//! directory from a further start.
+//! of its journal, which a copy does not share, and a witness beside the node's configuration
+//! that remembers directory and life. What none of them tells, peers do that have met the node
+//! ([`peer_states`](super::peer_states)): then the file `outdated` keeps the directory from a
+//! further start.
 //!
 //! `vivace-node init` makes the directory; a start never does.
 

@@ -167,6 +167,25 @@ mod tests {
         }
     }
 
+    /// The rare paths that a night's run must have taken, whatever else it took.
+    #[test]
+    fn the_paths_of_the_protocol_that_testers_miss_are_all_due() {
+        for path in [
+            "hedged: ",
+            "fell back: ",
+            "taken over: ",
+            "early: ",
+            "contested: ",
+            "aborted: ",
+            "refused: BIND ",
+            "gone: ",
+            "read: a timestamp ahead of its value",
+        ] {
+            let is_due = EXPECTED_MARKS.iter().any(|mark| mark.starts_with(path));
+            assert!(is_due, "{path}");
+        }
+    }
+
     fn read(path: &Path, files: &mut Vec<String>) {
         for entry in fs::read_dir(path).expect("the sources are here") {
             let path = entry.expect("the sources are here").path();

@@ -156,7 +156,8 @@ pub enum IdentityError {
         "{}: peers refused this state of the node (the file says which), for it may have forgotten \
          what the node promised: put the newest state, which has no such file, in the place of the \
          whole directory; {LOST_FOR_GOOD}; only where the peers had met a state that was put back by \
-         mistake, remove this file and restart them",
+         mistake, remove this file, and from their data directories, while they are stopped, the \
+         file `peers`",
         .0.display()
     )]
     PeersKnowMore(PathBuf),
