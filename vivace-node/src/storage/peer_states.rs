@@ -2,7 +2,7 @@
 //! `peers` of its data directory. A peer that comes back with less, its disk emptied or put
 //! back, is known even where everybody who met it has been restarted since.
 //!
-//! Text: format and directory, then a line per peer, then a checksum of all that.
+//! Text: a line per peer, sealed.
 
 mod error;
 #[cfg(test)]
@@ -18,10 +18,13 @@ use vivace_core::{Incarnation, NodeId};
 pub use self::error::PeerStatesError;
 use super::identity::{DirectoryId, StartId};
 use super::replacement::{Replacement, read_file};
+use super::sealed_text::{Unreadable, open, seal};
 use crate::transport::lock::lock;
 
 /// The format of the file that this code writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
+
+const TITLE: &str = "vivace-peers";
 
 /// The file's name.
 pub const FILE: &str = "peers";
@@ -98,7 +101,7 @@ impl PeerStates {
 }
 
 fn encode(directory: DirectoryId, met: &BTreeMap<NodeId, MetState>) -> String {
-    let mut text = format!("vivace-peers {FORMAT}\ndirectory {directory}\n");
+    let mut text = String::new();
     for (node, state) in met {
         let (number, life) = (node.0, state.life.0);
         let (directory, start) = (state.directory, state.start);
@@ -108,8 +111,7 @@ fn encode(directory: DirectoryId, met: &BTreeMap<NodeId, MetState>) -> String {
         )
         .expect("a string takes all");
     }
-    let checksum = crc32c::crc32c(text.as_bytes());
-    text + &format!("checksum {checksum:08x}\n")
+    seal(TITLE, FORMAT, directory, &text)
 }
 
 fn decode(
@@ -121,47 +123,25 @@ fn decode(
         path: path.to_owned(),
         what,
     };
-    let text = str::from_utf8(bytes).map_err(|_| damaged("it is no text".into()))?;
-    let mut lines = text.lines();
-    let format = lines
-        .next()
-        .and_then(|line| line.strip_prefix("vivace-peers "));
-    let format = format.and_then(|text| text.parse::<u32>().ok());
-    let format = format.filter(|&format| format > 0);
-    let format = format.ok_or_else(|| damaged("line 1 names no format".into()))?;
-    if format > FORMAT {
-        return Err(PeerStatesError::Newer {
+    let body = open(bytes, TITLE, FORMAT, directory).map_err(|why| match why {
+        Unreadable::Damaged(what) => damaged(what.into()),
+        Unreadable::Newer(found) => PeerStatesError::Newer {
             path: path.to_owned(),
-            found: format,
-        });
-    }
-    let owner = lines
-        .next()
-        .and_then(|line| line.strip_prefix("directory "));
-    let owner = owner.and_then(DirectoryId::parse);
-    let owner = owner.ok_or_else(|| damaged("line 2 names no directory".into()))?;
-    let (covered, checksum) = text
-        .rsplit_once("checksum ")
-        .ok_or_else(|| damaged("it ends without a checksum".into()))?;
-    if checksum != format!("{:08x}\n", crc32c::crc32c(covered.as_bytes())) {
-        return Err(damaged("its checksum is another".into()));
-    }
-    if owner != directory {
-        return Err(PeerStatesError::Foreign {
+            found,
+        },
+        Unreadable::Foreign(found) => PeerStatesError::Foreign {
             path: path.to_owned(),
-            found: owner,
+            found,
             expected: directory,
-        });
-    }
+        },
+    })?;
     let mut met = BTreeMap::new();
-    for (number, line) in covered.lines().enumerate().skip(2) {
-        let wrong = || damaged(format!("line {} tells of no peer", number + 1));
+    for (number, line) in body.lines().enumerate() {
+        let number = number + 3;
+        let wrong = || damaged(format!("line {number} tells of no peer"));
         let (node, state) = peer(line).ok_or_else(wrong)?;
         if met.insert(node, state).is_some() {
-            return Err(damaged(format!(
-                "line {} tells of a peer again",
-                number + 1
-            )));
+            return Err(damaged(format!("line {number} tells of a peer again")));
         }
     }
     Ok(met)

@@ -1,5 +1,4 @@
-//! The file `layout`: format and directory in a line each, the containers as TOML, and the
-//! checksum (CRC-32C) of all that in the last line.
+//! The file `layout`: the containers as TOML, sealed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,6 +8,9 @@ use vivace_core::{ContainerId, NodeId};
 
 use super::{ContainerLayout, FORMAT, Layout, LayoutError};
 use crate::storage::identity::DirectoryId;
+use crate::storage::sealed_text::{Unreadable, open, seal};
+
+const TITLE: &str = "vivace-layout";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,11 +55,7 @@ impl Layout {
             containers: containers.collect(),
         };
         let toml = toml::to_string(&fields).expect("names and numbers are TOML");
-        let covered = format!("vivace-layout {FORMAT}\ndirectory {directory}\n{toml}");
-        format!(
-            "{covered}checksum {:08x}\n",
-            crc32c::crc32c(covered.as_bytes())
-        )
+        seal(TITLE, FORMAT, directory, &toml)
     }
 
     pub(super) fn decode(
@@ -69,38 +67,18 @@ impl Layout {
             path: path.to_owned(),
             what: what.to_owned(),
         };
-        let text = str::from_utf8(bytes).map_err(|_| damaged("it is no text"))?;
-        let mut head = text.lines();
-        let mut value_of = |name: &str| {
-            let value = head.next().and_then(|line| line.strip_prefix(name));
-            value.and_then(|value| value.strip_prefix(' '))
-        };
-        let format = value_of("vivace-layout").and_then(|text| text.parse::<u32>().ok());
-        let format = format.filter(|&format| format > 0);
-        let format = format.ok_or_else(|| damaged("line 1 names no format"))?;
-        if format > FORMAT {
-            let path = path.to_owned();
-            return Err(LayoutError::Newer {
-                path,
-                found: format,
-            });
-        }
-        let owner = value_of("directory").and_then(DirectoryId::parse);
-        let owner = owner.ok_or_else(|| damaged("line 2 names no directory"))?;
-        let (covered, checksum) = text
-            .rsplit_once("checksum ")
-            .ok_or_else(|| damaged("it ends without a checksum"))?;
-        if checksum != format!("{:08x}\n", crc32c::crc32c(covered.as_bytes())) {
-            return Err(damaged("its checksum is another"));
-        }
-        if owner != directory {
-            return Err(LayoutError::Foreign {
+        let toml = open(bytes, TITLE, FORMAT, directory).map_err(|why| match why {
+            Unreadable::Damaged(what) => damaged(what),
+            Unreadable::Newer(found) => LayoutError::Newer {
                 path: path.to_owned(),
-                found: owner,
+                found,
+            },
+            Unreadable::Foreign(found) => LayoutError::Foreign {
+                path: path.to_owned(),
+                found,
                 expected: directory,
-            });
-        }
-        let toml = covered.splitn(3, '\n').nth(2).unwrap_or_default();
+            },
+        })?;
         let fields: Fields = toml::from_str(toml).map_err(|error| damaged(error.message()))?;
         let containers = fields.containers.into_iter().map(|is| {
             let sets = is.local_sets.into_iter();

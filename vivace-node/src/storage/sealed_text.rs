@@ -1,0 +1,54 @@
+//! Small text files of a data directory: format and directory in a line each, a body, and the
+//! checksum (CRC-32C) of all that in the last line.
+
+use super::identity::DirectoryId;
+
+/// Why a file is not what this directory's node wrote.
+pub(super) enum Unreadable {
+    /// How that shows.
+    Damaged(&'static str),
+    /// Later code wrote it, in this format.
+    Newer(u32),
+    /// It is this directory's.
+    Foreign(DirectoryId),
+}
+
+/// The whole file; `title` begins its first line.
+pub(super) fn seal(title: &str, format: u32, directory: DirectoryId, body: &str) -> String {
+    let covered = format!("{title} {format}\ndirectory {directory}\n{body}");
+    let checksum = crc32c::crc32c(covered.as_bytes());
+    format!("{covered}checksum {checksum:08x}\n")
+}
+
+/// The body of a file that [`seal`] made for `directory`; `newest` is the latest format read.
+pub(super) fn open<'a>(
+    bytes: &'a [u8],
+    title: &str,
+    newest: u32,
+    directory: DirectoryId,
+) -> Result<&'a str, Unreadable> {
+    let text = str::from_utf8(bytes).map_err(|_| Unreadable::Damaged("it is no text"))?;
+    let mut head = text.lines();
+    let mut value_of = |name: &str| {
+        let value = head.next().and_then(|line| line.strip_prefix(name));
+        value.and_then(|value| value.strip_prefix(' '))
+    };
+    let format = value_of(title).and_then(|text| text.parse::<u32>().ok());
+    let format = format.filter(|&format| format > 0);
+    let format = format.ok_or(Unreadable::Damaged("line 1 names no format"))?;
+    if format > newest {
+        return Err(Unreadable::Newer(format));
+    }
+    let owner = value_of("directory").and_then(DirectoryId::parse);
+    let owner = owner.ok_or(Unreadable::Damaged("line 2 names no directory"))?;
+    let (covered, checksum) = text
+        .rsplit_once("checksum ")
+        .ok_or(Unreadable::Damaged("it ends without a checksum"))?;
+    if checksum != format!("{:08x}\n", crc32c::crc32c(covered.as_bytes())) {
+        return Err(Unreadable::Damaged("its checksum is another"));
+    }
+    if owner != directory {
+        return Err(Unreadable::Foreign(owner));
+    }
+    Ok(covered.splitn(3, '\n').nth(2).unwrap_or_default())
+}
