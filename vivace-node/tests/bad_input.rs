@@ -4,7 +4,7 @@ mod process;
 
 use std::fs;
 use std::net::UdpSocket;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use process::refusal::copy;
@@ -432,7 +432,7 @@ async fn a_node_with_a_fresh_directory_under_its_old_name_is_known_by_its_peers(
     let client = processes.client('b').await;
     let key = client.container("kv").rw("key").deadline(START_PATIENCE);
     key.write("value").await.expect("they serve");
-    processes.client('a').await;
+    text_with(&peers_of(&processes, 2), &["node 1 life 1 "]).await;
     processes.kill(1);
     let fresh = Processes::lay_out(3, 1);
     let (home, other) = (
@@ -473,6 +473,7 @@ async fn a_node_with_a_fresh_directory_is_known_by_peers_that_were_restarted_sin
     processes.client('b').await;
     let key = client.container("kv").rw("key").deadline(START_PATIENCE);
     key.write("before").await.expect("they serve");
+    text_with(&peers_of(&processes, 2), &["node 1 life 1 "]).await;
     processes.kill(2);
     key.write("value").await.expect("two of three serve");
     processes.kill(3);
@@ -499,13 +500,9 @@ async fn a_node_with_a_fresh_directory_is_known_by_peers_that_were_restarted_sin
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_knows_of_its_peers_is_checked_at_its_start() {
     let mut processes = Processes::start(3);
-    processes.client('a').await;
-    processes.client('b').await;
-    let file = processes.cluster().join("node-1/data/peers");
-    let sound = fs::read_to_string(&file).expect("reads");
-    for node in ["node 2 life 1 ", "node 3 life 1 "] {
-        assert!(sound.contains(node), "{sound}");
-    }
+    let file = peers_of(&processes, 1);
+    // A node serves its clients before it has heard of each peer.
+    let sound = text_with(&file, &["node 2 life 1 ", "node 3 life 1 "]).await;
     processes.kill(1);
     for (text, code, says) in [
         (
@@ -525,13 +522,7 @@ async fn what_a_node_knows_of_its_peers_is_checked_at_its_start() {
     processes.kill(2);
     processes.start_node(2);
     processes.start_node(1);
-    processes.client('a').await;
-    let knows = || fs::read_to_string(&file).is_ok_and(|text| text.contains("node 2 life 2 "));
-    let begun = Instant::now();
-    while !knows() && begun.elapsed() < START_PATIENCE {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(knows(), "{:?}", fs::read_to_string(&file));
+    text_with(&file, &["node 2 life 2 "]).await;
 }
 
 /// All that could tell is put back together: directory, witness, and the number of the
@@ -551,8 +542,8 @@ async fn a_node_with_its_state_of_one_start_ago_is_known_by_its_peers() {
     let seen = fs::read(&witness).expect("reads");
 
     processes.start_node(1);
-    processes.client('a').await;
     key.write("new").await.expect("they serve");
+    text_with(&peers_of(&processes, 2), &["node 1 life 2 "]).await;
     processes.kill(1);
     let newest = processes.directory.path().join("newest");
     copy(&data, &newest);
@@ -591,6 +582,24 @@ async fn a_node_with_its_state_of_one_start_ago_is_known_by_its_peers() {
     let found = key.read().await.expect("it serves again");
     assert_eq!(found.expect("is there").value, "new");
     assert!(processes.is_running(1));
+}
+
+/// Where a node keeps what it has met of its peers' states.
+fn peers_of(processes: &Processes, node: u16) -> PathBuf {
+    processes.cluster().join(format!("node-{node}/data/peers"))
+}
+
+/// What the file says as soon as all of these are in it.
+async fn text_with(file: &Path, expected: &[&str]) -> String {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        let found = fs::read_to_string(file).unwrap_or_default();
+        if expected.iter().all(|part| found.contains(part)) {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{}: {found}", file.display());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// The code with which a node ends by itself.
