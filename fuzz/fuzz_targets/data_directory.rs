@@ -1,5 +1,5 @@
 //! Whose a data directory is: its file `identity`, then, behind a zero, the witness beside
-//! the node's configuration.
+//! the node's configuration, both made by [`vivace_fuzz::text_file`].
 
 #![no_main]
 
@@ -7,10 +7,12 @@ use std::fs;
 
 use libfuzzer_sys::fuzz_target;
 use vivace_core::NodeId;
-use vivace_fuzz::Scratch;
-use vivace_node::storage::identity::{DataDirectory, IdentityError};
+use vivace_fuzz::{Scratch, text_file};
+use vivace_node::storage::identity::{DataDirectory, DirectoryId, IdentityError, Owner};
 
 const NODE: NodeId = NodeId(7);
+
+const HOME: DirectoryId = DirectoryId([9; 16]);
 
 thread_local! {
     static SCRATCH: Scratch = {
@@ -22,16 +24,24 @@ thread_local! {
 
 fn lay_out(scratch: &Scratch, bytes: &[u8]) {
     let mut files = bytes.splitn(2, |byte| *byte == 0);
-    scratch.write("data/identity", files.next().unwrap_or_default());
+    let identity = text_file(files.next().unwrap_or_default(), "vivace-data 4", HOME);
+    scratch.write("data/identity", &identity);
     match files.next() {
-        Some(witness) => drop(scratch.write("witness", witness)),
+        Some(witness) => {
+            scratch.write("witness", &text_file(witness, "vivace-witness 2", HOME));
+        }
         None => drop(fs::remove_file(scratch.join("witness"))),
     }
 }
 
 fn claim(scratch: &Scratch) -> Result<DataDirectory, IdentityError> {
     let witness = scratch.join("witness");
-    DataDirectory::claim(&scratch.join("data"), "fuzz", NODE, &[], Some(&witness))
+    DataDirectory::claim(
+        &scratch.join("data"),
+        &Owner::named("fuzz", NODE),
+        &[],
+        Some(&witness),
+    )
 }
 
 fn check(scratch: &Scratch) {
@@ -43,7 +53,7 @@ fn check(scratch: &Scratch) {
             assert!(text.contains(&*scratch.path().to_string_lossy()), "{text}");
             assert!((10..=22).contains(&error.exit_code()), "{text}");
             if let IdentityError::Unreadable { line, .. } = error {
-                assert!((1..=7).contains(&line), "{text}");
+                assert!((1..=10).contains(&line), "{text}");
             }
             assert_eq!(scratch.contents(), before, "a refusal changes nothing");
             return;

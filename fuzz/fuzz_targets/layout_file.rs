@@ -8,15 +8,16 @@ use std::fs;
 use libfuzzer_sys::fuzz_target;
 use vivace_core::NodeId;
 use vivace_fuzz::{Scratch, text_file};
-use vivace_node::storage::identity::DataDirectory;
+use vivace_node::storage::identity::{DataDirectory, Owner};
 use vivace_node::storage::layout::{FILE, FORMAT, Layout, LayoutError};
 
 thread_local! {
     static HOME: (Scratch, DataDirectory) = {
         let scratch = Scratch::default();
         let home = scratch.join("data");
-        DataDirectory::make(&home, "fuzz", NodeId(7)).expect("there is space");
-        let mut directory = DataDirectory::claim(&home, "fuzz", NodeId(7), &[], None)
+        let owner = Owner::named("fuzz", NodeId(7));
+        DataDirectory::make(&home, &owner).expect("there is space");
+        let mut directory = DataDirectory::claim(&home, &owner, &[], None)
             .expect("it was made for it");
         directory.begin_life().expect("the first of many");
         (scratch, directory)

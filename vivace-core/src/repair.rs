@@ -93,7 +93,7 @@ impl Repairs {
             Kind::Abd | Kind::LanRmw => return,
         };
         env.counters
-            .count("repaired: a value that the disk lost is fetched");
+            .count("repair: a value that the disk lost is asked for");
         self.calls_made = self.calls_made.wrapping_add(1);
         let rpc = RpcId {
             incarnation: env.incarnation,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use vivace_core::{NodeId, SiteId};
 
-use crate::storage::identity::{DataDirectory, IdentityError};
+use crate::storage::identity::{ClusterId, DataDirectory, IdentityError, Owner};
 use crate::transport::identity::{
     ClientName, ClusterName, DevelopmentCa, IssueError, NameError, PemPair, Role,
 };
@@ -118,8 +118,23 @@ impl Layout {
         replicas
     }
 
-    /// The text of `cluster.toml`.
+    /// The text of a `cluster.toml` that has no id.
     pub fn cluster_file(&self) -> String {
+        self.file_of(None)
+    }
+
+    /// The owner of `node`'s data directory, in the cluster with `id`.
+    fn owner(&self, node: NodeId, id: ClusterId) -> Owner {
+        Owner {
+            cluster_id: Some(id),
+            ..Owner::named(&self.cluster, node)
+        }
+    }
+
+    fn file_of(&self, id: Option<ClusterId>) -> String {
+        let id = id.map(|id| {
+            format!("id = \"{id}\"  # of this cluster alone: data directories remember it\n")
+        });
         let sites: Vec<String> = (0..self.sites)
             .map(|site| format!("{:?}", site_name(site)))
             .collect();
@@ -128,7 +143,7 @@ impl Layout {
              # same everywhere.\n\
              \n\
              name = {:?}           # certificates carry it\n\
-             sites = [{}]  # places with fast links inside\n\
+             {}sites = [{}]  # places with fast links inside\n\
              \n\
              [clock]\n\
              # E, microseconds: every node whose own bound is within it signs writes with its\n\
@@ -145,6 +160,7 @@ impl Layout {
              priority = 46  # EF: timestamps and acknowledgments\n\
              bulk = 0       # best effort; 1 (LE, RFC 8622) yields to everything else\n",
             self.cluster,
+            id.unwrap_or_default(),
             sites.join(", ")
         );
         for (node, site) in self.nodes() {
@@ -286,9 +302,10 @@ pub fn init(directory: &Path, layout: &Layout) -> Result<Laid, InitError> {
     }
     let ca = DevelopmentCa::generate(&cluster, VALID_FOR)?;
     write_pair(directory, "ca", ca.pem())?;
+    let id = ClusterId(rand::random());
     write(
         &directory.join("cluster.toml"),
-        &layout.cluster_file(),
+        &layout.file_of(Some(id)),
         PUBLIC,
     )?;
     let client = Role::Client {
@@ -316,7 +333,7 @@ pub fn init(directory: &Path, layout: &Layout) -> Result<Laid, InitError> {
         write_pair(&home, "node", &ca.issue(&role, VALID_FOR)?)?;
         let path = home.join("node.toml");
         write(&path, &layout.node_file(node), PUBLIC)?;
-        DataDirectory::make(&home.join("data"), &layout.cluster, node)?;
+        DataDirectory::make(&home.join("data"), &layout.owner(node, id))?;
         laid.node_files.push(path);
     }
     Ok(laid)

@@ -33,6 +33,7 @@ use crate::client_port::{ClientPort, ClientRefusals};
 use crate::clock_source::ClockSource;
 use crate::config::{ClusterConfig, StorageConfig};
 use crate::storage::layout::Layout;
+use crate::storage::peer_states::PeerStates;
 use crate::storage::{
     Claimed, Engine, Load, News, OpenError, Opened, Report, Reports, open_memory,
 };
@@ -83,8 +84,7 @@ impl RunningNode {
             StorageConfig::Memory => None,
             StorageConfig::Disk(settings) => Some(Claimed::claim(
                 settings,
-                options.cluster.name.as_str(),
-                options.node,
+                &options.cluster.owner(options.node),
                 Layout::of(&options.cluster.cluster),
             )?),
         };
@@ -112,6 +112,19 @@ impl RunningNode {
             peers: peers(&options.cluster, options.node),
             limits: options.limits.clone(),
         };
+        let knows_nobody = |states: &Arc<PeerStates>| incarnation.0 > 1 && states.is_empty();
+        let is_alone = transport_config.peers.is_empty();
+        if !is_alone
+            && transport_config
+                .peer_states
+                .as_ref()
+                .is_some_and(knows_nobody)
+        {
+            tracing::info!(
+                "no peer was met before this start, or the data directory's file `peers` is gone: \
+                 a peer whose state was emptied or put back meanwhile would not be noticed"
+            );
+        }
         let transport = Arc::new(Transport::bind(
             transport_config,
             priority,

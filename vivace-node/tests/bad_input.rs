@@ -428,20 +428,21 @@ async fn a_node_with_another_layout_of_a_container_is_kept_out_and_told_why() {
 /// Neither its directory nor its witness is left to tell, but those who met it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_a_fresh_directory_under_its_old_name_is_known_by_its_peers() {
-    let mut processes = Processes::start(3);
+    let mut processes = Processes::lay_out(3, 1);
+    let home = processes.cluster().join("node-1");
+    let fresh = processes.cluster().join("fresh");
+    copy(&home.join("data"), &fresh);
+    for node in 1..=3 {
+        processes.start_node(node);
+    }
     let client = processes.client('b').await;
     let key = client.container("kv").rw("key").deadline(START_PATIENCE);
     key.write("value").await.expect("they serve");
     text_with(&peers_of(&processes, 2), &["node 1 life 1 "]).await;
     processes.kill(1);
-    let fresh = Processes::lay_out(3, 1);
-    let (home, other) = (
-        processes.cluster().join("node-1"),
-        fresh.cluster().join("node-1"),
-    );
     fs::remove_file(home.join("node.witness")).expect("removes");
     fs::remove_dir_all(home.join("data")).expect("removes");
-    fs::rename(other.join("data"), home.join("data")).expect("moves");
+    copy(&fresh, &home.join("data"));
     processes.start_node(1);
     refusals_with(&client, "peer port: earlier_state").await;
     assert_eq!(ended(&mut processes, 1).await, Some(13));
@@ -455,6 +456,68 @@ async fn a_node_with_a_fresh_directory_under_its_old_name_is_known_by_its_peers(
     }
     let found = key.read().await.expect("two of three serve");
     assert_eq!(found.expect("is there").value, "value");
+}
+
+/// Of the same name, node and addresses: as a volume of an earlier try.
+#[test]
+fn another_clusters_directory_of_the_same_name_is_refused() {
+    let (processes, earlier) = (Processes::lay_out(3, 1), Processes::lay_out(3, 1));
+    let data = processes.cluster().join("node-1/data");
+    fs::remove_dir_all(&data).expect("removes");
+    fs::rename(earlier.cluster().join("node-1/data"), &data).expect("moves");
+    let refused = vivace_node(&["run", path_text(&processes.node_file(1))]);
+    assert_eq!(refused.status.code(), Some(12), "{}", stderr(&refused));
+    let id_of = |processes: &Processes| {
+        let path = processes.cluster().join("cluster.toml");
+        let text = fs::read_to_string(path).expect("reads");
+        let id = text.split("id = \"").nth(1).expect("has an id");
+        id[..32].to_owned()
+    };
+    for id in [id_of(&processes), id_of(&earlier)] {
+        assert!(stderr(&refused).contains(&id), "{}", stderr(&refused));
+    }
+}
+
+/// More starts came between than a hello tells of, and those who know better were away: the
+/// node itself knows them all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_put_back_is_known_after_any_number_of_starts() {
+    const STARTS: u16 = 66;
+    let mut processes = Processes::start(3);
+    for node in [2, 3] {
+        text_with(&peers_of(&processes, node), &["node 1 life 1 "]).await;
+    }
+    processes.kill(3);
+    processes.kill(1);
+    let home = processes.cluster().join("node-1");
+    let (data, away) = (home.join("data"), processes.cluster().join("away"));
+    copy(&data, &away);
+    processes.start_node(1);
+    text_with(&peers_of(&processes, 2), &["node 1 life 2 "]).await;
+    processes.kill(2);
+    processes.kill(1);
+
+    fs::remove_file(home.join("node.witness")).expect("removes");
+    fs::remove_dir_all(&data).expect("removes");
+    copy(&away, &data);
+    let file = processes.node_file(1);
+    let adopted = vivace_node(&["adopt", path_text(&file), "--original-is-gone"]);
+    assert!(adopted.status.success(), "{}", stderr(&adopted));
+    for life in 2..=STARTS {
+        processes.start_node(1);
+        text_with(&home.join("node.witness"), &[&format!("life {life}\n")]).await;
+        processes.kill(1);
+    }
+    // Node 3 has missed as many starts, and none of what came before them.
+    processes.start_node(3);
+    processes.start_node(1);
+    let last = format!("node 1 life {} ", STARTS + 1);
+    text_with(&peers_of(&processes, 3), &[&last]).await;
+    assert!(processes.is_running(1));
+    processes.start_node(2);
+    assert_eq!(ended(&mut processes, 1).await, Some(13));
+    let log = fs::read_to_string(processes.log_of(1)).expect("reads");
+    assert!(log.contains("has met this node with start 2 ("), "{log}");
 }
 
 /// Those who met it have been restarted, and one of them is away: what the others hold is
@@ -485,7 +548,7 @@ async fn a_node_with_a_fresh_directory_is_known_by_peers_that_were_restarted_sin
     processes.start_node(1);
     assert_eq!(ended(&mut processes, 1).await, Some(13));
     let log = fs::read_to_string(processes.log_of(1)).expect("reads");
-    assert!(log.contains("which this state does not follow"), "{log}");
+    assert!(log.contains("which is not behind that"), "{log}");
     let alone = processes.client('b').await;
     let unread = alone.container("kv").rw("key");
     let unread = unread.deadline(Duration::from_secs(1)).read().await;
@@ -566,7 +629,7 @@ async fn a_node_with_its_state_of_one_start_ago_is_known_by_its_peers() {
     processes.start_node(1);
     assert_eq!(ended(&mut processes, 1).await, Some(13));
     let log = fs::read_to_string(processes.log_of(1)).expect("reads");
-    assert!(log.contains("seen with start 2 of data directory"), "{log}");
+    assert!(log.contains("was met with start 2 ("), "{log}");
     // Nor does another try help, where those who knew are gone.
     processes.kill(2);
     processes.start_node(1);

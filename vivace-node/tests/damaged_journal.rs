@@ -7,8 +7,8 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use process::refusal::{copy, data, lived, refused, serves};
-use process::{Processes, START_PATIENCE};
+use process::refusal::{copy, data, lived, refused, sealed, serves};
+use process::{Processes, START_PATIENCE, path_text, stderr, vivace_node};
 use vivace_core::journal::{Directory, Identity, Recovery, Settings, Step};
 use vivace_core::record::Record;
 use vivace_core::{ContainerId, Key, KeyName, Lsn, NodeId, Timestamp};
@@ -207,7 +207,8 @@ async fn a_journal_that_is_not_all_there_or_not_its_own_is_refused() {
         fs::read(&witness).expect("reads"),
     );
     fs::remove_file(&witness).expect("removes");
-    fs::write(&identity, right.replace("life 2\n", "life 0\n")).expect("writes");
+    let unborn = sealed(&right.replace("life 2\n", "life 0\n"));
+    fs::write(&identity, unborn).expect("writes");
     refused(
         &damaged.processes,
         13,
@@ -319,7 +320,8 @@ async fn a_damaged_checkpoint_is_refused_by_its_own_name() {
     serves(&mut damaged.processes).await;
 }
 
-/// Nobody can tell then what was lost, so the operator must hear of it at each such start.
+/// Nobody can tell then what was lost, so the operator must hear of it at each such start; and
+/// where it is gone, whoever put older files in the place of the journal's may have removed it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_without_a_sound_mark_says_so() {
     let mut damaged = Damaged::new().await;
@@ -334,6 +336,10 @@ async fn a_start_without_a_sound_mark_says_so() {
         "{log}"
     );
     fs::remove_file(&mark).expect("removes");
+    refused(&damaged.processes, 11, "journal/mark: is missing");
+    let file = damaged.processes.node_file(1);
+    let adopted = vivace_node(&["adopt", path_text(&file), "--original-is-gone"]);
+    assert!(adopted.status.success(), "{}", stderr(&adopted));
     serves(&mut damaged.processes).await;
     let log = fs::read_to_string(damaged.processes.log_of(1)).expect("reads");
     assert!(

@@ -8,7 +8,7 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use process::refusal::{copy, data, lived, refused, serves};
+use process::refusal::{copy, data, lived, refused, sealed, serves};
 use process::{Processes, START_PATIENCE, path_text, stderr, vivace_node};
 use vivace_core::machine::builtin::{Counter, counter};
 
@@ -30,12 +30,17 @@ async fn a_directory_that_is_not_the_nodes_is_refused_and_left_alone() {
     for (from, to, code, expected) in [
         ("node 1\n", "node 2\n", 12, "node 2"),
         ("cluster dev\n", "cluster other\n", 12, "\"other\""),
-        ("vivace-data 3", "vivace-data 4", 14, "newer program"),
-        ("life 1\n", "life one\n", 21, "line 5"),
+        ("vivace-data 4", "vivace-data 5", 14, "newer program"),
+        ("life 1\n", "life one\n", 21, "line 6"),
     ] {
         assert!(identity.contains(from), "{identity}");
-        fs::write(data.join("identity"), identity.replace(from, to)).expect("writes");
+        let changed = identity.replace(from, to);
+        fs::write(data.join("identity"), sealed(&changed)).expect("writes");
         refused(&processes, code, expected);
+        if code != 14 {
+            fs::write(data.join("identity"), changed).expect("writes");
+            refused(&processes, 21, "its checksum is another");
+        }
     }
     fs::write(
         data.join("identity"),
@@ -172,13 +177,16 @@ async fn a_node_that_has_lived_does_not_start_in_a_fresh_or_older_directory() {
     fs::remove_dir_all(data.join("journal")).expect("removes");
     refused(&processes, 11, "journal");
     fs::remove_dir_all(&data).expect("removes");
-    let other = Processes::lay_out(1, 1);
-    copy(&other.cluster().join("node-1/data"), &data);
+    copy(&fresh, &data);
+    let identity = fs::read_to_string(data.join("identity")).expect("reads");
+    let own = identity.lines().nth(1).expect("names the directory");
+    let other = identity.replace(own, &format!("directory {}", "7e".repeat(16)));
+    fs::write(data.join("identity"), sealed(&other)).expect("writes");
     refused(&processes, 11, "is new");
     // One that another node of the same names has lived in.
-    let other = lived().await;
-    fs::remove_dir_all(&data).expect("removes");
-    fs::rename(other.cluster().join("node-1/data"), &data).expect("moves");
+    fs::create_dir(data.join("journal")).expect("makes it");
+    let lived = sealed(&other.replace("life 0", "life 1"));
+    fs::write(data.join("identity"), lived).expect("writes");
     refused(&processes, 12, "which has started 1 times");
 }
 
@@ -210,11 +218,13 @@ async fn a_journal_of_another_time_than_the_rest_is_refused() {
     // Nor may the rest be older, where no witness tells.
     let identity = data(&processes).join("identity");
     let text = fs::read_to_string(&identity).expect("reads");
-    fs::write(&identity, text.replace("life 3", "life 1")).expect("writes");
+    let of_start_1 = sealed(&text.replace("life 3", "life 1"));
+    fs::write(&identity, of_start_1).expect("writes");
     fs::remove_file(processes.cluster().join("node-1/node.witness")).expect("removes");
     refused(&processes, 13, "is of this node's start 3");
     // A crash between the two is no mistake.
-    fs::write(&identity, text.replace("life 3", "life 2")).expect("writes");
+    let of_start_2 = sealed(&text.replace("life 3", "life 2"));
+    fs::write(&identity, of_start_2).expect("writes");
     serves(&mut processes).await;
 }
 
@@ -231,7 +241,8 @@ async fn a_refused_start_cuts_nothing_off_torn_values() {
     let witness = processes.cluster().join("node-1/node.witness");
     let identity = fs::read_to_string(data.join("identity")).expect("reads");
     let remembered = fs::read(&witness).expect("reads");
-    fs::write(data.join("identity"), identity.replace("life 1", "life 0")).expect("writes");
+    let unborn = sealed(&identity.replace("life 1", "life 0"));
+    fs::write(data.join("identity"), unborn).expect("writes");
     fs::remove_file(&witness).expect("removes");
     refused(&processes, 13, "holds records");
     fs::write(data.join("identity"), identity).expect("writes");

@@ -28,7 +28,7 @@ use vivace_core::{
 use vivace_node::ClockSource;
 use vivace_node::config::ClusterConfig;
 use vivace_node::init::Layout;
-use vivace_node::storage::identity::{DataDirectory, DirectoryId};
+use vivace_node::storage::identity::{DataDirectory, DirectoryId, Owner};
 use vivace_node::storage::values::{Change, Lookup, ValueLog, ValueStore};
 use vivace_node::storage::{Claimed, DiskSettings, Engine, Load, News, Opened, Reports, layout};
 
@@ -183,13 +183,13 @@ fn open(
     Engine<(NodeId, vivace_core::stored::StoredMessage)>,
     Reports,
 ) {
+    let owner = Owner::named("dev", ME);
     if !directory.exists() {
-        DataDirectory::make(directory, "dev", ME).unwrap();
+        DataDirectory::make(directory, &owner).unwrap();
     }
     let claimed = Claimed::claim(
         &DiskSettings::at(directory),
-        "dev",
-        ME,
+        &owner,
         layout::Layout::default(),
     )
     .unwrap();

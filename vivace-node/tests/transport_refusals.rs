@@ -7,12 +7,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use fixture::rogue::{DIRECTORY_BYTES, Rogue, hello_bytes};
-use fixture::{Cluster, DAY, LOOPBACK, Node, real};
+use fixture::{BULK_DSCP, Cluster, DAY, LOOPBACK, Node, PRIORITY_DSCP, real};
 use vivace_core::agreement::Agreement;
 use vivace_core::{ContainerId, Epoch, NodeId, SiteId};
+use vivace_node::storage::identity::{DirectoryId, StartId, StateHistory};
 use vivace_node::transport::TrafficClass::{Bulk, Priority};
 use vivace_node::transport::identity::{ClusterName, DevelopmentCa, Identity, Role};
-use vivace_node::transport::{BulkLane, RefusalCause};
+use vivace_node::transport::{BulkLane, RefusalCause, TransportEvent};
 
 const PRIORITY: u8 = 0;
 const BULK: u8 = 1;
@@ -317,22 +318,40 @@ fn nodes_may_know_other_containers_and_other_epochs() {
     }
 }
 
+/// What node 1 says of its data directory, number and starts, and what it has met node 2 with;
+/// no directory of zeros.
+fn hello_of_state(directory: u8, life: u16, starts: &[u64], met: &[u8]) -> Vec<u8> {
+    let mut hello = hello_bytes(1, PRIORITY, |body| {
+        body[11..13].copy_from_slice(&life.to_le_bytes());
+    });
+    hello.truncate(hello.len() - DIRECTORY_BYTES - 4);
+    hello.extend([directory; DIRECTORY_BYTES]);
+    hello.push(starts.len() as u8);
+    hello.extend(starts.iter().flat_map(|start| start.to_le_bytes()));
+    hello.push(u8::from(!met.is_empty()));
+    hello.extend(met);
+    // No containers.
+    hello.extend([0, 0]);
+    hello
+}
+
+/// A state as a hello says that it was met.
+fn met_bytes(directory: u8, life: u16, start: u64) -> Vec<u8> {
+    let numbers = [&life.to_le_bytes()[..], &start.to_le_bytes()].concat();
+    [&[directory; DIRECTORY_BYTES][..], &numbers].concat()
+}
+
 /// It would vote without what it promised since.
 #[test]
 fn a_node_that_comes_back_with_less_than_it_had_is_refused() {
     let (cluster, node, rogue) = acceptor_and_rogue(|c| c.node_role(1));
     let port = cluster.address(2).priority;
-    let hello = |directory: u8, life: u16, starts: &[u64]| {
-        let mut hello = hello_bytes(1, PRIORITY, |body| {
-            body[11..13].copy_from_slice(&life.to_le_bytes());
-        });
-        hello.truncate(hello.len() - DIRECTORY_BYTES - 3);
-        hello.extend([directory; DIRECTORY_BYTES]);
-        hello.push(starts.len() as u8);
-        hello.extend(starts.iter().flat_map(|start| start.to_le_bytes()));
-        // No containers.
-        hello.extend([0, 0]);
-        hello
+    let hello = |directory, life, starts: &[u64]| hello_of_state(directory, life, starts, &[]);
+    let met = |life, hello: &[u8]| {
+        let (_connection, answer) = rogue.dial_and_hear(port, hello);
+        // The answer comes before the agreement.
+        node.wait_status("met", |_| node.link(1, Priority).incarnation == Some(life));
+        answer
     };
     // One that keeps nothing has nothing to lose.
     for (directory, life, starts) in [
@@ -342,7 +361,7 @@ fn a_node_that_comes_back_with_less_than_it_had_is_refused() {
         (0xd1, 5, &[50, 51]),
         (0xd1, 6, &[50, 51, 52]),
     ] {
-        rogue.dial_and_greet_with(port, &hello(directory, life, starts));
+        met(life, &hello(directory, life, starts));
     }
     let wrong = [
         (0xd1, 5, &[50, 51][..]),
@@ -358,19 +377,60 @@ fn a_node_that_comes_back_with_less_than_it_had_is_refused() {
         let seen = format!("start {life} of data directory {directory:x}{directory:x}");
         assert!(text.contains(&seen), "{text}");
     }
-    let refusal_of = |hello: &[u8]| {
-        let connection = rogue.dial_and_say(port, hello);
-        rogue.refusal(&connection)
-    };
-    let (cause, text) = refusal_of(&hello(0, 1, &[]));
+    let connection = rogue.dial_and_say(port, &hello(0, 1, &[]));
+    let (cause, text) = rogue.refusal(&connection);
     assert_eq!(cause, RefusalCause::EarlierState);
     assert!(text.contains("start 1 in memory"), "{text}");
     wait_refused(&node, RefusalCause::EarlierState, wrong.len() as u64 + 1);
-    rogue.dial_and_greet_with(port, &hello(0xd1, 6, &[51, 52]));
-    rogue.dial_and_greet_with(port, &hello(0xd1, 9, &[52, 53, 54, 55]));
-    let (cause, text) = refusal_of(&hello(0xd1, 500, &[55, 56, 57]));
-    assert_eq!(cause, RefusalCause::UnknownState);
-    assert!(text.contains("restart the node that says"), "{text}");
+    met(6, &hello(0xd1, 6, &[51, 52]));
+    met(9, &hello(0xd1, 9, &[52, 53, 54, 55]));
+    // A hello tells too little: the node itself, told of what was met, knows all its starts.
+    let answer = met(500, &hello(0xd1, 500, &[55, 56, 57]));
+    let told = met_bytes(0xd1, 9, 55);
+    let is_told = answer.windows(told.len()).any(|part| part == told);
+    assert!(is_told, "{answer:?}");
+}
+
+/// What a peer has met of it tells a node that its disk was emptied or put back.
+#[test]
+fn a_node_that_peers_met_with_more_refuses_itself() {
+    let cluster = Cluster::new(2, LOOPBACK);
+    let starts = (0..100).map(StartId).collect();
+    let mut config = cluster.config(2, 100);
+    config.state = Some(StateHistory {
+        directory: DirectoryId([0xd2; DIRECTORY_BYTES]),
+        starts,
+    });
+    let address = cluster.address(2).clone();
+    let (priority, bulk) = (
+        real(address.priority, PRIORITY_DSCP),
+        real(address.bulk, BULK_DSCP),
+    );
+    let mut node = Node::start(config, priority, bulk, 16);
+    let rogue = Rogue::new(&cluster.identity(&cluster.node_role(1)), &cluster.name);
+    // The first start has the number 1 and is 0 here: far more than a hello tells of.
+    for (life, start) in [(1, 0), (50, 49), (100, 99)] {
+        let hello = hello_of_state(0, 1, &[], &met_bytes(0xd2, life, start));
+        rogue.dial_and_greet_with(address.priority, &hello);
+    }
+    for (count, (directory, life, start)) in
+        (1..).zip([(0xd2, 1, 7), (0xd2, 101, 100), (0xd3, 100, 99)])
+    {
+        let hello = hello_of_state(0, 1, &[], &met_bytes(directory, life, start));
+        let connection = rogue.dial_and_say(address.priority, &hello);
+        let (cause, text) = rogue.refusal(&connection);
+        assert_eq!(cause, RefusalCause::OwnState, "{text}");
+        assert!(text.contains(&format!("with start {life} (")), "{text}");
+        wait_refused(&node, RefusalCause::OwnState, count);
+        let why = loop {
+            match node.events.try_recv() {
+                Ok(TransportEvent::StateRefused { why }) => break why,
+                Ok(_) => {}
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        assert_eq!(why, text);
+    }
 }
 
 #[test]
@@ -385,7 +445,7 @@ fn a_hellos_starts_are_read_with_care() {
     ] {
         let (cluster, node, rogue) = acceptor_and_rogue(|c| c.node_role(1));
         let mut hello = hello_bytes(1, PRIORITY, |_| {});
-        hello.truncate(hello.len() - DIRECTORY_BYTES - 3);
+        hello.truncate(hello.len() - DIRECTORY_BYTES - 4);
         hello.extend(directory);
         hello.push(count);
         hello.extend([7; 8]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use vivace_core::{NodeId, SiteId};
-use vivace_node::storage::identity::DataDirectory;
+use vivace_node::storage::identity::{DataDirectory, Owner};
 use vivace_node::transport::PriorityBound;
 use vivace_node::transport::identity::{ClientName, ClusterName, DevelopmentCa, PemPair, Role};
 
@@ -114,7 +114,7 @@ pub fn start_vivace(
             &home.join("node.toml"),
             &node_file(node.id, priority_share(spec, node.id)),
         )?;
-        DataDirectory::make(&home.join("data"), CLUSTER, NodeId(node.id))?;
+        DataDirectory::make(&home.join("data"), &Owner::named(CLUSTER, NodeId(node.id)))?;
         let mut command = wan.command(&node.host, &program.path);
         command
             .arg(program.subcommand)

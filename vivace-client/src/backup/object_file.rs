@@ -110,6 +110,8 @@ pub(super) struct Reader {
     path: PathBuf,
     sum: Context,
     at: u64,
+    /// Where the record that is being read begins.
+    record_at: u64,
 }
 
 impl Reader {
@@ -123,6 +125,7 @@ impl Reader {
             path,
             sum: Context::new(&SHA256),
             at: 0,
+            record_at: 0,
         };
         let mut header = [0; HEADER.len()];
         reader.fill(&mut header)?;
@@ -135,7 +138,7 @@ impl Reader {
     fn altered(&self, what: &str) -> BackupError {
         BackupError::Altered {
             path: self.path.clone(),
-            what: format!("{what}, at byte {}", self.at),
+            what: format!("{what}, from byte {} on", self.record_at),
         }
     }
 
@@ -158,6 +161,7 @@ impl Reader {
 
     /// The next object; none at the end.
     pub fn next(&mut self) -> Result<Option<Saved>, BackupError> {
+        self.record_at = self.at;
         let mut head = [0; RECORD_HEADER_BYTES];
         let at_end = io::BufRead::fill_buf(&mut self.file).map(<[u8]>::is_empty);
         match at_end {

@@ -212,6 +212,9 @@ impl Node {
             return;
         }
         self.repairs.take(rpc);
+        self.env
+            .counters
+            .count("repaired: a value that the disk lost has come");
         match container.kind {
             Kind::Rw | Kind::Abd => self.rw.on_write_remote(&mut self.env, &key, ts, value),
             Kind::Rmw | Kind::LanRmw => self.rmw.on_write_remote(&mut self.env, &key, ts, value),

@@ -170,7 +170,7 @@ fn a_replica_without_its_values_fills_up_again() {
         settle(&mut simulation);
         let lost = simulation.count("lost: a value whose record outlived it");
         assert_eq!(lost, 100);
-        let repaired = simulation.count("repaired: a value that the disk lost is fetched");
+        let repaired = simulation.count("repaired: a value that the disk lost has come");
         assert_eq!(repaired, 100);
         assert!(has_newest(&simulation, B), "{kind:?}");
     }

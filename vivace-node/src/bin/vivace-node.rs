@@ -289,16 +289,16 @@ fn adopt(path: &Path, original_is_gone: bool, layout_is_right: bool) -> anyhow::
             path.display()
         );
     };
-    let (directory, cluster) = (&settings.directory, config.cluster.name.as_str());
+    let (directory, owner) = (&settings.directory, config.cluster.owner(config.node));
     let shown = directory.display();
     if original_is_gone {
         let witness = settings.witness.as_deref();
-        DataDirectory::adopt(directory, cluster, config.node, &PARTS, witness)?;
+        DataDirectory::adopt(directory, &owner, &PARTS, witness)?;
         println!("{shown} is {}'s from now on.", config.node);
     }
     if layout_is_right {
         let layout = layout::Layout::of(&config.cluster.cluster);
-        adopt_layout(settings, cluster, config.node, layout)?;
+        adopt_layout(settings, &owner, layout)?;
         println!("{shown} remembers the configuration's containers from now on:");
         for container in &config.cluster.cluster.spec().containers {
             println!("  {}", container_line(&config.cluster, container));

@@ -11,6 +11,7 @@ use vivace_core::cluster::{Cluster, ClusterSpec, Container, Kind, TimestampSourc
 use vivace_core::{ContainerId, Durability, Epoch, NodeId, SiteId};
 
 use super::{ConfigError, Wrong, field, parse, read_toml};
+use crate::storage::identity::{ClusterId, Owner};
 use crate::transport::DSCP_MAX;
 use crate::transport::identity::ClusterName;
 
@@ -18,6 +19,8 @@ use crate::transport::identity::ClusterName;
 #[serde(deny_unknown_fields)]
 struct ClusterFile {
     name: String,
+    #[serde(default)]
+    id: Option<String>,
     sites: Vec<String>,
     clock: ClusterClock,
     #[serde(default)]
@@ -159,6 +162,9 @@ pub struct NodeAddresses {
 pub struct ClusterConfig {
     /// The cluster's name, as certificates carry it.
     pub name: ClusterName,
+    /// Which cluster of this name, as data directories remember it; none where the file has
+    /// none.
+    pub id: Option<ClusterId>,
     /// The checked specification.
     pub cluster: Arc<Cluster>,
     /// The nodes' addresses.
@@ -188,8 +194,18 @@ impl ClusterConfig {
         Self::check(file).map_err(|wrong| wrong.in_file(path))
     }
 
+    /// Whose `node`'s data directory should be.
+    pub fn owner(&self, node: NodeId) -> Owner {
+        Owner {
+            cluster: self.name.as_str().to_owned(),
+            cluster_id: self.id,
+            node,
+        }
+    }
+
     fn check(file: ClusterFile) -> Result<Self, Wrong> {
         let name = ClusterName::new(&file.name).map_err(|error| field("name", error))?;
+        let id = file.id.as_deref().map(cluster_id).transpose()?;
         for (name, dscp) in [
             ("dscp.priority", file.dscp.priority),
             ("dscp.bulk", file.dscp.bulk),
@@ -221,12 +237,19 @@ impl ClusterConfig {
         let cluster = Arc::new(Cluster::new(spec).map_err(Wrong::Cluster)?);
         Ok(Self {
             name,
+            id,
             cluster,
             addresses,
             dscp_priority: file.dscp.priority,
             dscp_bulk: file.dscp.bulk,
         })
     }
+}
+
+fn cluster_id(text: &str) -> Result<ClusterId, Wrong> {
+    let wrong =
+        || format!("is {text:?}; an id has 32 hex digits, as `vivace-node init` draws them");
+    ClusterId::parse(text).ok_or_else(|| field("id", wrong()))
 }
 
 fn site_numbers(names: &[String]) -> Result<BTreeMap<String, SiteId>, Wrong> {

@@ -2,8 +2,8 @@
 //!
 //! A node votes on what it promised earlier, so a wrong, copied, emptied or outdated
 //! directory under its id would break promises that others rely on. Three things tell:
-//! the file `identity` in the directory (text, eight lines: format, cluster, node,
-//! directory, life, latest starts, births), the times of birth of the directory and of a file
+//! the file `identity` in the directory (text, sealed with a checksum: format, directory, cluster
+//! and its id, node, life, starts, births), the times of birth of the directory and of a file
 //! of its journal, which a copy does not share, and a witness beside the node's configuration
 //! that remembers directory and life. What none of them tells, peers do that have met the node
 //! ([`peer_states`](super::peer_states)): then the file `outdated` keeps the directory from a
@@ -14,9 +14,11 @@
 mod error;
 mod identity_file;
 mod journal_life;
+mod owner;
 mod starts;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -25,17 +27,19 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use nix::unistd::{AccessFlags, access};
-use vivace_core::{Incarnation, NodeId};
+use vivace_core::Incarnation;
 
 use self::error::at;
 pub use self::error::{EXIT_OUTDATED, IdentityError};
 use self::identity_file::Identity;
 use self::journal_life::JournalLife;
-pub use self::starts::{STARTS_MAX, StartId, StateHistory, Succession};
+pub use self::owner::{ClusterId, Owner};
+pub use self::starts::{MetState, StartId, StateHistory, Succession, TOLD_MAX};
+use self::witness::Witness;
 use super::replacement::Replacement;
 
 /// The format of data directories that this code writes, and the newest that it reads.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 const IDENTITY: &str = "identity";
 
@@ -48,15 +52,13 @@ pub struct DirectoryId(pub [u8; 16]);
 
 impl fmt::Display for DirectoryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+        owner::write_hex(self.0, f)
     }
 }
 
 impl DirectoryId {
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let number = u128::from_str_radix(text, 16).ok()?;
-        is_hex.then(|| Self(number.to_be_bytes()))
+        owner::parse_hex(text).map(Self)
     }
 }
 
@@ -79,14 +81,13 @@ impl DataDirectory {
     ///
     /// # Errors
     /// [`IdentityError`]; a directory with files is not touched.
-    pub fn make(path: &Path, cluster: &str, node: NodeId) -> Result<(), IdentityError> {
+    pub fn make(path: &Path, owner: &Owner) -> Result<(), IdentityError> {
         fs::create_dir_all(path).map_err(at(path))?;
         if fs::read_dir(path).map_err(at(path))?.next().is_some() {
             return Err(IdentityError::Taken(path.to_owned()));
         }
         let identity = Identity {
-            cluster: cluster.to_owned(),
-            node,
+            owner: owner.clone(),
             directory: DirectoryId(rand::random()),
             life: 0,
             starts: Vec::new(),
@@ -106,21 +107,18 @@ impl DataDirectory {
     /// [`IdentityError`].
     pub fn claim(
         path: &Path,
-        cluster: &str,
-        node: NodeId,
+        owner: &Owner,
         parts: &[&str],
         witness: Option<&Path>,
     ) -> Result<Self, IdentityError> {
-        let (identity, lock) = Self::owned(path, cluster, node, parts)?;
-        if identity
-            .born
-            .is_some_and(|born| birth(path).is_some_and(|now| now != born))
-        {
+        let (mut identity, lock) = Self::owned(path, owner, parts)?;
+        if !is_original(identity.born, birth(path)) {
             return Err(IdentityError::Copied(path.to_owned()));
         }
         if let Some(witness) = witness {
-            identity.check_witness(path, witness)?;
+            Witness::check(witness, &identity, path)?;
         }
+        identity.owner.cluster_id = owner.cluster_id;
         access(path, AccessFlags::W_OK).map_err(|errno| IdentityError::ReadOnly {
             path: path.to_owned(),
             reason: errno.desc().to_lowercase(),
@@ -140,14 +138,13 @@ impl DataDirectory {
     /// [`IdentityError`].
     pub fn adopt(
         path: &Path,
-        cluster: &str,
-        node: NodeId,
+        owner: &Owner,
         parts: &[&str],
         witness: Option<&Path>,
     ) -> Result<(), IdentityError> {
-        let (mut identity, _lock) = Self::owned(path, cluster, node, parts)?;
+        let (mut identity, _lock) = Self::owned(path, owner, parts)?;
         if let Some(witness) = witness {
-            identity.check_witness(path, witness)?;
+            Witness::check(witness, &identity, path)?;
         }
         identity.born = birth(path);
         identity.journal_born = journal_life::journal_birth(path);
@@ -158,8 +155,7 @@ impl DataDirectory {
 
     fn owned(
         path: &Path,
-        cluster: &str,
-        node: NodeId,
+        owner: &Owner,
         parts: &[&str],
     ) -> Result<(Identity, File), IdentityError> {
         let directory = File::open(path).map_err(|source| match source.kind() {
@@ -183,11 +179,11 @@ impl DataDirectory {
                 false => IdentityError::Emptied(path.to_owned()),
             });
         };
-        if (identity.cluster.as_str(), identity.node) != (cluster, node) {
+        if !identity.owner.is(owner) {
             return Err(IdentityError::Foreign {
                 path: path.to_owned(),
-                found: format!("{} of cluster {:?}", identity.node, identity.cluster),
-                expected: format!("{node} of cluster {cluster:?}"),
+                found: Box::new(identity.owner),
+                expected: Box::new(owner.clone()),
             });
         }
         let outdated = path.join(OUTDATED);
@@ -219,14 +215,13 @@ impl DataDirectory {
 
     /// The directory with the starts behind its state, the next one among them.
     pub fn history(&self) -> StateHistory {
-        let known = &self.identity.starts;
-        let has_begun = known.last() == Some(&self.next_start);
+        let mut starts = self.identity.starts.clone();
+        if starts.last() != Some(&self.next_start) {
+            starts.push(self.next_start);
+        }
         StateHistory {
             directory: self.identity.directory,
-            starts: match has_begun {
-                true => known.clone(),
-                false => starts::with(known, self.next_start),
-            },
+            starts,
         }
     }
 
@@ -304,7 +299,7 @@ impl DataDirectory {
         self.identity = next.identity;
         let life = self.identity.life;
         if let Some(witness) = &self.witness {
-            let text = format!("directory {}\nlife {life}\n", self.identity.directory);
+            let text = Witness::of(&self.identity).encode();
             let written = Replacement::prepare(witness, &text).and_then(Replacement::put);
             // It guards against a second mistake, and may stand on a read-only disk.
             if let Err(error) = written {
@@ -336,6 +331,12 @@ impl NextLife {
 
 fn prepare(path: &Path, identity: &Identity) -> Result<Replacement, IdentityError> {
     Replacement::prepare(path, &identity.encode()).map_err(at(path))
+}
+
+/// Whether what was `born` then, as far as was known, is what is `born_now`. Where the file system
+/// tells no births, it is another one than that which did.
+fn is_original(born: Option<u128>, born_now: Option<u128>) -> bool {
+    born.is_none() || born == born_now
 }
 
 /// When a directory or file was made, where its file system knows.

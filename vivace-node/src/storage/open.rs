@@ -7,10 +7,10 @@ use std::sync::Arc;
 use vivace_core::cluster::Kind;
 use vivace_core::journal::{self, CheckpointError, HeaderError, Recovery};
 use vivace_core::record::Record;
-use vivace_core::{ContainerId, Incarnation, NodeId};
+use vivace_core::{ContainerId, Incarnation};
 
 use super::engine::{Engine, Reports};
-use super::identity::{DataDirectory, DirectoryId, IdentityError, StateHistory};
+use super::identity::{DataDirectory, DirectoryId, IdentityError, Owner, StateHistory};
 use super::journal_disk::JournalDisk;
 use super::layout::{self, Layout, LayoutError, PreparedLayout};
 use super::peer_states::{PeerStates, PeerStatesError};
@@ -209,11 +209,10 @@ impl Claimed {
     /// [`OpenError::Identity`], [`OpenError::Layout`]; nothing was changed.
     pub fn claim(
         settings: &DiskSettings,
-        cluster: &str,
-        node: NodeId,
+        owner: &Owner,
         layout: Layout,
     ) -> Result<Self, OpenError> {
-        let directory = claim_directory(settings, cluster, node)?;
+        let directory = claim_directory(settings, owner)?;
         let path = directory.path();
         let remembered = Layout::remembered(path, directory.id())?;
         match &remembered {
@@ -222,27 +221,19 @@ impl Claimed {
             None => return Err(LayoutError::Missing(path.join(layout::FILE)).into()),
         }
         let is_remembered = remembered.as_ref() == Some(&layout);
-        Ok(Self::of(
-            directory,
-            settings,
-            cluster,
-            node,
-            layout,
-            is_remembered,
-        ))
+        Ok(Self::of(directory, settings, owner, layout, is_remembered))
     }
 
     fn of(
         directory: DataDirectory,
         settings: &DiskSettings,
-        cluster: &str,
-        node: NodeId,
+        owner: &Owner,
         layout: Layout,
         is_remembered: bool,
     ) -> Self {
         let owner = journal::Identity {
-            cluster: cluster.to_owned(),
-            node,
+            cluster: owner.cluster.clone(),
+            node: owner.node,
             directory: journal::Directory(directory.id().0),
         };
         Self {
@@ -254,8 +245,8 @@ impl Claimed {
         }
     }
 
-    /// The directory, and the starts behind its state; the one of [`Claimed::open`] is the
-    /// last.
+    /// The directory, and all known starts behind its state; the one of [`Claimed::open`] is
+    /// the last.
     pub fn history(&self) -> StateHistory {
         self.directory.history()
     }
@@ -382,13 +373,9 @@ impl Claimed {
     }
 }
 
-fn claim_directory(
-    settings: &DiskSettings,
-    cluster: &str,
-    node: NodeId,
-) -> Result<DataDirectory, IdentityError> {
+fn claim_directory(settings: &DiskSettings, owner: &Owner) -> Result<DataDirectory, IdentityError> {
     let (path, witness) = (&settings.directory, settings.witness.as_deref());
-    DataDirectory::claim(path, cluster, node, &PARTS, witness)
+    DataDirectory::claim(path, owner, &PARTS, witness)
 }
 
 /// Has a directory remember `layout` from now on, whatever it remembered. Where a container
@@ -399,17 +386,16 @@ fn claim_directory(
 /// [`OpenError`]; nothing was changed.
 pub fn adopt_layout(
     settings: &DiskSettings,
-    cluster: &str,
-    node: NodeId,
+    owner: &Owner,
     layout: Layout,
 ) -> Result<(), OpenError> {
-    let directory = claim_directory(settings, cluster, node)?;
+    let directory = claim_directory(settings, owner)?;
     let path = settings.directory.as_path();
     let remembered = match Layout::remembered(path, directory.id()) {
         Err(LayoutError::Damaged { .. }) => None,
         remembered => remembered?,
     };
-    let claimed = Claimed::of(directory, settings, cluster, node, layout, false);
+    let claimed = Claimed::of(directory, settings, owner, layout, false);
     let mut containers: BTreeMap<ContainerId, Vec<Kind>> = BTreeMap::new();
     if !claimed.directory.is_new() {
         claimed.read_journal(&mut |record| {
@@ -472,8 +458,9 @@ fn finish_values(found: values::Found) -> Result<ValueLog, OpenError> {
         );
     }
     if found.damaged > 0 {
-        tracing::error!(
-            "{}: damaged in {} places; the values there are fetched from the other replicas",
+        tracing::warn!(
+            "{}: damaged in {} places; what is missing for it is fetched from the other replicas \
+             (the places are met at each start until their file is compacted)",
             path.display(),
             found.damaged
         );

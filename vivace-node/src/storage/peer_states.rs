@@ -16,9 +16,10 @@ use std::sync::Mutex;
 use vivace_core::{Incarnation, NodeId};
 
 pub use self::error::PeerStatesError;
+pub use super::identity::MetState;
 use super::identity::{DirectoryId, StartId};
 use super::replacement::{Replacement, read_file};
-use super::sealed_text::{Unreadable, open, seal};
+use super::sealed_text::{Broken, Unreadable, open, seal};
 use crate::transport::lock::lock;
 
 /// The format of the file that this code writes, and the newest that it reads.
@@ -28,17 +29,6 @@ const TITLE: &str = "vivace-peers";
 
 /// The file's name.
 pub const FILE: &str = "peers";
-
-/// A peer's state, by the start that was the last when it was met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MetState {
-    /// Its data directory.
-    pub directory: DirectoryId,
-    /// The number of the start.
-    pub life: Incarnation,
-    /// Which start that was.
-    pub start: StartId,
-}
 
 /// What is known of all peers.
 #[derive(Debug)]
@@ -69,6 +59,11 @@ impl PeerStates {
             directory,
             met: Mutex::new(met),
         })
+    }
+
+    /// Whether nothing is known of any peer.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.met).is_empty()
     }
 
     /// What `node` was met with.
@@ -124,8 +119,8 @@ fn decode(
         what,
     };
     let body = open(bytes, TITLE, FORMAT, directory).map_err(|why| match why {
-        Unreadable::Damaged(what) => damaged(what.into()),
-        Unreadable::Newer(found) => PeerStatesError::Newer {
+        Unreadable::Broken(Broken::Damaged(what)) => damaged(what.into()),
+        Unreadable::Broken(Broken::Newer(found)) => PeerStatesError::Newer {
             path: path.to_owned(),
             found,
         },

@@ -18,7 +18,7 @@ impl Replacement {
     pub fn prepare(path: &Path, text: &str) -> io::Result<Self> {
         let replacement = Self {
             path: path.to_owned(),
-            new: path.with_extension("new"),
+            new: beside(path),
         };
         let mut file = File::create(&replacement.new).map_err(|error| match error.kind() {
             // The caller names the file that is to be replaced.
@@ -41,6 +41,13 @@ impl Replacement {
     }
 }
 
+/// Where what is to replace `path` is written: a name that is nobody else's.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
 impl Drop for Replacement {
     fn drop(&mut self) {
         // After the rename there is nothing under this name.
@@ -59,7 +66,13 @@ pub(super) fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Ok(_) => Err(io::Error::other(
             "is no file: move it away, and put the file back",
         )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::symlink_metadata(path) {
+            // As of a disk that is not mounted.
+            Ok(_) => Err(io::Error::other(
+                "is a link to nothing: mount or restore what it points at",
+            )),
+            Err(_) => Ok(None),
+        },
         Err(error) => Err(error),
     }
 }
@@ -89,6 +102,21 @@ mod tests {
             fs::remove_file(&path).ok();
             fs::create_dir_all(&path).expect("makes it");
         }
+        let link = home.path().join("link");
+        std::os::unix::fs::symlink(home.path().join("nothing"), &link).expect("links");
+        let error = read_text(&link).expect_err("is a link");
+        assert!(error.to_string().contains("link to nothing"), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_a_similar_name_is_left_alone() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let other = home.path().join("node.new");
+        fs::write(&other, "mine").expect("writes");
+        let witness = home.path().join("node.witness");
+        let written = Replacement::prepare(&witness, "text").expect("prepares");
+        written.put().expect("puts");
+        assert_eq!(fs::read_to_string(&other).expect("reads"), "mine");
     }
 
     #[test]

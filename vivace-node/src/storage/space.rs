@@ -1,7 +1,7 @@
 //! How much room the file system has, so that writes are refused before it is full.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::sys::statvfs::statvfs;
 
@@ -11,6 +11,8 @@ pub struct Space {
     path: PathBuf,
     reserve: u64,
     free: AtomicU64,
+    /// The log has been told that it is scarce.
+    is_told: AtomicBool,
 }
 
 /// What the space that is left allows.
@@ -31,12 +33,14 @@ impl Space {
             path: path.to_owned(),
             reserve,
             free: AtomicU64::new(u64::MAX),
+            is_told: AtomicBool::new(false),
         };
         space.measure();
         space
     }
 
-    /// Looks. Blocks no longer than the file system takes to answer.
+    /// Looks, and logs where that turns what is allowed. Blocks no longer than the file system
+    /// takes to answer.
     pub fn measure(&self) {
         // What can't be asked may still be written to: that will tell.
         let free = statvfs(&self.path).map_or(u64::MAX, |found| {
@@ -45,6 +49,21 @@ impl Space {
                 .saturating_mul(found.fragment_size())
         });
         self.free.store(free, Ordering::Relaxed);
+        self.tell(free);
+    }
+
+    /// Said to be over only well above the reserve, so that the log is not filled at its edge.
+    fn tell(&self, free: u64) {
+        let is_told = self.is_told.load(Ordering::Relaxed);
+        if !is_told && free < self.reserve {
+            tracing::error!("{}", self.reason());
+        } else if is_told && free >= self.reserve.saturating_add(self.reserve / 8) {
+            let free = free >> 20;
+            tracing::info!("{}: {free} MiB are free again", self.path.display());
+        } else {
+            return;
+        }
+        self.is_told.store(!is_told, Ordering::Relaxed);
     }
 
     /// What is left allows this, when `pending` more bytes are on their way.
@@ -97,5 +116,11 @@ mod tests {
         let rooms = [0, 500, 501, 1001].map(|pending| space.room(pending));
         assert_eq!(rooms, [Room::Ample, Room::Ample, Room::Scarce, Room::None]);
         assert!(space.reason().contains("storage.reserve_bytes"));
+        // Told at once, and as over not before an eighth more is free.
+        let told = [999, 1000, 1124, 1125, 1000].map(|free| {
+            space.tell(free);
+            space.is_told.load(Ordering::Relaxed)
+        });
+        assert_eq!(told, [true, true, true, false, false]);
     }
 }

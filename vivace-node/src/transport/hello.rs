@@ -12,6 +12,8 @@
 //! | node: u16 | site: u16 | incarnation: u16 | cluster: the remaining 1 to 63 bytes
 //! data directory: its id's 16 bytes, zeros where state is in memory only
 //! its latest starts: u8, 1 to 64, the present one last; 0 in memory; of each: u64
+//! what it met the other with when that was there last: u8, 0 for nothing or 1; then
+//! data directory: 16 bytes | number of the last start: u16 | which start that was: u64
 //! containers: u16, up to 1,024, and of each, ids ascending:
 //! id: u32 | epoch: u32 | checksum of what nodes must agree on: u32 ([`Agreement`])
 //! ```
@@ -29,10 +31,10 @@ use super::identity::{ClusterName, LABEL_BYTES_MAX, Role};
 use super::peer_stream::{CutShort, read_exact};
 use super::refusal::{Ending, Refusal, RefusalCause};
 use super::state::{AddressBook, LocalNode, Peer};
-use crate::storage::identity::{DirectoryId, STARTS_MAX, StartId, StateHistory};
+use crate::storage::identity::{DirectoryId, MetState, StartId, StateHistory, TOLD_MAX};
 
 /// Version of the peer protocol; nodes of different versions refuse each other.
-pub(super) const PROTOCOL_VERSION: u16 = 6;
+pub(super) const PROTOCOL_VERSION: u16 = 7;
 
 const MAGIC: &[u8; 4] = b"VIVA";
 const FIXED_BYTES: usize = 13;
@@ -51,15 +53,18 @@ pub(super) struct Hello {
     pub(super) site: SiteId,
     pub(super) incarnation: Incarnation,
     pub(super) cluster: ClusterName,
-    /// Its state, which outlives its lives; none where that is in memory only, or of another
-    /// version.
+    /// Its state, which outlives its lives, with its latest starts; none where that is in memory
+    /// only, or of another version.
     pub(super) state: Option<StateHistory>,
+    /// What it met the other one with.
+    pub(super) met: Option<MetState>,
     /// By ascending container; none of another version's.
     pub(super) agreements: Vec<Agreement>,
 }
 
 impl Hello {
-    pub(super) fn of(local: &LocalNode, class: TrafficClass) -> Self {
+    /// What `local` says to one that it has `met` before.
+    pub(super) fn of(local: &LocalNode, class: TrafficClass, met: Option<MetState>) -> Self {
         Self {
             version: PROTOCOL_VERSION,
             class,
@@ -67,13 +72,24 @@ impl Hello {
             site: local.site,
             incarnation: local.incarnation,
             cluster: local.cluster.clone(),
-            state: local.state.clone(),
+            state: local.state.as_ref().map(StateHistory::latest),
+            met,
             agreements: local
                 .agreements
                 .values()
                 .map(|(_, agreed)| *agreed)
                 .collect(),
         }
+    }
+
+    /// What whoever hears this has met its sender with; none where that keeps nothing.
+    pub(super) fn as_met(&self) -> Option<MetState> {
+        let state = self.state.as_ref()?;
+        Some(MetState {
+            directory: state.directory,
+            life: self.incarnation,
+            start: *state.starts.last()?,
+        })
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -90,9 +106,15 @@ impl Hello {
             let state = self.state.as_ref();
             body.extend(state.map_or(NO_DIRECTORY, |state| state.directory).0);
             let starts = state.map_or(&[][..], |state| &state.starts);
-            // At most STARTS_MAX, so the count fits.
+            // At most TOLD_MAX, so the count fits.
             body.push(starts.len() as u8);
             body.extend(starts.iter().flat_map(|start| start.0.to_le_bytes()));
+            body.push(u8::from(self.met.is_some()));
+            if let Some(met) = &self.met {
+                body.extend(met.directory.0);
+                body.extend(met.life.0.to_le_bytes());
+                body.extend(met.start.0.to_le_bytes());
+            }
             // A cluster has at most CONTAINERS_MAX, so the count fits.
             body.extend((self.agreements.len() as u16).to_le_bytes());
             for agreed in &self.agreements {
@@ -130,6 +152,7 @@ impl Hello {
             incarnation: Incarnation(u16::from_le_bytes([i0, i1])),
             cluster: cluster.ok_or_else(|| malformed("the hello's cluster is no DNS label"))?,
             state: None,
+            met: None,
             agreements: Vec::new(),
         })
     }
@@ -152,11 +175,13 @@ pub(super) async fn greet_as_dialer(
         return Err(Refusal::new(RefusalCause::WrongNode, detail).into());
     }
     let (mut send, mut recv) = connection.open_bi().await?;
-    send.write_all(&Hello::of(local, class).encode())
+    send.write_all(&Hello::of(local, class, peer.met()).encode())
         .await
         .map_err(write_ending)?;
     let hello = read_hello(&mut recv).await?;
     check(&hello, role, local, class, expected)?;
+    local.check_met(&hello)?;
+    // It has answered, and so agreed with what we met it with.
     peer.recognize(&hello).await?;
     // The stream's end is our agreement. It can only fail if the peer has reset
     // the stream or the connection, which the session will hear.
@@ -189,13 +214,17 @@ pub(super) async fn greet_as_acceptor(
         let detail = format!("{} must wait for {} to dial", hello.node, local.node);
         return Err(Refusal::new(RefusalCause::WrongDirection, detail).into());
     }
-    peer.recognize(&hello).await?;
-    send.write_all(&Hello::of(local, class).encode())
+    local.check_met(&hello)?;
+    peer.judge(&hello)?;
+    send.write_all(&Hello::of(local, class, peer.met()).encode())
         .await
         .map_err(write_ending)?;
     let _ = send.finish();
     match recv.read(&mut [0; 1]).await {
-        Ok(None) => Ok(hello),
+        Ok(None) => {
+            peer.recognize(&hello).await?;
+            Ok(hello)
+        }
         Ok(Some(_)) => {
             let detail = "bytes after the hello";
             Err(Refusal::new(RefusalCause::MalformedHello, detail).into())
@@ -291,6 +320,7 @@ pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> Result<
     let mut hello = Hello::decode(&body[..length])?;
     if hello.version == PROTOCOL_VERSION {
         hello.state = read_state(stream).await?;
+        hello.met = read_met(stream).await?;
         hello.agreements = read_agreements(stream).await?;
     }
     Ok(hello)
@@ -304,9 +334,9 @@ async fn read_state(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Stat
         .map_err(cut_short)?;
     read_exact(stream, &mut count).await.map_err(cut_short)?;
     let count = usize::from(count[0]);
-    if count > STARTS_MAX || (count == 0) != (directory == NO_DIRECTORY) {
+    if count > TOLD_MAX || (count == 0) != (directory == NO_DIRECTORY) {
         let detail = format!(
-            "a hello of {count} starts of data directory {directory}; 1 to {STARTS_MAX} of one, none \
+            "a hello of {count} starts of data directory {directory}; 1 to {TOLD_MAX} of one, none \
              of zeros"
         );
         return Err(Refusal::new(RefusalCause::MalformedHello, detail).into());
@@ -318,6 +348,28 @@ async fn read_state(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Stat
         starts.push(StartId(u64::from_le_bytes(start)));
     }
     Ok((count > 0).then_some(StateHistory { directory, starts }))
+}
+
+async fn read_met(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<MetState>, Ending> {
+    let mut count = [0];
+    read_exact(stream, &mut count).await.map_err(cut_short)?;
+    match count {
+        [0] => return Ok(None),
+        [1] => {}
+        [other] => {
+            let detail = format!("a hello that says {other} times what was met; 0 or 1");
+            return Err(Refusal::new(RefusalCause::MalformedHello, detail).into());
+        }
+    }
+    let (mut directory, mut life, mut start) = ([0; 16], [0; 2], [0; 8]);
+    for bytes in [&mut directory[..], &mut life, &mut start] {
+        read_exact(stream, bytes).await.map_err(cut_short)?;
+    }
+    Ok(Some(MetState {
+        directory: DirectoryId(directory),
+        life: Incarnation(u16::from_le_bytes(life)),
+        start: StartId(u64::from_le_bytes(start)),
+    }))
 }
 
 async fn read_agreements(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<Agreement>, Ending> {
@@ -392,6 +444,7 @@ mod tests {
             incarnation: Incarnation(0xfffe),
             cluster: ClusterName::new("alpha").expect("a label"),
             state: None,
+            met: None,
             agreements: Vec::new(),
         }
     }
@@ -406,8 +459,8 @@ mod tests {
 
     #[test]
     fn a_hello_has_these_bytes() {
-        let golden = b"\x12VIVA\x06\x00\x01\x02\x01\x03\x00\xfe\xffalpha";
-        assert_eq!(hello().encode(), [&golden[..], &[0; 19]].concat());
+        let golden = b"\x12VIVA\x07\x00\x01\x02\x01\x03\x00\xfe\xffalpha";
+        assert_eq!(hello().encode(), [&golden[..], &[0; 20]].concat());
         assert_eq!(Hello::decode(&golden[1..]), Ok(hello()));
         let mut of_two = hello();
         of_two.agreements = [(7, 1), (0x0809, 2)].map(agreed).to_vec();
@@ -415,12 +468,18 @@ mod tests {
             directory: DirectoryId([0xd1; 16]),
             starts: vec![StartId(5), StartId(0x0102)],
         });
+        of_two.met = Some(MetState {
+            directory: DirectoryId([0xd2; 16]),
+            life: Incarnation(0x0304),
+            start: StartId(9),
+        });
+        let met = [b"\x01", &[0xd2; 16][..], b"\x04\x03\x09\0\0\0\0\0\0\0"].concat();
         let starts = b"\x02\x05\0\0\0\0\0\0\0\x02\x01\0\0\0\0\0\0";
         let containers =
             b"\x02\x00\x07\0\0\0\x01\0\0\0\xef\xbe\xad\xde\x09\x08\0\0\x02\0\0\0\xef\xbe\xad\xde";
         assert_eq!(
             of_two.encode(),
-            [&golden[..], &[0xd1; 16], starts, containers].concat()
+            [&golden[..], &[0xd1; 16], starts, &met, containers].concat()
         );
     }
 

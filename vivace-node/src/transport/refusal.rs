@@ -121,6 +121,8 @@ causes! {
     EarlierState = "earlier_state",
     /// Nobody can tell whether the peer's state follows what it had when it was seen last.
     UnknownState = "unknown_state",
+    /// Our own state is older than what the peer met us with.
+    OwnState = "own_state",
 }
 
 impl RefusalCause {

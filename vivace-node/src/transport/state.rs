@@ -19,8 +19,8 @@ use super::lock::lock;
 use super::metered_socket::Meter;
 use super::outgoing::PrioritySender;
 use super::refusal::{Ending, Refusal, RefusalCause, RefusalLog};
-use crate::storage::identity::{StateHistory, Succession};
-use crate::storage::peer_states::{MetState, PeerStates};
+use crate::storage::identity::{MetState, StateHistory, Succession};
+use crate::storage::peer_states::PeerStates;
 
 /// Where a peer is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,27 +47,42 @@ pub(super) struct LocalNode {
     pub(super) agreements: BTreeMap<ContainerId, (String, Agreement)>,
 }
 
-/// The newest state that a peer was seen with.
-struct Known {
-    state: StateHistory,
-    /// The number of its last start.
-    life: Incarnation,
-    /// Whether that was before our own start.
-    is_from_before: bool,
-}
-
-impl Known {
-    fn before(met: MetState) -> Self {
-        Self {
-            state: StateHistory {
-                directory: met.directory,
-                starts: vec![met.start],
-            },
-            life: met.life,
-            is_from_before: true,
+impl LocalNode {
+    /// Checks our own state against what the peer met us with: it may know better than our
+    /// disk, and can tell of one start alone, where we know all of ours.
+    ///
+    /// # Errors
+    /// [`RefusalCause::OwnState`]: then this node must stop. [`RefusalCause::UnknownState`] where
+    /// our directory, kept by an earlier program, does not know its starts from so long ago.
+    pub(super) fn check_met(&self, hello: &Hello) -> Result<(), Refusal> {
+        let (Some(met), Some(state)) = (&hello.met, &self.state) else {
+            return Ok(());
+        };
+        let (peer, now) = (hello.node, self.incarnation.0);
+        let present = format!("start {now} of data directory {}", state.directory);
+        let seen = format!("{peer} has met this node with {met}");
+        match state.succeeds(self.incarnation, met) {
+            Succession::Follows => Ok(()),
+            Succession::Forgot => {
+                let detail = format!(
+                    "{seen}, which is not behind {present}: bring the newest state back; {OR_NONE}"
+                );
+                Err(Refusal::new(RefusalCause::OwnState, detail))
+            }
+            Succession::TooLongAgo => {
+                let detail = format!(
+                    "{seen}; whether that is behind {present} nobody can tell, for an earlier \
+                     program did not keep starts from so long ago: where it is, stop {peer}, remove \
+                     the file `peers` from its data directory, and start it again"
+                );
+                Err(Refusal::new(RefusalCause::UnknownState, detail))
+            }
         }
     }
 }
+
+const OR_NONE: &str = "where that is lost, the node must not start (docs/operations.md, \"A node \
+    whose state is lost\")";
 
 pub(super) struct Peer {
     pub(super) address: PeerAddress,
@@ -75,7 +90,10 @@ pub(super) struct Peer {
     pub(super) priority_sender: PrioritySender,
     pub(super) bulk: Link,
     pub(super) bulk_queues: BulkQueues,
-    newest: Mutex<Option<Known>>,
+    /// The newest state that it was met with.
+    newest: Mutex<Option<MetState>>,
+    /// Held while another takes its place, so that the later of two is there in the end.
+    turn_to_meet: tokio::sync::Mutex<()>,
     /// Where that is kept over our own restarts.
     states: Option<Arc<PeerStates>>,
     /// Which life of the peer its priority connection speaks for. Bulk goes by
@@ -99,34 +117,35 @@ impl Peer {
             priority_sender,
             bulk: Link::new(TrafficClass::Bulk),
             bulk_queues: BulkQueues::new(limits),
-            newest: Mutex::new(met.map(Known::before)),
+            newest: Mutex::new(met),
+            turn_to_meet: tokio::sync::Mutex::default(),
             states,
             priority_life: watch::Sender::new(None),
         }
     }
 
-    /// Refuses a peer that comes back with less than it had when this node met it last: it
-    /// would vote without what it promised. Of one that has never kept anything there is
-    /// nothing to say. What is met is remembered for this node's next start, too, before
-    /// anything else is heard of the peer.
+    /// What the peer was met with when it was there last.
+    pub(super) fn met(&self) -> Option<MetState> {
+        *lock(&self.newest)
+    }
+
+    /// [`Peer::judge`] once more, and the peer is known with this state from now on, also by this
+    /// node's next start, before anything else is heard of the peer. Its own check
+    /// ([`LocalNode::check_met`]) must have passed: it knows more than a hello tells.
     ///
     /// # Errors
-    /// [`RefusalCause::EarlierState`]; [`RefusalCause::UnknownState`] where too many starts
-    /// came between to tell.
+    /// As [`Peer::judge`].
     pub(super) async fn recognize(&self, hello: &Hello) -> Result<(), Refusal> {
+        let _turn = self.turn_to_meet.lock().await;
         self.judge(hello)?;
-        let (Some(states), Some(state)) = (&self.states, &hello.state) else {
+        let Some(met) = hello.as_met() else {
             return Ok(());
         };
-        let Some(&start) = state.starts.last() else {
+        *lock(&self.newest) = Some(met);
+        let Some(states) = self.states.clone() else {
             return Ok(());
         };
-        let (states, node) = (Arc::clone(states), hello.node);
-        let met = MetState {
-            directory: state.directory,
-            life: hello.incarnation,
-            start,
-        };
+        let node = hello.node;
         if states.of(node) == Some(met) {
             return Ok(());
         }
@@ -145,58 +164,34 @@ impl Peer {
         Ok(())
     }
 
-    fn judge(&self, hello: &Hello) -> Result<(), Refusal> {
-        let (now, mut newest) = (hello.incarnation, lock(&self.newest));
-        let (stands, then) = match (&hello.state, &*newest) {
-            (None, None) => return Ok(()),
-            (None, Some(known)) => (Succession::Forgot, known.life),
-            (Some(_), None) => (Succession::Follows, now),
-            (Some(state), Some(known)) => {
-                let stands = state.succeeds(now, &known.state, known.life);
-                // Long ago, before this node's own start: an older state would have fewer.
-                let is_long_ago = stands == Succession::TooLongAgo && known.is_from_before;
-                let follows = is_long_ago && state.directory == known.state.directory;
-                (
-                    if follows { Succession::Follows } else { stands },
-                    known.life,
-                )
-            }
+    /// Refuses a peer that comes back with less than it had when this node met it last: it
+    /// would vote without what it promised. Of one that has never kept anything there is
+    /// nothing to say. Where more starts came between than a hello tells of, it is for the peer
+    /// to say.
+    ///
+    /// # Errors
+    /// [`RefusalCause::EarlierState`].
+    pub(super) fn judge(&self, hello: &Hello) -> Result<(), Refusal> {
+        let Some(met) = self.met() else {
+            return Ok(());
         };
-        let place = |state: Option<&StateHistory>| match state {
-            Some(state) => format!("of data directory {}", state.directory),
-            None => "in memory".into(),
+        let (node, now) = (hello.node, hello.incarnation);
+        let (come, stands) = match &hello.state {
+            None => ("in memory".into(), Succession::Forgot),
+            Some(state) => (
+                format!("of data directory {}", state.directory),
+                state.succeeds(now, &met),
+            ),
         };
-        let come = place(hello.state.as_ref());
-        let known = place(newest.as_ref().map(|known| &known.state));
-        let seen = format!(
-            "{} comes with start {} {come}, and was seen with start {} {known}",
-            hello.node, now.0, then.0
-        );
-        match stands {
-            Succession::Follows => {
-                *newest = hello.state.clone().map(|state| Known {
-                    state,
-                    life: now,
-                    is_from_before: false,
-                });
-                Ok(())
-            }
-            Succession::Forgot => {
-                let detail = format!(
-                    "{seen}, which this state does not follow: bring its newest state back; where \
-                     that is lost, the node must not start (docs/operations.md, \"A node whose state \
-                     is lost\")"
-                );
-                Err(Refusal::new(RefusalCause::EarlierState, detail))
-            }
-            Succession::TooLongAgo => {
-                let detail = format!(
-                    "{seen}, too many starts ago to tell whether this state follows that one: \
-                     where it does, restart the node that says this"
-                );
-                Err(Refusal::new(RefusalCause::UnknownState, detail))
-            }
+        if stands != Succession::Forgot {
+            return Ok(());
         }
+        let detail = format!(
+            "{node} comes with start {} {come}, and was met with {met}, which is not behind that: \
+             bring its newest state back; {OR_NONE}",
+            now.0
+        );
+        Err(Refusal::new(RefusalCause::EarlierState, detail))
     }
 
     pub(super) fn link(&self, class: TrafficClass) -> &Link {
@@ -236,16 +231,25 @@ impl Shared {
     /// Counts an ending's refusal, if it is one.
     pub(super) fn record(&self, ending: &Ending, remote: SocketAddr) {
         match ending {
-            Ending::Refused(refusal) => self.refused.record(refusal, remote),
+            Ending::Refused(refusal) => {
+                self.refused.record(refusal, remote);
+                if refusal.cause == RefusalCause::OwnState {
+                    self.stop_outdated(refusal.detail.clone());
+                }
+            }
             Ending::RefusedByPeer(refusal) => {
                 self.refused_by_peers.record(refusal, remote);
                 if refusal.cause == RefusalCause::EarlierState {
-                    let why = format!("the node at {remote}: {}", refusal.detail);
-                    // Where the owner is too busy, the next attempt tells it.
-                    let _ = self.events.priority(TransportEvent::StateRefused { why });
+                    self.stop_outdated(format!("the node at {remote}: {}", refusal.detail));
                 }
             }
             Ending::Lost(why) => tracing::debug!(%remote, %why, "connection ended"),
         }
+    }
+
+    /// Tells the owner that this node's state is not its newest.
+    fn stop_outdated(&self, why: String) {
+        // Where the owner is too busy, the next attempt tells it.
+        let _ = self.events.priority(TransportEvent::StateRefused { why });
     }
 }

@@ -47,6 +47,13 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A text file of a data directory with the checksum that its lines make.
+pub fn sealed(text: &str) -> String {
+    let (covered, _) = text.rsplit_once("checksum ").expect("is sealed");
+    let checksum = crc32c::crc32c(covered.as_bytes());
+    format!("{covered}checksum {checksum:08x}\n")
+}
+
 /// The message of a start that is refused with `code` and says `expected`; what is on the
 /// disk stays as it is, byte by byte.
 pub fn refused(processes: &Processes, code: i32, expected: &str) -> String {

@@ -316,7 +316,7 @@ pub struct ExecArguments {
     /// The object's state machine: register, counter, list, set or map.
     pub machine: String,
 
-    /// The command and its arguments; "get" prints the state.
+    /// The command and its arguments; "get" prints the state. Options go before the machine.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
 }

@@ -27,8 +27,13 @@ pub async fn exec(client: &Client, asked: &ExecArguments, json: bool) -> Result<
 async fn run<M: Spoken>(client: &Client, asked: &ExecArguments, json: bool) -> Result<Exit, Fault> {
     let words: Vec<&str> = asked.command.iter().map(String::as_str).collect();
     let request = M::parse(&words).ok_or_else(|| {
+        let has_options = words.iter().any(|word| word.starts_with("--"));
+        let hint = match has_options {
+            true => "; options go before the machine's name, what follows it is the command",
+            false => "",
+        };
         Fault::usage(format!(
-            "{:?} is no command of a {}; it knows: {}",
+            "{:?} is no command of a {}; it knows: {}{hint}",
             asked.command.join(" "),
             asked.machine,
             M::COMMANDS

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use vivace_core::NodeId;
 
 use super::*;
+use crate::storage::identity::Owner;
 use crate::storage::layout::Layout;
 use crate::storage::test_values::{id, long_value, value};
 use crate::storage::values::{ApplyError, MemoryStore, Part};
@@ -105,7 +106,7 @@ impl Life {
             reserve_bytes: 0,
             ..DiskSettings::at(directory)
         };
-        let claimed = Claimed::claim(&settings, "test", NodeId(1), Layout::default());
+        let claimed = Claimed::claim(&settings, &owner(), Layout::default());
         let claimed = claimed.expect("is the node's");
         let mut records = Vec::new();
         let opened = claimed.open(&mut |record| records.push(record));
@@ -149,9 +150,13 @@ impl Life {
     }
 }
 
+fn owner() -> Owner {
+    Owner::named("test", NodeId(1))
+}
+
 fn new_directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    DataDirectory::make(directory.path(), "test", NodeId(1)).expect("makes it");
+    DataDirectory::make(directory.path(), &owner()).expect("makes it");
     directory
 }
 

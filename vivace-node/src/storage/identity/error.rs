@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{DirectoryId, FORMAT};
+use super::{DirectoryId, Owner};
+use crate::storage::sealed_text::Broken;
 use crate::storage::space::{is_forbidden, is_no_space};
 
 /// Neither under its old id nor, in the same replica sets, under a new one: a majority with
@@ -91,16 +92,30 @@ pub enum IdentityError {
     /// Another cluster's or node's.
     #[error(
         "{}: belongs to {found}, and this is {expected}: point storage.directory at this node's \
-         own directory",
-        path.display()
+         own directory{}",
+        path.display(), or_put_the_id_back(found, expected)
     )]
     Foreign {
         /// The directory.
         path: PathBuf,
         /// Whose it is.
-        found: String,
+        found: Box<Owner>,
         /// Whose it should be.
-        expected: String,
+        expected: Box<Owner>,
+    },
+    /// The witness of another node.
+    #[error(
+        "{}: is the witness of {found}, and this is {expected}: put it back where it came from, \
+         and this node's own here",
+        witness.display()
+    )]
+    ForeignWitness {
+        /// The witness.
+        witness: PathBuf,
+        /// Whose it is.
+        found: Box<Owner>,
+        /// Whose it should be.
+        expected: Box<Owner>,
     },
     /// A copy.
     #[error(
@@ -118,6 +133,14 @@ pub enum IdentityError {
         .0.display()
     )]
     CopiedJournal(PathBuf),
+    /// What tells a copy of the journal from the original is gone.
+    #[error(
+        "{}: is missing, and without it nothing tells whether the journal beside it is this node's \
+         newest: restore it; where it is lost, and nobody put any other file of the journal in \
+         its place, say so with `vivace-node adopt NODE.toml --original-is-gone`",
+        .0.display()
+    )]
+    MarkMissing(PathBuf),
     /// An older state of the same directory.
     #[error(
         "{}: holds this node's state of its start {life}, and {} says that it has started \
@@ -163,14 +186,16 @@ pub enum IdentityError {
     PeersKnowMore(PathBuf),
     /// Written by later code.
     #[error(
-        "{}: is of format {found}, and this program reads up to {FORMAT}: run the newer program",
+        "{}: is of format {found}, and this program reads up to {newest}: run the newer program",
         path.display()
     )]
     Newer {
-        /// The identity file.
+        /// The identity file, or the witness.
         path: PathBuf,
         /// The format that it names.
         found: u32,
+        /// The newest that is read.
+        newest: u32,
     },
     /// Written by code that was never released.
     #[error(
@@ -179,7 +204,17 @@ pub enum IdentityError {
         .0.display()
     )]
     Development(PathBuf),
-    /// The identity file is damaged.
+    /// The identity file or the witness is not what was written.
+    #[error("{}: is damaged ({what}): restore the file; {way_out}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        what: &'static str,
+        /// What there is to do where the file is lost.
+        way_out: &'static str,
+    },
+    /// A line of the identity file, the witness or the journal's life says nothing.
     #[error(
         "{}: line {line} should be {expected:?}: restore the file; {way_out}",
         path.display()
@@ -226,17 +261,35 @@ pub enum IdentityError {
 }
 
 impl IdentityError {
+    pub(super) fn broken(path: &Path, why: Broken, newest: u32, way_out: &'static str) -> Self {
+        let path = path.to_owned();
+        match why {
+            Broken::Newer(found) => Self::Newer {
+                path,
+                found,
+                newest,
+            },
+            Broken::Damaged(what) => Self::Damaged {
+                path,
+                what,
+                way_out,
+            },
+        }
+    }
+
     /// The process's exit code, by what there is to do.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Missing(_) => 10,
             Self::Emptied(_)
             | Self::Incomplete(_)
+            | Self::MarkMissing(_)
             | Self::PartNotDirectory(_)
             | Self::Replaced { .. } => 11,
             Self::NotData(_)
             | Self::NotDirectory(_)
             | Self::Foreign { .. }
+            | Self::ForeignWitness { .. }
             | Self::Another { .. } => 12,
             Self::Copied(_)
             | Self::CopiedJournal(_)
@@ -248,10 +301,20 @@ impl IdentityError {
             Self::ReadOnly { .. } => 16,
             Self::InUse(_) => 17,
             Self::Io { source, .. } if is_no_space(source) => 20,
-            Self::Unreadable { .. } | Self::Io { .. } => 21,
+            Self::Damaged { .. } | Self::Unreadable { .. } | Self::Io { .. } => 21,
             Self::Taken(_) => 1,
             Self::Exhausted(_) => 22,
         }
+    }
+}
+
+/// A cluster's file that has lost its id looks like another cluster's.
+fn or_put_the_id_back(found: &Owner, expected: &Owner) -> String {
+    match (found.cluster_id, expected.cluster_id) {
+        (Some(id), None) if found.cluster == expected.cluster => {
+            format!(", or put `id = \"{id}\"` back into the cluster's file where it is that one")
+        }
+        _ => String::new(),
     }
 }
 

@@ -1,28 +1,31 @@
 //! The files that say whose a directory is: a few lines of a name and a value.
 
 use std::path::Path;
+use std::str::Lines;
 
 use vivace_core::NodeId;
 
 use super::error::{LOST_FOR_GOOD, at};
-use super::{DirectoryId, FORMAT, IdentityError, StartId, starts};
+use super::{ClusterId, DirectoryId, FORMAT, IdentityError, Owner, StartId, starts};
 use crate::storage::replacement::read_text;
+use crate::storage::sealed_text::{is_sealed, open_any, seal};
 
-/// The oldest format that is read: it knows of no starts, and the next one writes the newest.
+/// The oldest format that is read: it knows of no starts. Up to [`UNSEALED_FORMAT`] there was no
+/// checksum, and no cluster's id.
 const OLDEST_FORMAT: u32 = 2;
 
-/// A witness guards against a mistake, and a node starts without one.
-const WITHOUT_WITNESS: &str = "where it is lost and the data directory is surely the newest, \
-    remove the file: the next start makes another";
+const UNSEALED_FORMAT: u32 = 3;
+
+const TITLE: &str = "vivace-data";
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
-    pub cluster: String,
-    pub node: NodeId,
+    pub owner: Owner,
     pub directory: DirectoryId,
     pub life: u16,
-    /// The latest of its lives, the newest last.
+    /// What told its lives from others, the newest last; of a directory that an earlier format
+    /// kept, not the first ones.
     pub starts: Vec<StartId>,
     /// The directory's time of birth in nanoseconds since 1970, since the first start
     /// and where the file system knows it.
@@ -37,20 +40,15 @@ impl Identity {
             Some(born) => born.to_string(),
             None => "unknown".into(),
         };
-        let lines = [
-            ("vivace-data", FORMAT.to_string()),
-            ("cluster", self.cluster.clone()),
-            ("node", self.node.0.to_string()),
-            ("directory", self.directory.to_string()),
-            ("life", self.life.to_string()),
-            ("starts", starts::encode(&self.starts)),
-            ("born", time(self.born)),
-            ("journal-born", time(self.journal_born)),
-        ];
-        lines
-            .iter()
-            .map(|(name, value)| format!("{name} {value}\n"))
-            .collect()
+        let body = format!(
+            "{}life {}\nstarts {}\nborn {}\njournal-born {}\n",
+            encode_owner(&self.owner),
+            self.life,
+            starts::encode(&self.starts),
+            time(self.born),
+            time(self.journal_born)
+        );
+        seal(TITLE, FORMAT, self.directory, &body)
     }
 
     pub fn read(path: &Path) -> Result<Option<Self>, IdentityError> {
@@ -61,31 +59,43 @@ impl Identity {
             let directory = path.parent().unwrap_or(path);
             return Err(IdentityError::Development(directory.to_owned()));
         }
-        let mut fields = Fields {
-            path,
-            way_out: LOST_FOR_GOOD,
-            lines: text.lines(),
-            line: 0,
+        // The checksum covers the format: a damaged one must not send anybody elsewhere.
+        if !is_sealed(&text)
+            && let Some(identity) = Self::read_unsealed(path, &text)?
+        {
+            return Ok(Some(identity));
+        }
+        let opened = open_any(text.as_bytes(), TITLE, FORMAT);
+        let (directory, body) =
+            opened.map_err(|why| IdentityError::broken(path, why, FORMAT, LOST_FOR_GOOD))?;
+        let mut fields = Fields::of(path, LOST_FOR_GOOD, body, 2);
+        let identity = Self {
+            owner: fields.owner()?,
+            directory,
+            life: fields.next("life", "1", |text| text.parse().ok())?,
+            starts: fields.next("starts", "16 HEX DIGITS EACH", starts::decode)?,
+            born: fields.next("born", "NANOSECONDS", time)?,
+            journal_born: fields.next("journal-born", "NANOSECONDS", time)?,
         };
-        let format = fields.next("vivace-data", "3", |text| text.parse::<u32>().ok())?;
+        fields.end()?;
+        Ok(Some(identity))
+    }
+
+    /// A file of an earlier format; none where it names a later one.
+    fn read_unsealed(path: &Path, text: &str) -> Result<Option<Self>, IdentityError> {
+        let mut fields = Fields::of(path, LOST_FOR_GOOD, text, 0);
+        let format = fields.next(TITLE, "4", |text| text.parse::<u32>().ok())?;
         if format < OLDEST_FORMAT {
             let directory = path.parent().unwrap_or(path);
             return Err(IdentityError::Development(directory.to_owned()));
         }
-        if format > FORMAT {
-            let path = path.to_owned();
-            return Err(IdentityError::Newer {
-                path,
-                found: format,
-            });
+        if format > UNSEALED_FORMAT {
+            return Ok(None);
         }
-        let time = |text: &str| match text {
-            "unknown" => Some(None),
-            _ => text.parse().ok().map(Some),
-        };
+        let cluster = fields.next("cluster", "NAME", |text| Some(text.to_owned()))?;
+        let node = fields.next("node", "1", node)?;
         let identity = Self {
-            cluster: fields.next("cluster", "NAME", |text| Some(text.to_owned()))?,
-            node: fields.next("node", "1", |text| text.parse().ok().map(NodeId))?,
+            owner: Owner::named(cluster, node),
             directory: fields.next("directory", "32 HEX DIGITS", DirectoryId::parse)?,
             life: fields.next("life", "1", |text| text.parse().ok())?,
             starts: match format {
@@ -101,59 +111,68 @@ impl Identity {
         fields.end()?;
         Ok(Some(identity))
     }
+}
 
-    pub fn check_witness(&self, path: &Path, witness: &Path) -> Result<(), IdentityError> {
-        let Some(text) = read_text(witness).map_err(at(witness))? else {
-            return Ok(());
-        };
-        let mut fields = Fields {
-            path: witness,
-            way_out: WITHOUT_WITNESS,
-            lines: text.lines(),
-            line: 0,
-        };
-        let lived = fields.next("directory", "32 HEX DIGITS", DirectoryId::parse)?;
-        let lives: u16 = fields.next("life", "1", |text| text.parse().ok())?;
-        fields.end()?;
-        let (path, witness) = (path.to_owned(), witness.to_owned());
-        if lived != self.directory && self.life > 0 {
-            return Err(IdentityError::Another {
-                path,
-                life: self.life,
-                witness,
-                lived,
-            });
-        }
-        if lived != self.directory {
-            return Err(IdentityError::Replaced {
-                path,
-                witness,
-                lived,
-            });
-        }
-        if lives > self.life {
-            return Err(IdentityError::Outdated {
-                path,
-                witness,
-                life: self.life,
-                lives,
-            });
-        }
-        Ok(())
+/// Three lines, for [`Fields::owner`].
+pub(super) fn encode_owner(owner: &Owner) -> String {
+    let id = match owner.cluster_id {
+        Some(id) => id.to_string(),
+        None => "none".into(),
+    };
+    format!(
+        "cluster {}\ncluster-id {id}\nnode {}\n",
+        owner.cluster, owner.node.0
+    )
+}
+
+fn node(text: &str) -> Option<NodeId> {
+    text.parse().ok().map(NodeId)
+}
+
+fn time(text: &str) -> Option<Option<u128>> {
+    match text {
+        "unknown" => Some(None),
+        _ => text.parse().ok().map(Some),
+    }
+}
+
+fn cluster_id(text: &str) -> Option<Option<ClusterId>> {
+    match text {
+        "none" => Some(None),
+        _ => ClusterId::parse(text).map(Some),
     }
 }
 
 /// Lines of a name and a value.
-struct Fields<'t> {
+pub(super) struct Fields<'t> {
     path: &'t Path,
     /// What there is to do where the file is lost.
     way_out: &'static str,
-    lines: std::str::Lines<'t>,
+    lines: Lines<'t>,
     line: usize,
 }
 
-impl Fields<'_> {
-    fn next<T>(
+impl<'t> Fields<'t> {
+    /// The lines of `text`, which `skipped` others come before in the file.
+    pub fn of(path: &'t Path, way_out: &'static str, text: &'t str, skipped: usize) -> Self {
+        Self {
+            path,
+            way_out,
+            lines: text.lines(),
+            line: skipped,
+        }
+    }
+
+    /// What [`encode_owner`] wrote.
+    pub fn owner(&mut self) -> Result<Owner, IdentityError> {
+        Ok(Owner {
+            cluster: self.next("cluster", "NAME", |text| Some(text.to_owned()))?,
+            cluster_id: self.next("cluster-id", "32 HEX DIGITS", cluster_id)?,
+            node: self.next("node", "1", node)?,
+        })
+    }
+
+    pub fn next<T>(
         &mut self,
         name: &str,
         example: &str,
@@ -172,7 +191,7 @@ impl Fields<'_> {
             })
     }
 
-    fn end(mut self) -> Result<(), IdentityError> {
+    pub fn end(mut self) -> Result<(), IdentityError> {
         match self.lines.next() {
             None => Ok(()),
             Some(_) => Err(IdentityError::Unreadable {

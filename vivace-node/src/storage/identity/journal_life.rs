@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use vivace_core::journal;
 
 use super::error::{LOST_FOR_GOOD, at};
-use super::{DataDirectory, IdentityError, birth};
+use super::{DataDirectory, IdentityError, birth, is_original};
 use crate::storage::open::JOURNAL;
 use crate::storage::replacement::{Replacement, read_text};
 
@@ -72,20 +72,21 @@ impl DataDirectory {
             expected: "life N CHECKSUM".into(),
             way_out: LOST_FOR_GOOD,
         })?;
-        let journal = self.path.join(JOURNAL);
+        let directory = self.path.join(JOURNAL);
         if life != lives && Some(life) != lives.checked_add(1) {
             return Err(IdentityError::OtherTime {
-                journal,
+                journal: directory,
                 life,
                 lives,
             });
         }
-        let born = self.identity.journal_born;
-        match journal_birth(&self.path) {
-            Some(now) if born.is_some_and(|born| born != now) => {
-                Err(IdentityError::CopiedJournal(journal))
-            }
-            _ => Ok(()),
+        let mark = directory.join(journal::MARK);
+        match self.identity.journal_born {
+            None => Ok(()),
+            // It was made with the journal, durably.
+            Some(_) if !mark.exists() => Err(IdentityError::MarkMissing(mark)),
+            born if is_original(born, journal_birth(&self.path)) => Ok(()),
+            Some(_) => Err(IdentityError::CopiedJournal(directory)),
         }
     }
 }

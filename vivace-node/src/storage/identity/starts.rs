@@ -7,8 +7,9 @@ use vivace_core::Incarnation;
 
 use super::DirectoryId;
 
-/// So many starts are remembered, the present one among them.
-pub const STARTS_MAX: usize = 64;
+/// So many starts a node tells of when it greets, the present one among them. It remembers all:
+/// there are 65,535 at most.
+pub const TOLD_MAX: usize = 64;
 
 /// One start of a node, told from all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +30,33 @@ impl StartId {
     }
 }
 
+/// A node's state as another node met it, by the start that was the last then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetState {
+    /// Its data directory.
+    pub directory: DirectoryId,
+    /// The number of the start.
+    pub life: Incarnation,
+    /// Which start that was.
+    pub start: StartId,
+}
+
+impl fmt::Display for MetState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "start {} ({}) of data directory {}",
+            self.life.0, self.start, self.directory
+        )
+    }
+}
+
 /// A data directory and the starts behind its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateHistory {
     /// The directory.
     pub directory: DirectoryId,
-    /// The latest starts, the present one last; at most [`STARTS_MAX`].
+    /// The starts, the present one last: all that are known, or the latest of them.
     pub starts: Vec<StartId>,
 }
 
@@ -45,16 +67,25 @@ pub enum Succession {
     Follows,
     /// It does not.
     Forgot,
-    /// More starts came between than are remembered.
+    /// More starts came between than are told of here.
     TooLongAgo,
 }
 
 impl StateHistory {
-    /// How this state, of start number `now`, stands to one that was `met` before and was of
-    /// start number `then`: it follows where it is of the same directory and has that start
-    /// behind it.
-    pub fn succeeds(&self, now: Incarnation, met: &Self, then: Incarnation) -> Succession {
-        let Some(since) = now.0.checked_sub(then.0).map(usize::from) else {
+    /// The same with no more starts than a node tells of when it greets.
+    #[must_use]
+    pub fn latest(&self) -> Self {
+        let skipped = self.starts.len().saturating_sub(TOLD_MAX);
+        Self {
+            directory: self.directory,
+            starts: self.starts[skipped..].to_vec(),
+        }
+    }
+
+    /// How this state, of start number `now`, stands to what was `met` before: it follows where
+    /// it is of the same directory and has that start behind it.
+    pub fn succeeds(&self, now: Incarnation, met: &MetState) -> Succession {
+        let Some(since) = now.0.checked_sub(met.life.0).map(usize::from) else {
             return Succession::Forgot;
         };
         if self.directory != met.directory {
@@ -62,13 +93,13 @@ impl StateHistory {
         }
         match self.starts.iter().nth_back(since) {
             None => Succession::TooLongAgo,
-            behind if behind == met.starts.last() => Succession::Follows,
+            Some(&behind) if behind == met.start => Succession::Follows,
             Some(_) => Succession::Forgot,
         }
     }
 }
 
-/// The latest starts as text: 16 hex digits each, the oldest first.
+/// Starts as text: 16 hex digits each, the oldest first.
 pub(super) fn encode(starts: &[StartId]) -> String {
     if starts.is_empty() {
         return "none".into();
@@ -82,15 +113,7 @@ pub(super) fn decode(text: &str) -> Option<Vec<StartId>> {
         return Some(Vec::new());
     }
     let starts: Option<Vec<StartId>> = text.split(' ').map(StartId::parse).collect();
-    starts.filter(|starts| starts.len() <= STARTS_MAX)
-}
-
-/// `starts` with another one, of which the oldest may be forgotten for it.
-pub(super) fn with(starts: &[StartId], next: StartId) -> Vec<StartId> {
-    let forgotten = (starts.len() + 1).saturating_sub(STARTS_MAX);
-    let mut starts = starts[forgotten..].to_vec();
-    starts.push(next);
-    starts
+    starts.filter(|starts| starts.len() <= usize::from(u16::MAX))
 }
 
 #[cfg(test)]
@@ -104,8 +127,14 @@ mod tests {
         }
     }
 
+    /// To a state of directory 1 whose third start was 12.
     fn stands(now: u16, of: &StateHistory) -> Succession {
-        of.succeeds(Incarnation(now), &state(1, &[10, 11, 12]), Incarnation(3))
+        let met = MetState {
+            directory: DirectoryId([1; 16]),
+            life: Incarnation(3),
+            start: StartId(12),
+        };
+        of.succeeds(Incarnation(now), &met)
     }
 
     #[test]
@@ -133,20 +162,24 @@ mod tests {
     }
 
     #[test]
-    fn after_too_many_starts_nobody_can_tell() {
-        assert_eq!(stands(6, &state(1, &[80, 81, 82])), Succession::TooLongAgo);
+    fn after_too_many_starts_only_who_knows_them_all_can_tell() {
+        let mut starts: Vec<u64> = (10..13).chain(100..200).collect();
+        let whole = state(1, &starts);
+        assert_eq!(stands(103, &whole.latest()), Succession::TooLongAgo);
+        assert_eq!(whole.latest().starts.len(), TOLD_MAX);
+        assert_eq!(stands(103, &whole), Succession::Follows);
+        starts[2] = 99;
+        let put_back = state(1, &starts);
+        assert_eq!(stands(103, &put_back.latest()), Succession::TooLongAgo);
+        assert_eq!(stands(103, &put_back), Succession::Forgot);
     }
 
     #[test]
-    fn the_latest_starts_are_kept_and_read_again() {
-        let mut starts = Vec::new();
-        for number in 0..100 {
-            starts = with(&starts, StartId(number));
-            assert_eq!(decode(&encode(&starts)), Some(starts.clone()));
+    fn all_starts_are_kept_and_read_again() {
+        for count in [0, 1, 100, usize::from(u16::MAX)] {
+            let starts: Vec<StartId> = (0..count as u64).map(StartId).collect();
+            assert_eq!(decode(&encode(&starts)), Some(starts));
         }
-        let latest: Vec<StartId> = (36..100).map(StartId).collect();
-        assert_eq!(starts, latest);
-        assert_eq!(decode("none"), Some(Vec::new()));
         for wrong in [
             "",
             "0",
@@ -156,7 +189,7 @@ mod tests {
         ] {
             assert_eq!(decode(wrong), None, "{wrong:?}");
         }
-        let too_many = encode(&[StartId(1); STARTS_MAX]) + " 0000000000000001";
+        let too_many = encode(&[StartId(1); 65_536]);
         assert_eq!(decode(&too_many), None);
     }
 }

@@ -2,15 +2,24 @@
 
 use super::*;
 
+use vivace_core::NodeId;
+
 const NODE: NodeId = NodeId(1);
 const PARTS: [&str; 1] = ["journal"];
+
+fn owner() -> Owner {
+    Owner {
+        cluster_id: Some(ClusterId([0xc1; 16])),
+        ..Owner::named("test", NODE)
+    }
+}
 
 struct Home(tempfile::TempDir);
 
 impl Home {
     fn new() -> Self {
         let home = Self(tempfile::tempdir().expect("a temporary directory"));
-        DataDirectory::make(&home.data(), "test", NODE).expect("makes it");
+        DataDirectory::make(&home.data(), &owner()).expect("makes it");
         home
     }
 
@@ -23,7 +32,7 @@ impl Home {
     }
 
     fn claim(&self) -> Result<DataDirectory, IdentityError> {
-        DataDirectory::claim(&self.data(), "test", NODE, &PARTS, Some(&self.witness()))
+        DataDirectory::claim(&self.data(), &owner(), &PARTS, Some(&self.witness()))
     }
 
     fn live(&self) -> u16 {
@@ -92,22 +101,118 @@ fn a_directory_made_anew_for_a_node_that_has_lived_is_refused() {
     let home = Home::new();
     home.live();
     fs::remove_dir_all(home.data()).expect("removes");
-    DataDirectory::make(&home.data(), "test", NODE).expect("makes it");
+    DataDirectory::make(&home.data(), &owner()).expect("makes it");
     assert_eq!(home.refused(), 11);
 }
 
 #[test]
 fn another_nodes_and_another_clusters_directories_are_refused() {
     let home = Home::new();
-    let claim = |cluster: &str, node| {
-        DataDirectory::claim(&home.data(), cluster, node, &PARTS, None).map(|_| ())
+    let claim = |owner: Owner| DataDirectory::claim(&home.data(), &owner, &PARTS, None).map(|_| ());
+    let (mut node, mut name, mut id, mut no_id) = (owner(), owner(), owner(), owner());
+    node.node = NodeId(2);
+    name.cluster = "other".into();
+    id.cluster_id = Some(ClusterId([0xc2; 16]));
+    no_id.cluster_id = None;
+    for (wrong, says) in [
+        (node, "node 1 of"),
+        (name, "\"test\""),
+        (id, "id c2c2"),
+        (no_id, "put `id = \"c1c1"),
+    ] {
+        let error = claim(wrong).expect_err("is another's");
+        assert_eq!(error.exit_code(), 12);
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    claim(owner()).expect("is its own");
+}
+
+#[test]
+fn a_directory_from_before_there_were_ids_takes_the_clusters() {
+    let home = Home::new();
+    let identity = home.data().join(IDENTITY);
+    fs::remove_file(&identity).expect("removes");
+    DataDirectory::make(&home.data(), &Owner::named("test", NODE)).expect("makes it");
+    home.live();
+    let text = fs::read_to_string(&identity).expect("reads");
+    assert!(text.contains("cluster-id c1c1"), "{text}");
+}
+
+/// Another node's beside this one's configuration.
+#[test]
+fn another_nodes_witness_is_refused() {
+    let home = Home::new();
+    home.live();
+    let other = Owner {
+        node: NodeId(2),
+        ..owner()
     };
-    let wrong = claim("test", NodeId(2)).expect_err("is node 1's");
-    assert_eq!(wrong.exit_code(), 12);
-    let wrong = claim("other", NODE).expect_err("is cluster test's");
-    assert_eq!(wrong.exit_code(), 12);
-    assert!(wrong.to_string().contains("\"test\""), "{wrong}");
-    claim("test", NODE).expect("is its own");
+    let elsewhere = home.0.path().join("elsewhere");
+    DataDirectory::make(&elsewhere, &other).expect("makes it");
+    let witness = home.witness();
+    let mut claimed = DataDirectory::claim(&elsewhere, &other, &PARTS, None).expect("is node 2's");
+    claimed.witness = Some(witness);
+    claimed.begin_life().expect("begins");
+    assert_eq!(home.refused(), 12);
+    let error = home.claim().expect_err("is refused").to_string();
+    assert!(error.contains("the witness of node 2"), "{error}");
+}
+
+#[test]
+fn what_has_lost_its_birth_was_moved_to_another_file_system() {
+    for (born, now) in [(None, None), (None, Some(1)), (Some(1), Some(1))] {
+        assert!(is_original(born, now), "{born:?} {now:?}");
+    }
+    for (born, now) in [(Some(1), Some(2)), (Some(1), None)] {
+        assert!(!is_original(born, now), "{born:?} {now:?}");
+    }
+}
+
+#[test]
+fn a_journal_without_its_mark_is_refused_until_it_is_adopted() {
+    let home = Home::new();
+    home.live();
+    let mark = home.data().join("journal/mark");
+    fs::write(&mark, "some").expect("writes");
+    home.live();
+    fs::remove_file(&mark).expect("removes");
+    let claimed = home.claim().expect("is the node's");
+    let error = claimed.check_journal().expect_err("its mark is gone");
+    assert_eq!(error.exit_code(), 11);
+    assert!(error.to_string().contains("mark: is missing"), "{error}");
+    drop(claimed);
+    let (data, witness) = (home.data(), home.witness());
+    DataDirectory::adopt(&data, &owner(), &PARTS, Some(&witness)).expect("adopts");
+    let claimed = home.claim().expect("is the node's");
+    claimed.check_journal().expect("is adopted");
+}
+
+/// No digit of it can be another without being noticed, and what notices says that.
+#[test]
+fn damaged_files_are_told_from_others() {
+    let home = Home::new();
+    home.live();
+    let (identity, witness) = (home.data().join(IDENTITY), home.witness());
+    for path in [identity, witness] {
+        let sound = fs::read(&path).expect("reads");
+        for at in 0..sound.len() {
+            let mut damaged = sound.clone();
+            damaged[at] ^= 1;
+            fs::write(&path, &damaged).expect("writes");
+            let error = home.claim().expect_err("is damaged");
+            let code = error.exit_code();
+            // A later format is told by its number.
+            let is_format = error.to_string().contains("run the newer program");
+            assert!(code == 21 || (code == 14 && is_format), "at {at}: {error}");
+        }
+        for cut in 0..sound.len() {
+            fs::write(&path, &sound[..cut]).expect("writes");
+            let error = home.claim().expect_err("is damaged");
+            assert_eq!(error.exit_code(), 21, "cut at {cut}: {error}");
+        }
+        fs::write(&path, &sound).expect("writes");
+    }
+    home.claim().expect("is sound again");
 }
 
 #[test]
@@ -128,7 +233,7 @@ fn a_copy_is_refused_until_it_is_adopted() {
     copy(&away, &home.data());
     assert_eq!(home.refused(), 13);
     let (data, witness) = (home.data(), home.witness());
-    DataDirectory::adopt(&data, "test", NODE, &PARTS, Some(&witness)).expect("adopts");
+    DataDirectory::adopt(&data, &owner(), &PARTS, Some(&witness)).expect("adopts");
     assert_eq!(home.live(), 2);
 }
 
@@ -154,7 +259,7 @@ fn a_journal_that_is_a_copy_is_refused_until_it_is_adopted() {
     assert_eq!(error.exit_code(), 13);
     drop(claimed);
     let (data, witness) = (home.data(), home.witness());
-    DataDirectory::adopt(&data, "test", NODE, &PARTS, Some(&witness)).expect("adopts");
+    DataDirectory::adopt(&data, &owner(), &PARTS, Some(&witness)).expect("adopts");
     let claimed = home.claim().expect("is the node's");
     claimed.check_journal().expect("is adopted");
 }
@@ -170,34 +275,58 @@ fn an_older_state_is_refused() {
 }
 
 #[test]
-fn newer_older_and_damaged_formats_are_refused() {
+fn newer_and_older_formats_are_refused() {
     let home = Home::new();
     let path = home.data().join(IDENTITY);
-    let text = fs::read_to_string(&path).expect("reads");
     let with = |text: &str| fs::write(&path, text).expect("writes");
-    with(&text.replace("vivace-data 3", "vivace-data 4"));
+    with("vivace-data 5\n");
     assert_eq!(home.refused(), 14);
-    with("vivace-log-1 cluster test node 1 incarnation 4\n");
-    assert_eq!(home.refused(), 15);
-    with(&text.replace("node 1", "node one"));
-    let error = home.claim().expect_err("is damaged");
-    assert_eq!(error.exit_code(), 21);
-    assert!(error.to_string().contains("line 3"), "{error}");
-    // Nothing is behind the eight lines that anyone would have meant.
-    with(&format!("{text}life 9\n"));
-    let error = home.claim().expect_err("is damaged");
-    assert_eq!(error.exit_code(), 21);
-    assert!(error.to_string().contains("line 9"), "{error}");
-    // The format before knew of no starts.
-    with(
-        &text
-            .replace("vivace-data 3", "vivace-data 2")
-            .replace("starts none\n", "")
-            .replace("journal-born unknown\n", ""),
+    for old in [
+        "vivace-log-1 cluster test node 1 incarnation 4\n",
+        "vivace-data 1\n",
+    ] {
+        with(old);
+        assert_eq!(home.refused(), 15);
+    }
+}
+
+/// The formats before this one: without a checksum, the first of them without starts.
+#[test]
+fn earlier_formats_are_read() {
+    let home = Home::new();
+    let path = home.data().join(IDENTITY);
+    let directory = DirectoryId([0xd1; 16]);
+    let head = |format| format!("vivace-data {format}\ncluster test\nnode 1\n");
+    let of_2 = format!("{}directory {directory}\nlife 4\nborn unknown\n", head(2));
+    let start = StartId(5);
+    let of_3 = format!(
+        "{}directory {directory}\nlife 4\nstarts {start}\nborn unknown\njournal-born unknown\n",
+        head(3)
     );
-    assert_eq!(home.live(), 1);
+    fs::create_dir(home.data().join("journal")).expect("makes it");
+    fs::write(home.witness(), format!("directory {directory}\nlife 4\n")).expect("writes");
+    let with = |text: &str| fs::write(&path, text).expect("writes");
+    for (text, known) in [(&of_2, 1), (&of_3, 2)] {
+        with(text);
+        let claimed = home.claim().expect("is the node's");
+        assert_eq!(claimed.history().starts.len(), known);
+        assert_eq!(claimed.next_life().expect("has a number").0, 5);
+    }
+    for (wrong, line) in [
+        (of_3.replace("node 1", "node one"), 3),
+        (format!("{of_3}life 9\n"), 9),
+    ] {
+        with(&wrong);
+        let error = home.claim().expect_err("is damaged");
+        assert_eq!(error.exit_code(), 21);
+        let line = format!("line {line}");
+        assert!(error.to_string().contains(&line), "{error}");
+    }
+    with(&of_3);
+    assert_eq!(home.live(), 5);
     let text = fs::read_to_string(&path).expect("reads");
-    assert!(text.starts_with("vivace-data 3\n"), "{text}");
+    assert!(text.starts_with("vivace-data 4\n"), "{text}");
+    assert!(text.contains(&format!("starts {start} ")), "{text}");
 }
 
 #[test]
@@ -251,7 +380,7 @@ fn a_directory_in_use_is_refused() {
 fn make_touches_no_directory_with_files() {
     let home = Home::new();
     let before = contents(home.0.path());
-    let again = DataDirectory::make(&home.data(), "test", NODE);
+    let again = DataDirectory::make(&home.data(), &owner());
     assert!(matches!(again, Err(IdentityError::Taken(_))));
     assert_eq!(contents(home.0.path()), before);
 }

@@ -8,7 +8,7 @@ use vivace_core::{ContainerId, NodeId};
 
 use super::{ContainerLayout, FORMAT, Layout, LayoutError};
 use crate::storage::identity::DirectoryId;
-use crate::storage::sealed_text::{Unreadable, open, seal};
+use crate::storage::sealed_text::{Broken, Unreadable, open, seal};
 
 const TITLE: &str = "vivace-layout";
 
@@ -68,8 +68,8 @@ impl Layout {
             what: what.to_owned(),
         };
         let toml = open(bytes, TITLE, FORMAT, directory).map_err(|why| match why {
-            Unreadable::Damaged(what) => damaged(what),
-            Unreadable::Newer(found) => LayoutError::Newer {
+            Unreadable::Broken(Broken::Damaged(what)) => damaged(what),
+            Unreadable::Broken(Broken::Newer(found)) => LayoutError::Newer {
                 path: path.to_owned(),
                 found,
             },

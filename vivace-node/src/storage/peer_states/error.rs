@@ -48,7 +48,7 @@ pub enum PeerStatesError {
         found: u32,
     },
     /// The operating system refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), what_to_do(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -66,5 +66,12 @@ impl PeerStatesError {
             Self::Io { source, .. } if is_forbidden(source) => 16,
             Self::Damaged { .. } | Self::Io { .. } => 21,
         }
+    }
+}
+
+fn what_to_do(source: &io::Error) -> &'static str {
+    match is_forbidden(source) {
+        true => ": mount it writable, or give this user the rights",
+        false => "",
     }
 }
