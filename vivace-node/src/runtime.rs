@@ -99,6 +99,7 @@ impl RunningNode {
         let (priority, bulk) = sockets(made, &options.cluster, options.node);
         let transport_config = TransportConfig {
             cluster: options.cluster.name.clone(),
+            cluster_id: options.cluster.id,
             me: options.node,
             site: options.cluster.addresses[&options.node].site,
             incarnation,

@@ -320,30 +320,31 @@ async fn a_damaged_checkpoint_is_refused_by_its_own_name() {
     serves(&mut damaged.processes).await;
 }
 
-/// Nobody can tell then what was lost, so the operator must hear of it at each such start; and
-/// where it is gone, whoever put older files in the place of the journal's may have removed it.
+/// Nobody can tell then what was lost, nor whether older files were put in the journal's place.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_without_a_sound_mark_says_so() {
+async fn a_start_without_a_sound_mark_is_for_the_operator_to_allow() {
     let mut damaged = Damaged::new().await;
     let mark = damaged.file("mark");
-    let mut bytes = fs::read(&mark).expect("reads");
-    bytes[9] ^= 1;
-    fs::write(&mark, bytes).expect("writes");
-    serves(&mut damaged.processes).await;
-    let log = fs::read_to_string(damaged.processes.log_of(1)).expect("reads");
-    assert!(
-        log.contains("journal/mark is damaged: nothing tells"),
-        "{log}"
-    );
-    fs::remove_file(&mark).expect("removes");
-    refused(&damaged.processes, 11, "journal/mark: is missing");
-    let file = damaged.processes.node_file(1);
-    let adopted = vivace_node(&["adopt", path_text(&file), "--original-is-gone"]);
-    assert!(adopted.status.success(), "{}", stderr(&adopted));
-    serves(&mut damaged.processes).await;
-    let log = fs::read_to_string(damaged.processes.log_of(1)).expect("reads");
-    assert!(
-        log.contains("journal/mark is missing: nothing tells"),
-        "{log}"
-    );
+    let sound = fs::read(&mark).expect("reads");
+    let mut changed = sound.clone();
+    changed[9] ^= 1;
+    for (bytes, trouble) in [
+        (Some(changed), "is damaged"),
+        (Some(vec![0; sound.len()]), "is blank"),
+        (None, "is missing"),
+    ] {
+        match bytes {
+            // In place, as a disk would.
+            Some(bytes) => fs::write(&mark, bytes).expect("writes"),
+            None => fs::remove_file(&mark).expect("removes"),
+        }
+        refused(&damaged.processes, 11, &format!("journal/mark: {trouble}"));
+        let file = damaged.processes.node_file(1);
+        let adopted = vivace_node(&["adopt", path_text(&file), "--original-is-gone"]);
+        assert!(adopted.status.success(), "{}", stderr(&adopted));
+        serves(&mut damaged.processes).await;
+        let log = fs::read_to_string(damaged.processes.log_of(1)).expect("reads");
+        let told = format!("journal/mark {trouble}: nothing tells");
+        assert!(log.contains(&told), "{log}");
+    }
 }

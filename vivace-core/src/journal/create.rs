@@ -4,6 +4,7 @@ use super::appender::Appender;
 use super::committer::Committer;
 use super::disk::{Disk, DiskError, DiskFile};
 use super::keeper::{Keeper, State, put_header};
+use super::mark::Mark;
 use super::open_error::OpenError;
 use super::recovery::{Opened, read_whole};
 use super::sector::{Place, SECTOR_BYTES};
@@ -37,7 +38,11 @@ pub fn create<D: Disk>(
         disk.remove(&file)?;
     }
     let mark = disk.create(names::MARK, SECTOR_BYTES as u64)?;
-    mark.sync()?;
+    let nothing = Mark {
+        generation: 1,
+        end: Place::FIRST,
+    };
+    nothing.put(&mark, &identity)?;
     let file = disk.create(names::SEGMENT_NEW, u64::from(settings.segment_bytes))?;
     let segment = put_header(file, &identity, 1, settings.segment_bytes)?;
     disk.rename(names::SEGMENT_NEW, &names::segment(1))?;

@@ -2,11 +2,13 @@
 //! acknowledged last does not pass for a torn tail.
 //!
 //! One sector in a file of its own: `checksum u32 LE | zeros 4 | generation u64 LE |
-//! offset u32 LE | zeros`. Written behind each commit, never synced on its own: after a
-//! power failure it may be old, and then vouches for less, but never too new.
+//! offset u32 LE | zeros`. Written, and synced, when the journal is made and at each start, and
+//! behind each commit without a sync of its own: after a power failure it may be old, and then
+//! vouches for less, but never too new.
 
-use super::Directory;
+use super::disk::{DiskError, DiskFile};
 use super::sector::{Found, Place, SECTOR_BYTES, Seal, u32_at, u64_at};
+use super::{Directory, Identity};
 
 /// The mark's seal is that of no segment.
 const GENERATION: u64 = u64::MAX;
@@ -19,6 +21,12 @@ pub(super) struct Mark {
 }
 
 impl Mark {
+    /// Writes it into its `file`, durably.
+    pub fn put<F: DiskFile>(self, file: &F, identity: &Identity) -> Result<(), DiskError> {
+        file.write_at(0, &self.encode(identity.directory))?;
+        file.sync()
+    }
+
     pub fn encode(self, directory: Directory) -> [u8; SECTOR_BYTES] {
         let mut sector = [0; SECTOR_BYTES];
         sector[8..16].copy_from_slice(&self.generation.to_le_bytes());
@@ -44,21 +52,10 @@ impl Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MarkFound {
     Written(Mark),
-    /// No commit has reached the disk with it.
+    /// The disk has lost it: a crash does not do that.
     Blank,
-    /// A crash does not do that.
+    /// Nor that.
     Damaged,
     /// Nor that.
     Missing,
-}
-
-impl MarkFound {
-    /// What is wrong with it.
-    pub fn trouble(self) -> Option<&'static str> {
-        match self {
-            Self::Written(_) | Self::Blank => None,
-            Self::Damaged => Some("is damaged"),
-            Self::Missing => Some("is missing"),
-        }
-    }
 }

@@ -37,8 +37,7 @@ pub struct Opened<D: Disk> {
     pub keeper: Keeper<D>,
     /// What was cut off.
     pub torn: Option<Torn>,
-    /// What is wrong with the mark of what was acknowledged, "is missing" or "is damaged":
-    /// then nobody can tell whether the disk lost the last of it.
+    /// What is wrong with the mark of what was acknowledged ([`Recovery::mark_trouble`]).
     pub mark_trouble: Option<&'static str>,
 }
 
@@ -338,6 +337,36 @@ impl<D: Disk> Recovery<D> {
         })
     }
 
+    /// What is wrong with the mark of what was acknowledged, "is missing", "is damaged" or "is
+    /// blank": then nobody can tell whether the disk lost the last of it.
+    ///
+    /// # Errors
+    /// [`OpenError::Disk`].
+    pub fn mark_trouble(&self) -> Result<Option<&'static str>, OpenError> {
+        Ok(match self.read_mark()? {
+            MarkFound::Written(_) => None,
+            MarkFound::Blank => Some("is blank"),
+            MarkFound::Damaged => Some("is damaged"),
+            MarkFound::Missing => Some("is missing"),
+        })
+    }
+
+    /// Up to where the journal goes. A segment of which nothing is left is none that was reached:
+    /// the next start finds it blank.
+    fn reached(&self) -> Mark {
+        let generation = |index: usize| self.segments[index].generation;
+        match self.ends.last() {
+            Some(&end) if self.end.place == Place::FIRST => Mark {
+                generation: generation(self.newest - 1),
+                end,
+            },
+            _ => Mark {
+                generation: generation(self.newest),
+                end: self.end.place,
+            },
+        }
+    }
+
     fn read_mark(&self) -> Result<MarkFound, OpenError> {
         if !self.files.iter().any(|name| name == names::MARK) {
             return Ok(MarkFound::Missing);
@@ -431,7 +460,7 @@ impl<D: Disk> Recovery<D> {
             "all records are read before the journal goes on"
         );
         let image = self.newest_image.take().expect("it was given back");
-        let mark_trouble = self.read_mark()?.trouble();
+        let mark_trouble = self.mark_trouble()?;
         let torn = self.repair(&image)?;
         // A process may have died between a write and its sync: what was read must be
         // durable before anyone is told of it.
@@ -441,6 +470,7 @@ impl<D: Disk> Recovery<D> {
             true => self.disk.open(names::MARK)?,
             false => self.disk.create(names::MARK, SECTOR_BYTES as u64)?,
         };
+        self.reached().put(&mark, &self.identity)?;
         self.disk.sync_dir()?;
         let opened = self.assemble(&image, mark, torn);
         Ok(Opened {

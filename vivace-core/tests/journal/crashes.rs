@@ -52,7 +52,12 @@ fn many_lives_with_crashes_while_recovering() {
                     // In the middle of the recovery itself.
                     disk.crash_after(rng.random_range(0..8));
                     let interrupted = crate::life::recover(&disk);
-                    assert_eq!(interrupted.is_err(), disk.is_down());
+                    assert_eq!(
+                        interrupted.is_err(),
+                        disk.is_down(),
+                        "{:?}",
+                        interrupted.err()
+                    );
                 }
             }
             disk.stay_up();

@@ -161,8 +161,14 @@ fn without_its_mark_the_loss_of_the_last_batch_passes_for_a_torn_one() {
     assert!(matches!(with_mark, Err(OpenError::AcknowledgedLost { .. })));
     let damaged = disk.duplicate();
     damaged.flip("mark", 9, 3);
+    let blank = disk.duplicate();
+    blank.put("mark", vec![0; SECTOR]);
     disk.remove("mark").unwrap();
-    for (disk, trouble) in [(disk, "is missing"), (damaged, "is damaged")] {
+    for (disk, trouble) in [
+        (disk, "is missing"),
+        (damaged, "is damaged"),
+        (blank, "is blank"),
+    ] {
         let (records, opened) = recover(&disk).unwrap();
         assert!(fold(records) != fold(appended.clone()));
         assert!(opened.torn.is_some());

@@ -100,7 +100,8 @@ enum Command {
     /// moved here, or that its containers are as the configuration says.
     #[command(
         after_help = "Example:\n  vivace-node adopt cluster/node-1/node.toml --original-is-gone\n  \
-        vivace-node adopt cluster/node-1/node.toml --layout-is-right\n\n\
+        vivace-node adopt cluster/node-1/node.toml --layout-is-right\n  \
+        vivace-node adopt cluster/node-1/node.toml --id-is-right\n\n\
         A copied data directory is refused (exit code 13), because two processes that vote under \
         one id, or one that has forgotten what it promised, break what others rely on. Say so \
         only where the copy was made after the node had stopped for the last time.\n\n\
@@ -110,7 +111,7 @@ enum Command {
         A node that knows of anything in it refuses that too.",
         group(
             clap::ArgGroup::new("what is so")
-                .args(["original_is_gone", "layout_is_right"])
+                .args(["original_is_gone", "layout_is_right", "id_is_right"])
                 .required(true)
                 .multiple(true)
         )
@@ -125,6 +126,10 @@ enum Command {
         /// when this node ran last, or nothing was ever stored in it on any node.
         #[arg(long)]
         layout_is_right: bool,
+        /// The directory is of the cluster whose id the cluster's file has, and took over another
+        /// by mistake.
+        #[arg(long)]
+        id_is_right: bool,
     },
     /// Run three sites in one process over an emulated WAN (40 ms round trip, 20 Mbit/s).
     #[command(after_help = "Example:\n  vivace-node dev --congest 1.2\n\n\
@@ -183,7 +188,8 @@ fn main() -> ExitCode {
             config,
             original_is_gone,
             layout_is_right,
-        } => adopt(&config, original_is_gone, layout_is_right),
+            id_is_right,
+        } => adopt(&config, original_is_gone, layout_is_right, id_is_right),
         Command::Dev { congest, directory } => dev(congest, directory),
     };
     match result {
@@ -281,7 +287,12 @@ fn run(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn adopt(path: &Path, original_is_gone: bool, layout_is_right: bool) -> anyhow::Result<()> {
+fn adopt(
+    path: &Path,
+    original_is_gone: bool,
+    layout_is_right: bool,
+    id_is_right: bool,
+) -> anyhow::Result<()> {
     let config = NodeConfig::from_file(path)?;
     let StorageConfig::Disk(settings) = &config.storage else {
         anyhow::bail!(
@@ -291,6 +302,10 @@ fn adopt(path: &Path, original_is_gone: bool, layout_is_right: bool) -> anyhow::
     };
     let (directory, owner) = (&settings.directory, config.cluster.owner(config.node));
     let shown = directory.display();
+    if id_is_right {
+        DataDirectory::adopt_id(directory, &owner, &PARTS)?;
+        println!("{shown} belongs to {owner} from now on.");
+    }
     if original_is_gone {
         let witness = settings.witness.as_deref();
         DataDirectory::adopt(directory, &owner, &PARTS, witness)?;

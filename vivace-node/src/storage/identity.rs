@@ -147,7 +147,25 @@ impl DataDirectory {
             Witness::check(witness, &identity, path)?;
         }
         identity.born = birth(path);
-        identity.journal_born = journal_life::journal_birth(path);
+        // The next start takes the journal for what it is said to be, whatever its mark is.
+        identity.journal_born = None;
+        prepare(&path.join(IDENTITY), &identity)?
+            .put()
+            .map_err(at(path))
+    }
+
+    /// Says that the directory is of the cluster with `owner`'s id, whichever it remembers.
+    ///
+    /// # Errors
+    /// [`IdentityError`]; nothing was changed.
+    pub fn adopt_id(path: &Path, owner: &Owner, parts: &[&str]) -> Result<(), IdentityError> {
+        let remembered = Identity::read(&path.join(IDENTITY))?;
+        let expected = Owner {
+            cluster_id: remembered.and_then(|identity| identity.owner.cluster_id),
+            ..owner.clone()
+        };
+        let (mut identity, _lock) = Self::owned(path, &expected, parts)?;
+        identity.owner.cluster_id = owner.cluster_id;
         prepare(&path.join(IDENTITY), &identity)?
             .put()
             .map_err(at(path))
@@ -187,7 +205,8 @@ impl DataDirectory {
             });
         }
         let outdated = path.join(OUTDATED);
-        if outdated.exists() {
+        // Also a link to nothing.
+        if fs::symlink_metadata(&outdated).is_ok() {
             return Err(IdentityError::PeersKnowMore(outdated));
         }
         let missing = parts
@@ -297,6 +316,13 @@ impl DataDirectory {
         next.journal.map_or(Ok(()), JournalLife::put)?;
         next.file.put().map_err(at(&self.path))?;
         self.identity = next.identity;
+        if self.identity.born.is_none() {
+            tracing::warn!(
+                "{}: this file system keeps no times of birth: an older copy of this directory, put \
+                 in its place, can be known by the witness and by peers alone",
+                self.path.display()
+            );
+        }
         let life = self.identity.life;
         if let Some(witness) = &self.witness {
             let text = Witness::of(&self.identity).encode();

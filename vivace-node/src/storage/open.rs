@@ -368,7 +368,9 @@ impl Claimed {
             Ok(recovery)
         };
         let recovery = read().map_err(|source| self.journal_failed(source))?;
-        self.directory.check_journal()?;
+        let trouble = recovery.mark_trouble();
+        let trouble = trouble.map_err(|source| self.journal_failed(source))?;
+        self.directory.check_journal(trouble)?;
         Ok(recovery)
     }
 }

@@ -79,7 +79,11 @@ impl PeerStates {
     /// tries again.
     pub fn keep(&self, node: NodeId, state: MetState) -> std::io::Result<()> {
         let mut met = lock(&self.met);
-        if met.get(&node) == Some(&state) {
+        // Of two that are kept at a time, the later one may come first.
+        let is_known = |known: &MetState| {
+            *known == state || (known.directory == state.directory && known.life > state.life)
+        };
+        if met.get(&node).is_some_and(is_known) {
             return Ok(());
         }
         let mut news = met.clone();

@@ -4,12 +4,13 @@
 //! `connect().await` is Ok although the server refuses our certificate (TLS 1.3:
 //! the client is done first), so only an answered hello makes a peer. On one
 //! bidirectional stream the dialer sends its hello, the acceptor checks it and
-//! sends its own, and the dialer's end of stream says that it agrees too.
+//! sends its own, and a last byte of the dialer says that it agrees too.
 //!
 //! A hello on the wire, integers little-endian:
 //! ```text
 //! length of the rest: u8 | "VIVA" | version: u16 | class: u8 (0 priority, 1 bulk)
 //! | node: u16 | site: u16 | incarnation: u16 | cluster: the remaining 1 to 63 bytes
+//! the cluster's id: 16 bytes, zeros where its file has none
 //! data directory: its id's 16 bytes, zeros where state is in memory only
 //! its latest starts: u8, 1 to 64, the present one last; 0 in memory; of each: u64
 //! what it met the other with when that was there last: u8, 0 for nothing or 1; then
@@ -31,7 +32,7 @@ use super::identity::{ClusterName, LABEL_BYTES_MAX, Role};
 use super::peer_stream::{CutShort, read_exact};
 use super::refusal::{Ending, Refusal, RefusalCause};
 use super::state::{AddressBook, LocalNode, Peer};
-use crate::storage::identity::{DirectoryId, MetState, StartId, StateHistory, TOLD_MAX};
+use crate::storage::identity::{ClusterId, DirectoryId, MetState, StartId, StateHistory, TOLD_MAX};
 
 /// Version of the peer protocol; nodes of different versions refuse each other.
 pub(super) const PROTOCOL_VERSION: u16 = 7;
@@ -40,6 +41,9 @@ const MAGIC: &[u8; 4] = b"VIVA";
 const FIXED_BYTES: usize = 13;
 const BODY_BYTES_MAX: usize = FIXED_BYTES + LABEL_BYTES_MAX;
 const AGREEMENT_BYTES: usize = 12;
+
+/// What the dialer says last.
+const AGREED: [u8; 1] = [1];
 
 /// What stands for none; no directory draws it.
 const NO_DIRECTORY: DirectoryId = DirectoryId([0; 16]);
@@ -53,6 +57,8 @@ pub(super) struct Hello {
     pub(super) site: SiteId,
     pub(super) incarnation: Incarnation,
     pub(super) cluster: ClusterName,
+    /// Which cluster of this name, as far as its file says.
+    pub(super) cluster_id: Option<ClusterId>,
     /// Its state, which outlives its lives, with its latest starts; none where that is in memory
     /// only, or of another version.
     pub(super) state: Option<StateHistory>,
@@ -72,6 +78,7 @@ impl Hello {
             site: local.site,
             incarnation: local.incarnation,
             cluster: local.cluster.clone(),
+            cluster_id: local.cluster_id,
             state: local.state.as_ref().map(StateHistory::latest),
             met,
             agreements: local
@@ -103,6 +110,7 @@ impl Hello {
         // A cluster's name is at most 63 bytes, so the length fits.
         body.insert(0, body.len() as u8);
         if self.version == PROTOCOL_VERSION {
+            body.extend(self.cluster_id.map_or([0; 16], |id| id.0));
             let state = self.state.as_ref();
             body.extend(state.map_or(NO_DIRECTORY, |state| state.directory).0);
             let starts = state.map_or(&[][..], |state| &state.starts);
@@ -151,6 +159,7 @@ impl Hello {
             site: SiteId(u16::from_le_bytes([s0, s1])),
             incarnation: Incarnation(u16::from_le_bytes([i0, i1])),
             cluster: cluster.ok_or_else(|| malformed("the hello's cluster is no DNS label"))?,
+            cluster_id: None,
             state: None,
             met: None,
             agreements: Vec::new(),
@@ -180,11 +189,12 @@ pub(super) async fn greet_as_dialer(
         .map_err(write_ending)?;
     let hello = read_hello(&mut recv).await?;
     check(&hello, role, local, class, expected)?;
-    local.check_met(&hello)?;
-    // It has answered, and so agreed with what we met it with.
+    // It has answered: what we met it with is behind it, so there is no contradiction.
+    local.check_met(&hello).map_err(Refusal::from)?;
     peer.recognize(&hello).await?;
-    // The stream's end is our agreement. It can only fail if the peer has reset
-    // the stream or the connection, which the session will hear.
+    // Fails only where the peer has reset the stream or the connection, which the session
+    // will hear.
+    let _ = send.write_all(&AGREED).await;
     let _ = send.finish();
     Ok(hello)
 }
@@ -214,22 +224,25 @@ pub(super) async fn greet_as_acceptor(
         let detail = format!("{} must wait for {} to dial", hello.node, local.node);
         return Err(Refusal::new(RefusalCause::WrongDirection, detail).into());
     }
-    local.check_met(&hello)?;
-    peer.judge(&hello)?;
+    peer.weigh(local.check_met(&hello), &hello)
+        .map_err(Refusal::from)?;
     send.write_all(&Hello::of(local, class, peer.met()).encode())
         .await
         .map_err(write_ending)?;
     let _ = send.finish();
-    match recv.read(&mut [0; 1]).await {
-        Ok(None) => {
+    let mut agreed = [0];
+    match read_exact(&mut recv, &mut agreed).await {
+        Ok(()) if agreed == AGREED => {
             peer.recognize(&hello).await?;
             Ok(hello)
         }
-        Ok(Some(_)) => {
+        Ok(()) => {
             let detail = "bytes after the hello";
             Err(Refusal::new(RefusalCause::MalformedHello, detail).into())
         }
-        Err(error) => Err(read_ending(error)),
+        // It says why it does not agree when it closes the connection.
+        Err(CutShort::Finished | CutShort::Reset) => Err(connection.closed().await.into()),
+        Err(CutShort::Ended(ending)) => Err(ending),
     }
 }
 
@@ -271,6 +284,15 @@ fn check(
     }
     if hello.cluster != local.cluster {
         let detail = format!("cluster {} here, {} there", local.cluster, hello.cluster);
+        return refuse(RefusalCause::WrongCluster, detail);
+    }
+    if let Some((here, there)) = local.cluster_id.zip(hello.cluster_id)
+        && here != there
+    {
+        let detail = format!(
+            "cluster {} has id {here} in the file here, {there} there: give all nodes the same file",
+            local.cluster
+        );
         return refuse(RefusalCause::WrongCluster, detail);
     }
     if hello.node != certified.0 || certified.0 != expected.0 {
@@ -319,11 +341,20 @@ pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> Result<
         .map_err(cut_short)?;
     let mut hello = Hello::decode(&body[..length])?;
     if hello.version == PROTOCOL_VERSION {
+        hello.cluster_id = read_cluster_id(stream).await?;
         hello.state = read_state(stream).await?;
         hello.met = read_met(stream).await?;
         hello.agreements = read_agreements(stream).await?;
     }
     Ok(hello)
+}
+
+async fn read_cluster_id(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<ClusterId>, Ending> {
+    let mut id = [0; 16];
+    read_exact(stream, &mut id).await.map_err(cut_short)?;
+    Ok((id != [0; 16]).then_some(ClusterId(id)))
 }
 
 async fn read_state(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<StateHistory>, Ending> {
@@ -411,16 +442,6 @@ fn cut_short(how: CutShort) -> Ending {
     }
 }
 
-fn read_ending(error: quinn::ReadError) -> Ending {
-    match error {
-        quinn::ReadError::ConnectionLost(error) => error.into(),
-        quinn::ReadError::Reset(_) => {
-            Refusal::new(RefusalCause::MalformedHello, "the hello's stream was reset").into()
-        }
-        other => Ending::Lost(other.to_string()),
-    }
-}
-
 fn write_ending(error: WriteError) -> Ending {
     match error {
         WriteError::ConnectionLost(error) => error.into(),
@@ -443,6 +464,7 @@ mod tests {
             site: SiteId(3),
             incarnation: Incarnation(0xfffe),
             cluster: ClusterName::new("alpha").expect("a label"),
+            cluster_id: None,
             state: None,
             met: None,
             agreements: Vec::new(),
@@ -460,10 +482,11 @@ mod tests {
     #[test]
     fn a_hello_has_these_bytes() {
         let golden = b"\x12VIVA\x07\x00\x01\x02\x01\x03\x00\xfe\xffalpha";
-        assert_eq!(hello().encode(), [&golden[..], &[0; 20]].concat());
+        assert_eq!(hello().encode(), [&golden[..], &[0; 36]].concat());
         assert_eq!(Hello::decode(&golden[1..]), Ok(hello()));
         let mut of_two = hello();
         of_two.agreements = [(7, 1), (0x0809, 2)].map(agreed).to_vec();
+        of_two.cluster_id = Some(ClusterId([0xc1; 16]));
         of_two.state = Some(StateHistory {
             directory: DirectoryId([0xd1; 16]),
             starts: vec![StartId(5), StartId(0x0102)],
@@ -479,7 +502,15 @@ mod tests {
             b"\x02\x00\x07\0\0\0\x01\0\0\0\xef\xbe\xad\xde\x09\x08\0\0\x02\0\0\0\xef\xbe\xad\xde";
         assert_eq!(
             of_two.encode(),
-            [&golden[..], &[0xd1; 16], starts, &met, containers].concat()
+            [
+                &golden[..],
+                &[0xc1; 16],
+                &[0xd1; 16],
+                starts,
+                &met,
+                containers
+            ]
+            .concat()
         );
     }
 

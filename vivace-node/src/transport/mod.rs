@@ -67,7 +67,7 @@ use metered_socket::Meter;
 use refusal::RefusalLog;
 use state::{AddressBook, LocalNode, Peer, Shared};
 
-use crate::storage::identity::StateHistory;
+use crate::storage::identity::{ClusterId, StateHistory};
 use crate::storage::peer_states::PeerStates;
 
 pub use class_thread::{SocketFactory, ThreadError};
@@ -87,6 +87,8 @@ pub use status::{LinkStatus, PeerStatus, TransportStatus, WireStatus};
 pub struct TransportConfig {
     /// The cluster.
     pub cluster: ClusterName,
+    /// Which cluster of this name; none where its file does not say.
+    pub cluster_id: Option<ClusterId>,
     /// Our node.
     pub me: NodeId,
     /// The site that we stand in.
@@ -258,6 +260,7 @@ fn shared_state(
 ) -> Result<Shared, StartError> {
     let TransportConfig {
         cluster,
+        cluster_id,
         me,
         site,
         incarnation,
@@ -297,6 +300,7 @@ fn shared_state(
     Ok(Shared {
         local: LocalNode {
             cluster,
+            cluster_id,
             node: me,
             site,
             incarnation,

@@ -123,6 +123,8 @@ causes! {
     UnknownState = "unknown_state",
     /// Our own state is older than what the peer met us with.
     OwnState = "own_state",
+    /// Either side has met the other with what that does not have behind it.
+    Contradiction = "contradiction",
 }
 
 impl RefusalCause {

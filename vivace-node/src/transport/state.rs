@@ -19,7 +19,7 @@ use super::lock::lock;
 use super::metered_socket::Meter;
 use super::outgoing::PrioritySender;
 use super::refusal::{Ending, Refusal, RefusalCause, RefusalLog};
-use crate::storage::identity::{MetState, StateHistory, Succession};
+use crate::storage::identity::{ClusterId, MetState, StateHistory, Succession};
 use crate::storage::peer_states::PeerStates;
 
 /// Where a peer is found.
@@ -38,6 +38,8 @@ pub struct PeerAddress {
 /// Who we are, as a hello says it.
 pub(super) struct LocalNode {
     pub(super) cluster: ClusterName,
+    /// Which cluster of this name.
+    pub(super) cluster_id: Option<ClusterId>,
     pub(super) node: NodeId,
     pub(super) site: SiteId,
     pub(super) incarnation: Incarnation,
@@ -47,6 +49,24 @@ pub(super) struct LocalNode {
     pub(super) agreements: BTreeMap<ContainerId, (String, Agreement)>,
 }
 
+/// What is wrong between what one node has and what another met it with.
+pub(super) struct Disagreement {
+    cause: RefusalCause,
+    /// What either says.
+    seen: String,
+    /// What there is to do.
+    way_out: String,
+}
+
+impl From<Disagreement> for Refusal {
+    fn from(found: Disagreement) -> Self {
+        Self::new(found.cause, format!("{}: {}", found.seen, found.way_out))
+    }
+}
+
+const OR_NONE: &str = "where that is lost, the node must not start (docs/operations.md, \"A node \
+    whose state is lost\")";
+
 impl LocalNode {
     /// Checks our own state against what the peer met us with: it may know better than our
     /// disk, and can tell of one start alone, where we know all of ours.
@@ -54,35 +74,37 @@ impl LocalNode {
     /// # Errors
     /// [`RefusalCause::OwnState`]: then this node must stop. [`RefusalCause::UnknownState`] where
     /// our directory, kept by an earlier program, does not know its starts from so long ago.
-    pub(super) fn check_met(&self, hello: &Hello) -> Result<(), Refusal> {
+    pub(super) fn check_met(&self, hello: &Hello) -> Result<(), Disagreement> {
         let (Some(met), Some(state)) = (&hello.met, &self.state) else {
             return Ok(());
         };
-        let (peer, now) = (hello.node, self.incarnation.0);
-        let present = format!("start {now} of data directory {}", state.directory);
-        let seen = format!("{peer} has met this node with {met}");
+        let (peer, now, directory) = (hello.node, self.incarnation.0, state.directory);
+        let seen = |how: &str| {
+            format!(
+                "{peer} has met this node with {met}, {how} start {now} of data directory {directory}"
+            )
+        };
         match state.succeeds(self.incarnation, met) {
             Succession::Follows => Ok(()),
-            Succession::Forgot => {
-                let detail = format!(
-                    "{seen}, which is not behind {present}: bring the newest state back; {OR_NONE}"
-                );
-                Err(Refusal::new(RefusalCause::OwnState, detail))
-            }
-            Succession::TooLongAgo => {
-                let detail = format!(
-                    "{seen}; whether that is behind {present} nobody can tell, for an earlier \
-                     program did not keep starts from so long ago: where it is, stop {peer}, remove \
-                     the file `peers` from its data directory, and start it again"
-                );
-                Err(Refusal::new(RefusalCause::UnknownState, detail))
-            }
+            Succession::Forgot => Err(Disagreement {
+                cause: RefusalCause::OwnState,
+                seen: seen("which is not behind"),
+                way_out: format!(
+                    "bring the newest state back (it is {peer} that is wrong where that one met a \
+                     state that was put back by mistake); {OR_NONE}"
+                ),
+            }),
+            Succession::TooLongAgo => Err(Disagreement {
+                cause: RefusalCause::UnknownState,
+                seen: seen("and nobody can tell whether that is behind"),
+                way_out: format!(
+                    "an earlier program did not keep starts from so long ago; where it is, stop \
+                     {peer}, remove the file `peers` from its data directory, and start it again"
+                ),
+            }),
         }
     }
 }
-
-const OR_NONE: &str = "where that is lost, the node must not start (docs/operations.md, \"A node \
-    whose state is lost\")";
 
 pub(super) struct Peer {
     pub(super) address: PeerAddress,
@@ -171,27 +193,50 @@ impl Peer {
     ///
     /// # Errors
     /// [`RefusalCause::EarlierState`].
-    pub(super) fn judge(&self, hello: &Hello) -> Result<(), Refusal> {
+    pub(super) fn judge(&self, hello: &Hello) -> Result<(), Disagreement> {
         let Some(met) = self.met() else {
             return Ok(());
         };
         let (node, now) = (hello.node, hello.incarnation);
-        let (come, stands) = match &hello.state {
-            None => ("in memory".into(), Succession::Forgot),
-            Some(state) => (
-                format!("of data directory {}", state.directory),
-                state.succeeds(now, &met),
-            ),
-        };
-        if stands != Succession::Forgot {
+        let stands = hello.state.as_ref().map(|state| state.succeeds(now, &met));
+        if stands.is_some_and(|stands| stands != Succession::Forgot) {
             return Ok(());
         }
-        let detail = format!(
-            "{node} comes with start {} {come}, and was met with {met}, which is not behind that: \
-             bring its newest state back; {OR_NONE}",
-            now.0
-        );
-        Err(Refusal::new(RefusalCause::EarlierState, detail))
+        let come = match hello.as_met() {
+            Some(come) => come.to_string(),
+            None => format!("start {} in memory", now.0),
+        };
+        Err(Disagreement {
+            cause: RefusalCause::EarlierState,
+            seen: format!(
+                "{node} comes with {come}, and was met with {met}, which is not behind that"
+            ),
+            way_out: format!("bring its newest state back; {OR_NONE}"),
+        })
+    }
+
+    /// What `own` ([`LocalNode::check_met`]) and [`Peer::judge`] come to together. Where each of two
+    /// nodes has met the other with what that does not have behind it, one of them was put back, or
+    /// both, and neither can tell who: then nobody stops.
+    ///
+    /// # Errors
+    /// Theirs; [`RefusalCause::Contradiction`].
+    pub(super) fn weigh(
+        &self,
+        own: Result<(), Disagreement>,
+        hello: &Hello,
+    ) -> Result<(), Disagreement> {
+        match (own, self.judge(hello)) {
+            (Err(own), Err(theirs)) if own.cause == RefusalCause::OwnState => Err(Disagreement {
+                cause: RefusalCause::Contradiction,
+                seen: format!("{}; and {}", theirs.seen, own.seen),
+                way_out: "one of the two was put back, and which, only their operator can tell \
+                          (docs/operations.md, \"The data directory\")"
+                    .into(),
+            }),
+            (_, Err(found)) | (Err(found), Ok(())) => Err(found),
+            (Ok(()), Ok(())) => Ok(()),
+        }
     }
 
     pub(super) fn link(&self, class: TrafficClass) -> &Link {

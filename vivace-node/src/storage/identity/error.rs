@@ -93,7 +93,7 @@ pub enum IdentityError {
     #[error(
         "{}: belongs to {found}, and this is {expected}: point storage.directory at this node's \
          own directory{}",
-        path.display(), or_put_the_id_back(found, expected)
+        path.display(), or_mend_the_id(found, expected)
     )]
     Foreign {
         /// The directory.
@@ -133,14 +133,20 @@ pub enum IdentityError {
         .0.display()
     )]
     CopiedJournal(PathBuf),
-    /// What tells a copy of the journal from the original is gone.
+    /// What tells a copy of the journal, or one that lost its end, from the original.
     #[error(
-        "{}: is missing, and without it nothing tells whether the journal beside it is this node's \
-         newest: restore it; where it is lost, and nobody put any other file of the journal in \
-         its place, say so with `vivace-node adopt NODE.toml --original-is-gone`",
-        .0.display()
+        "{}: {trouble}, and without it nothing tells whether the journal beside it is this node's \
+         newest, and whole: restore it; where it is lost, the disk is sound, and nobody put any \
+         other file in the journal's place, say so with `vivace-node adopt NODE.toml \
+         --original-is-gone`",
+        mark.display()
     )]
-    MarkMissing(PathBuf),
+    MarkUnsound {
+        /// The mark.
+        mark: PathBuf,
+        /// What is wrong with it.
+        trouble: &'static str,
+    },
     /// An older state of the same directory.
     #[error(
         "{}: holds this node's state of its start {life}, and {} says that it has started \
@@ -283,7 +289,7 @@ impl IdentityError {
             Self::Missing(_) => 10,
             Self::Emptied(_)
             | Self::Incomplete(_)
-            | Self::MarkMissing(_)
+            | Self::MarkUnsound { .. }
             | Self::PartNotDirectory(_)
             | Self::Replaced { .. } => 11,
             Self::NotData(_)
@@ -308,12 +314,15 @@ impl IdentityError {
     }
 }
 
-/// A cluster's file that has lost its id looks like another cluster's.
-fn or_put_the_id_back(found: &Owner, expected: &Owner) -> String {
-    match (found.cluster_id, expected.cluster_id) {
-        (Some(id), None) if found.cluster == expected.cluster => {
-            format!(", or put `id = \"{id}\"` back into the cluster's file where it is that one")
-        }
+/// A cluster's file that has lost its id, or has another by mistake, looks like another cluster's.
+fn or_mend_the_id(found: &Owner, expected: &Owner) -> String {
+    let is_named_alike = (&found.cluster, found.node) == (&expected.cluster, expected.node);
+    match found.cluster_id {
+        Some(id) if is_named_alike => format!(
+            "; where it is that one, put `id = \"{id}\"` into the cluster's file; only where the \
+             directory took over a wrong id from that file, say so with `vivace-node adopt \
+             NODE.toml --id-is-right`"
+        ),
         _ => String::new(),
     }
 }

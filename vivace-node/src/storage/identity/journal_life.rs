@@ -54,10 +54,11 @@ impl DataDirectory {
     /// Checks that the journal is of the same time as the rest of the directory: it has heard
     /// of the node's last start, or of the one that would have been next, where a crash came
     /// between the two; and that of the last start it heard itself, and is no copy of what did.
+    /// Where `mark_trouble` says that its mark is not what it should be, nobody can tell.
     ///
     /// # Errors
     /// [`IdentityError`].
-    pub fn check_journal(&self) -> Result<(), IdentityError> {
+    pub fn check_journal(&self, mark_trouble: Option<&'static str>) -> Result<(), IdentityError> {
         let lives = self.identity.life;
         if lives == 0 {
             return Ok(());
@@ -80,13 +81,15 @@ impl DataDirectory {
                 lives,
             });
         }
-        let mark = directory.join(journal::MARK);
-        match self.identity.journal_born {
-            None => Ok(()),
+        match (self.identity.journal_born, mark_trouble) {
+            (None, _) => Ok(()),
             // It was made with the journal, durably.
-            Some(_) if !mark.exists() => Err(IdentityError::MarkMissing(mark)),
-            born if is_original(born, journal_birth(&self.path)) => Ok(()),
-            Some(_) => Err(IdentityError::CopiedJournal(directory)),
+            (Some(_), Some(trouble)) => Err(IdentityError::MarkUnsound {
+                mark: directory.join(journal::MARK),
+                trouble,
+            }),
+            (born, None) if is_original(born, journal_birth(&self.path)) => Ok(()),
+            (Some(_), None) => Err(IdentityError::CopiedJournal(directory)),
         }
     }
 }

@@ -42,11 +42,22 @@ impl Owner {
         }
     }
 
+    /// Whether both are the same node of a cluster of the same name.
+    pub(super) fn is_named_as(&self, other: &Self) -> bool {
+        (&self.cluster, self.node) == (&other.cluster, other.node)
+    }
+
     /// Whether what belongs to `self` is for `expected`: also where it was made before the
     /// cluster's file said which cluster it is.
     pub(super) fn is(&self, expected: &Self) -> bool {
         let is_same_cluster = self.cluster_id.is_none() || self.cluster_id == expected.cluster_id;
-        is_same_cluster && (&self.cluster, self.node) == (&expected.cluster, expected.node)
+        is_same_cluster && self.is_named_as(expected)
+    }
+
+    /// Whether the two may be one, as far as both say who they are.
+    pub(super) fn may_be(&self, other: &Self) -> bool {
+        let ids = self.cluster_id.zip(other.cluster_id);
+        ids.is_none_or(|(one, two)| one == two) && self.is_named_as(other)
     }
 }
 

@@ -138,6 +138,29 @@ fn a_directory_from_before_there_were_ids_takes_the_clusters() {
     assert!(text.contains("cluster-id c1c1"), "{text}");
 }
 
+/// A slip in the cluster's file, which the directory took over.
+#[test]
+fn a_wrong_id_is_corrected_by_the_operators_word_alone() {
+    let home = Home::new();
+    let (data, witness) = (home.data(), home.witness());
+    home.live();
+    let right = Owner {
+        cluster_id: Some(ClusterId([0xc2; 16])),
+        ..owner()
+    };
+    let claim = || DataDirectory::claim(&data, &right, &PARTS, Some(&witness));
+    let error = claim().expect_err("has another id");
+    assert!(error.to_string().contains("--id-is-right"), "{error}");
+    let other = Owner {
+        node: NodeId(2),
+        ..right.clone()
+    };
+    let wrong = DataDirectory::adopt_id(&data, &other, &PARTS);
+    assert_eq!(wrong.expect_err("is node 1's").exit_code(), 12);
+    DataDirectory::adopt_id(&data, &right, &PARTS).expect("adopts");
+    claim().expect("is the node's");
+}
+
 /// Another node's beside this one's configuration.
 #[test]
 fn another_nodes_witness_is_refused() {
@@ -156,6 +179,21 @@ fn another_nodes_witness_is_refused() {
     assert_eq!(home.refused(), 12);
     let error = home.claim().expect_err("is refused").to_string();
     assert!(error.contains("the witness of node 2"), "{error}");
+
+    // Of the same node, in another cluster of the name.
+    let other = Owner {
+        cluster_id: Some(ClusterId([0xc2; 16])),
+        ..owner()
+    };
+    let there = Home::new();
+    fs::remove_file(there.data().join(IDENTITY)).expect("removes");
+    DataDirectory::make(&there.data(), &other).expect("makes it");
+    let mut claimed = DataDirectory::claim(&there.data(), &other, &PARTS, Some(&there.witness()))
+        .expect("is its own");
+    claimed.begin_life().expect("begins");
+    fs::copy(there.witness(), home.witness()).expect("copies");
+    let error = home.claim().expect_err("is refused").to_string();
+    assert!(error.contains("with id c2c2"), "{error}");
 }
 
 #[test]
@@ -169,22 +207,22 @@ fn what_has_lost_its_birth_was_moved_to_another_file_system() {
 }
 
 #[test]
-fn a_journal_without_its_mark_is_refused_until_it_is_adopted() {
+fn a_journal_without_a_sound_mark_is_refused_until_it_is_adopted() {
     let home = Home::new();
     home.live();
     let mark = home.data().join("journal/mark");
     fs::write(&mark, "some").expect("writes");
     home.live();
-    fs::remove_file(&mark).expect("removes");
     let claimed = home.claim().expect("is the node's");
-    let error = claimed.check_journal().expect_err("its mark is gone");
+    let trouble = Some("is blank");
+    let error = claimed.check_journal(trouble).expect_err("tells nothing");
     assert_eq!(error.exit_code(), 11);
-    assert!(error.to_string().contains("mark: is missing"), "{error}");
+    assert!(error.to_string().contains("mark: is blank"), "{error}");
     drop(claimed);
     let (data, witness) = (home.data(), home.witness());
     DataDirectory::adopt(&data, &owner(), &PARTS, Some(&witness)).expect("adopts");
     let claimed = home.claim().expect("is the node's");
-    claimed.check_journal().expect("is adopted");
+    claimed.check_journal(trouble).expect("is adopted");
 }
 
 /// No digit of it can be another without being noticed, and what notices says that.
@@ -248,20 +286,20 @@ fn a_journal_that_is_a_copy_is_refused_until_it_is_adopted() {
     home.live();
     let claimed = home.claim().expect("is the node's");
     fs::write(&mark, "late").expect("writes");
-    claimed.check_journal().expect("is the original");
+    claimed.check_journal(None).expect("is the original");
     let away = home.0.path().join("away");
     fs::rename(&mark, &away).expect("moves");
     fs::rename(&away, &mark).expect("moves back");
-    claimed.check_journal().expect("is the original");
+    claimed.check_journal(None).expect("is the original");
     fs::write(&away, "early").expect("writes");
     fs::rename(&away, &mark).expect("puts back");
-    let error = claimed.check_journal().expect_err("is a copy");
+    let error = claimed.check_journal(None).expect_err("is a copy");
     assert_eq!(error.exit_code(), 13);
     drop(claimed);
     let (data, witness) = (home.data(), home.witness());
     DataDirectory::adopt(&data, &owner(), &PARTS, Some(&witness)).expect("adopts");
     let claimed = home.claim().expect("is the node's");
-    claimed.check_journal().expect("is adopted");
+    claimed.check_journal(None).expect("is adopted");
 }
 
 #[test]

@@ -52,9 +52,12 @@ impl Witness {
             return Ok(());
         };
         let (path, witness) = (path.to_owned(), witness.to_owned());
-        if let Some(owner) = known.owner.filter(|owner| {
-            (&owner.cluster, owner.node) != (&identity.owner.cluster, identity.owner.node)
-        }) {
+        // In the same directory, what it remembers of the id may be a slip since corrected.
+        let is_other = |owner: &Owner| {
+            !owner.is_named_as(&identity.owner)
+                || (known.directory != identity.directory && !owner.may_be(&identity.owner))
+        };
+        if let Some(owner) = known.owner.filter(is_other) {
             return Err(IdentityError::ForeignWitness {
                 witness,
                 found: Box::new(owner),
