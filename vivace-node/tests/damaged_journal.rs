@@ -346,5 +346,8 @@ async fn a_start_without_a_sound_mark_is_for_the_operator_to_allow() {
         let log = fs::read_to_string(damaged.processes.log_of(1)).expect("reads");
         let told = format!("journal/mark {trouble}: nothing tells");
         assert!(log.contains(&told), "{log}");
+        let identity = data(&damaged.processes).join("identity");
+        let identity = fs::read_to_string(identity).expect("reads");
+        assert!(!identity.contains("journal-born unknown"), "{identity}");
     }
 }

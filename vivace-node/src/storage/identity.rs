@@ -349,9 +349,10 @@ pub struct NextLife {
 }
 
 impl NextLife {
-    /// Whether the journal is to know of it: not of one that is made only now.
-    pub fn has_journal(&self) -> bool {
-        self.journal.is_some()
+    /// Whether the journal is to know of it, and its mark's birth is known: not of a journal, or
+    /// a mark, that is made only now.
+    pub fn knows_journal(&self) -> bool {
+        self.journal.is_some() && self.identity.journal_born.is_some()
     }
 }
 

@@ -305,7 +305,7 @@ impl Claimed {
         let values = finish_values(values)?;
         // Before the node can do anything for a container that is new.
         layout.map_or(Ok(()), PreparedLayout::put)?;
-        if !life.has_journal() {
+        if !life.knows_journal() {
             drop(life);
             life = self.directory.prepare_life()?;
         }
