@@ -9,7 +9,8 @@ use libfuzzer_sys::fuzz_target;
 use vivace_core::NodeId;
 use vivace_fuzz::{Scratch, text_file};
 use vivace_node::storage::identity::{DataDirectory, Owner};
-use vivace_node::storage::layout::{FILE, FORMAT, Layout, LayoutError};
+use vivace_node::storage::layout::{FILE, FORMAT, Layout};
+use vivace_node::storage::sealed_text::SealedTextError;
 
 thread_local! {
     static HOME: (Scratch, DataDirectory) = {
@@ -38,13 +39,13 @@ fn check(bytes: &[u8], scratch: &Scratch, directory: &DataDirectory) {
             assert!(text.contains(&*path.to_string_lossy()), "{text}");
             let code = error.exit_code();
             match error {
-                LayoutError::Damaged { .. } => assert_eq!(code, 21, "{text}"),
-                LayoutError::Foreign {
+                SealedTextError::Damaged { .. } => assert_eq!(code, 21, "{text}"),
+                SealedTextError::Foreign {
                     found, expected, ..
                 } => {
                     assert!(found != expected && expected == directory.id(), "{text}");
                 }
-                LayoutError::Newer { found, .. } => assert!(found > FORMAT, "{text}"),
+                SealedTextError::Newer { found, .. } => assert!(found > FORMAT, "{text}"),
                 other => panic!("{other}"),
             }
             return;

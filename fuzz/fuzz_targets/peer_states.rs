@@ -7,7 +7,8 @@ use libfuzzer_sys::fuzz_target;
 use vivace_core::{Incarnation, NodeId};
 use vivace_fuzz::{Scratch, text_file};
 use vivace_node::storage::identity::{DirectoryId, StartId};
-use vivace_node::storage::peer_states::{FILE, FORMAT, MetState, PeerStates, PeerStatesError};
+use vivace_node::storage::peer_states::{FILE, FORMAT, MetState, PeerStates};
+use vivace_node::storage::sealed_text::SealedTextError;
 
 const HOME: DirectoryId = DirectoryId([1; 16]);
 
@@ -38,10 +39,10 @@ fn check(bytes: &[u8], scratch: &Scratch) {
             let text = error.to_string();
             assert!(text.contains(&*path.to_string_lossy()), "{text}");
             match error {
-                PeerStatesError::Damaged { .. } => {}
-                PeerStatesError::Foreign { found, .. } => assert_ne!(found, HOME, "{text}"),
-                PeerStatesError::Newer { found, .. } => assert!(found > FORMAT, "{text}"),
-                PeerStatesError::Io { .. } => panic!("{text}"),
+                SealedTextError::Damaged { .. } => {}
+                SealedTextError::Foreign { found, .. } => assert_ne!(found, HOME, "{text}"),
+                SealedTextError::Newer { found, .. } => assert!(found > FORMAT, "{text}"),
+                SealedTextError::Io { .. } => panic!("{text}"),
             }
             return;
         }

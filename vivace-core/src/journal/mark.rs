@@ -59,3 +59,18 @@ pub(super) enum MarkFound {
     /// Nor that.
     Missing,
 }
+
+/// What is wrong with the mark of what was acknowledged: then nobody can tell whether the disk
+/// lost the last of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MarkTrouble {
+    /// There is no such file.
+    #[error("is missing")]
+    Missing,
+    /// It is not what was written.
+    #[error("is damaged")]
+    Damaged,
+    /// It is all zeros, as before a journal's first start wrote it at once.
+    #[error("is blank")]
+    Blank,
+}

@@ -51,6 +51,7 @@ pub use disk::{Cause, Disk, DiskError, DiskFile, Operation};
 pub use fold::fold;
 pub use header::HeaderError;
 pub use keeper::{Keeper, KeeperError, Step};
+pub use mark::MarkTrouble;
 pub use names::MARK;
 pub use open_error::OpenError;
 pub use recovery::{Opened, Recovery, Torn};

@@ -6,7 +6,7 @@ use super::committer::{Committed, Committer, Sealed};
 use super::disk::{Disk, DiskError, DiskFile};
 use super::header::{Header, HeaderError, Kind};
 use super::keeper::{Keeper, State};
-use super::mark::{Mark, MarkFound};
+use super::mark::{Mark, MarkFound, MarkTrouble};
 use super::open_error::OpenError;
 use super::sector::{Place, SECTOR_BYTES, Seal};
 use super::segment::{Damage, End, Image, Link};
@@ -38,7 +38,7 @@ pub struct Opened<D: Disk> {
     /// What was cut off.
     pub torn: Option<Torn>,
     /// What is wrong with the mark of what was acknowledged ([`Recovery::mark_trouble`]).
-    pub mark_trouble: Option<&'static str>,
+    pub mark_trouble: Option<MarkTrouble>,
 }
 
 impl<D: Disk> Opened<D> {
@@ -337,17 +337,16 @@ impl<D: Disk> Recovery<D> {
         })
     }
 
-    /// What is wrong with the mark of what was acknowledged, "is missing", "is damaged" or "is
-    /// blank": then nobody can tell whether the disk lost the last of it.
+    /// What is wrong with the mark of what was acknowledged.
     ///
     /// # Errors
     /// [`OpenError::Disk`].
-    pub fn mark_trouble(&self) -> Result<Option<&'static str>, OpenError> {
+    pub fn mark_trouble(&self) -> Result<Option<MarkTrouble>, OpenError> {
         Ok(match self.read_mark()? {
             MarkFound::Written(_) => None,
-            MarkFound::Blank => Some("is blank"),
-            MarkFound::Damaged => Some("is damaged"),
-            MarkFound::Missing => Some("is missing"),
+            MarkFound::Blank => Some(MarkTrouble::Blank),
+            MarkFound::Damaged => Some(MarkTrouble::Damaged),
+            MarkFound::Missing => Some(MarkTrouble::Missing),
         })
     }
 

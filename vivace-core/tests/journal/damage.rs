@@ -152,7 +152,7 @@ fn a_sector_that_reads_as_zeros_is_refused_or_harmless() {
 /// Says what no journal can know.
 #[test]
 fn without_its_mark_the_loss_of_the_last_batch_passes_for_a_torn_one() {
-    use vivace_core::journal::Disk;
+    use vivace_core::journal::{Disk, MarkTrouble};
     let (disk, appended, newest, last_batch) = written(7);
     let mut bytes = disk.contents(&newest).unwrap();
     bytes[last_batch + SECTOR..][..SECTOR].fill(0);
@@ -165,9 +165,9 @@ fn without_its_mark_the_loss_of_the_last_batch_passes_for_a_torn_one() {
     blank.put("mark", vec![0; SECTOR]);
     disk.remove("mark").unwrap();
     for (disk, trouble) in [
-        (disk, "is missing"),
-        (damaged, "is damaged"),
-        (blank, "is blank"),
+        (disk, MarkTrouble::Missing),
+        (damaged, MarkTrouble::Damaged),
+        (blank, MarkTrouble::Blank),
     ] {
         let (records, opened) = recover(&disk).unwrap();
         assert!(fold(records) != fold(appended.clone()));

@@ -13,7 +13,7 @@ use vivace_core::cluster::Container;
 use vivace_node::config::{ClusterConfig, NodeConfig, StorageConfig};
 use vivace_node::dev::DevCluster;
 use vivace_node::init::{Layout, init, site_name};
-use vivace_node::storage::identity::{DataDirectory, IdentityError};
+use vivace_node::storage::identity::{DataDirectory, IdentityError, Word};
 use vivace_node::storage::{OpenError, PARTS, adopt_layout, layout};
 use vivace_node::{NodeOptions, RunningNode, StartError};
 
@@ -302,14 +302,21 @@ fn adopt(
     };
     let (directory, owner) = (&settings.directory, config.cluster.owner(config.node));
     let shown = directory.display();
-    if id_is_right {
-        DataDirectory::adopt_id(directory, &owner, &PARTS)?;
-        println!("{shown} belongs to {owner} from now on.");
+    if id_is_right && owner.cluster_id.is_none() {
+        anyhow::bail!(
+            "--id-is-right: the cluster's file that {} names has no id, which the directory could \
+             take over: put `id` there first",
+            path.display()
+        );
     }
-    if original_is_gone {
+    let word = Word {
+        original_is_gone,
+        id_is_right,
+    };
+    if word != Word::default() {
         let witness = settings.witness.as_deref();
-        DataDirectory::adopt(directory, &owner, &PARTS, witness)?;
-        println!("{shown} is {}'s from now on.", config.node);
+        DataDirectory::adopt(directory, &owner, &PARTS, witness, word)?;
+        println!("{shown} belongs to {owner} from now on.");
     }
     if layout_is_right {
         let layout = layout::Layout::of(&config.cluster.cluster);

@@ -32,7 +32,7 @@ use vivace_core::Incarnation;
 use self::error::at;
 pub use self::error::{EXIT_OUTDATED, IdentityError};
 use self::identity_file::Identity;
-use self::journal_life::JournalLife;
+use self::journal_life::{JournalBirth, JournalLife};
 pub use self::owner::{ClusterId, Owner};
 pub use self::starts::{MetState, StartId, StateHistory, Succession, TOLD_MAX};
 use self::witness::Witness;
@@ -60,6 +60,15 @@ impl DirectoryId {
     pub(super) fn parse(text: &str) -> Option<Self> {
         owner::parse_hex(text).map(Self)
     }
+}
+
+/// What an operator says of a data directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Word {
+    /// It is the node's newest state, though it is a copy or nothing tells so.
+    pub original_is_gone: bool,
+    /// It is of the cluster whose id the cluster's file has, whichever it remembers.
+    pub id_is_right: bool,
 }
 
 /// A data directory that is this node's, and nobody else's while this lives.
@@ -92,7 +101,8 @@ impl DataDirectory {
             life: 0,
             starts: Vec::new(),
             born: None,
-            journal_born: None,
+            journal_born: JournalBirth::Unknown,
+            is_from_earlier: false,
         };
         prepare(&path.join(IDENTITY), &identity)?
             .put()
@@ -132,40 +142,33 @@ impl DataDirectory {
         })
     }
 
-    /// Says that a copied directory is the node's from now on.
+    /// Takes the operator's word for what nothing in the directory can tell.
     ///
     /// # Errors
-    /// [`IdentityError`].
+    /// [`IdentityError`]; nothing was changed.
     pub fn adopt(
         path: &Path,
         owner: &Owner,
         parts: &[&str],
         witness: Option<&Path>,
+        word: Word,
     ) -> Result<(), IdentityError> {
-        let (mut identity, _lock) = Self::owned(path, owner, parts)?;
+        let mut expected = owner.clone();
+        if word.id_is_right {
+            let remembered = Identity::read(&path.join(IDENTITY))?;
+            expected.cluster_id = remembered.and_then(|identity| identity.owner.cluster_id);
+        }
+        let (mut identity, _lock) = Self::owned(path, &expected, parts)?;
         if let Some(witness) = witness {
             Witness::check(witness, &identity, path)?;
         }
-        identity.born = birth(path);
-        // The next start takes the journal for what it is said to be, whatever its mark is.
-        identity.journal_born = None;
-        prepare(&path.join(IDENTITY), &identity)?
-            .put()
-            .map_err(at(path))
-    }
-
-    /// Says that the directory is of the cluster with `owner`'s id, whichever it remembers.
-    ///
-    /// # Errors
-    /// [`IdentityError`]; nothing was changed.
-    pub fn adopt_id(path: &Path, owner: &Owner, parts: &[&str]) -> Result<(), IdentityError> {
-        let remembered = Identity::read(&path.join(IDENTITY))?;
-        let expected = Owner {
-            cluster_id: remembered.and_then(|identity| identity.owner.cluster_id),
-            ..owner.clone()
-        };
-        let (mut identity, _lock) = Self::owned(path, &expected, parts)?;
-        identity.owner.cluster_id = owner.cluster_id;
+        if word.id_is_right {
+            identity.owner.cluster_id = owner.cluster_id;
+        }
+        if word.original_is_gone {
+            identity.born = birth(path);
+            identity.journal_born = JournalBirth::Adopted;
+        }
         prepare(&path.join(IDENTITY), &identity)?
             .put()
             .map_err(at(path))
@@ -289,12 +292,14 @@ impl DataDirectory {
             identity.born = birth(&self.path);
         }
         let journal = JournalLife::prepare(&self.path, life)?;
-        identity.journal_born = journal_life::journal_birth(&self.path);
+        identity.journal_born = JournalBirth::of(&self.path);
+        identity.is_from_earlier = false;
         let file = prepare(&self.path.join(IDENTITY), &identity)?;
         Ok(NextLife {
             identity,
             file,
             journal,
+            has_mark: journal_life::has_mark(&self.path),
         })
     }
 
@@ -346,13 +351,14 @@ pub struct NextLife {
     identity: Identity,
     file: Replacement,
     journal: Option<JournalLife>,
+    has_mark: bool,
 }
 
 impl NextLife {
-    /// Whether the journal is to know of it, and its mark's birth is known: not of a journal, or
-    /// a mark, that is made only now.
+    /// Whether the journal is to know of it, and its birth was asked for: not of a journal, or a
+    /// mark of it, that is made only now.
     pub fn knows_journal(&self) -> bool {
-        self.journal.is_some() && self.identity.journal_born.is_some()
+        self.journal.is_some() && self.has_mark
     }
 }
 

@@ -17,15 +17,22 @@ use vivace_core::cluster::{Cluster, Container, Kind};
 use vivace_core::{ContainerId, NodeId};
 
 pub use self::error::LayoutError;
-use self::error::at;
+use self::error::OR_SAY;
 use super::identity::{DataDirectory, DirectoryId};
-use super::replacement::{Replacement, read_file};
+use super::replacement::Replacement;
+use super::sealed_text::{SealedText, SealedTextError};
 
 /// The format of the file that this code writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
 /// The file's name.
 pub const FILE: &str = "layout";
+
+const TEXT: SealedText = SealedText {
+    title: "vivace-layout",
+    format: FORMAT,
+    way_out: OR_SAY,
+};
 
 /// One container's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,26 +70,27 @@ impl Layout {
     /// What the directory `home` remembers; none where there is no such file.
     ///
     /// # Errors
-    /// [`LayoutError`], never `Changed`.
-    pub fn remembered(home: &Path, directory: DirectoryId) -> Result<Option<Self>, LayoutError> {
+    /// [`SealedTextError`].
+    pub fn remembered(
+        home: &Path,
+        directory: DirectoryId,
+    ) -> Result<Option<Self>, SealedTextError> {
         let path = home.join(FILE);
-        match read_file(&path).map_err(at(&path))? {
-            Some(bytes) => Self::decode(&path, &bytes, directory).map(Some),
-            None => Ok(None),
-        }
+        TEXT.read(&path, directory, |body| Self::decode(&path, body))
     }
 
     /// Writes it down, so that nothing but [`PreparedLayout::put`] is left to do.
     ///
     /// # Errors
-    /// [`LayoutError::Io`]; nothing was changed.
-    pub fn prepare(&self, directory: &DataDirectory) -> Result<PreparedLayout, LayoutError> {
+    /// [`SealedTextError::Io`]; nothing was changed.
+    pub fn prepare(&self, directory: &DataDirectory) -> Result<PreparedLayout, SealedTextError> {
         self.prepare_in(directory.path(), directory.id())
     }
 
-    fn prepare_in(&self, home: &Path, id: DirectoryId) -> Result<PreparedLayout, LayoutError> {
+    fn prepare_in(&self, home: &Path, id: DirectoryId) -> Result<PreparedLayout, SealedTextError> {
         let path = home.join(FILE);
-        let file = Replacement::prepare(&path, &self.encode(id)).map_err(at(&path))?;
+        let file =
+            Replacement::prepare(&path, &self.encode(id)).map_err(SealedTextError::at(&path))?;
         Ok(PreparedLayout { path, file })
     }
 
@@ -184,9 +192,9 @@ impl PreparedLayout {
     /// From now on the directory remembers it, durably.
     ///
     /// # Errors
-    /// [`LayoutError::Io`].
-    pub fn put(self) -> Result<(), LayoutError> {
-        self.file.put().map_err(at(&self.path))
+    /// [`SealedTextError::Io`].
+    pub fn put(self) -> Result<(), SealedTextError> {
+        self.file.put().map_err(SealedTextError::at(&self.path))
     }
 }
 

@@ -14,7 +14,7 @@ mod open;
 pub mod peer_states;
 mod progress;
 mod replacement;
-mod sealed_text;
+pub mod sealed_text;
 mod space;
 #[cfg(test)]
 mod test_values;

@@ -13,8 +13,9 @@ use super::engine::{Engine, Reports};
 use super::identity::{DataDirectory, DirectoryId, IdentityError, Owner, StateHistory};
 use super::journal_disk::JournalDisk;
 use super::layout::{self, Layout, LayoutError, PreparedLayout};
-use super::peer_states::{PeerStates, PeerStatesError};
+use super::peer_states::PeerStates;
 use super::progress::Progress;
+use super::sealed_text::SealedTextError;
 use super::space::{Room, Space, is_forbidden, is_no_space};
 use super::values::{self, MemoryStore, ValueLog};
 
@@ -77,7 +78,7 @@ pub enum OpenError {
     Layout(#[from] LayoutError),
     /// What the node knew of its peers can't be read.
     #[error(transparent)]
-    PeerStates(#[from] PeerStatesError),
+    PeerStates(SealedTextError),
     /// The journal is not what this node wrote.
     #[error("{}: {source}", path.display())]
     Journal {
@@ -214,7 +215,7 @@ impl Claimed {
     ) -> Result<Self, OpenError> {
         let directory = claim_directory(settings, owner)?;
         let path = directory.path();
-        let remembered = Layout::remembered(path, directory.id())?;
+        let remembered = Layout::remembered(path, directory.id()).map_err(LayoutError::from)?;
         match &remembered {
             Some(remembered) => remembered.check(path, &layout)?,
             None if directory.is_new() => {}
@@ -257,7 +258,7 @@ impl Claimed {
     /// [`OpenError::PeerStates`]; nothing was changed.
     pub fn peer_states(&self) -> Result<PeerStates, OpenError> {
         let directory = &self.directory;
-        Ok(PeerStates::read(directory.path(), directory.id())?)
+        PeerStates::read(directory.path(), directory.id()).map_err(OpenError::PeerStates)
     }
 
     /// The life that [`Claimed::open`] begins.
@@ -287,7 +288,11 @@ impl Claimed {
         let values = read_values(&self.directory.path().join(VALUES), self.directory.id())?;
         let layout = match self.is_remembered {
             true => None,
-            false => Some(self.layout.prepare(&self.directory)?),
+            false => Some(
+                self.layout
+                    .prepare(&self.directory)
+                    .map_err(LayoutError::from)?,
+            ),
         };
         let mut life = self.directory.prepare_life()?;
         // All has been read, and what takes space is written: from here on things change.
@@ -304,7 +309,9 @@ impl Claimed {
         tell(&journal, &self.journal());
         let values = finish_values(values)?;
         // Before the node can do anything for a container that is new.
-        layout.map_or(Ok(()), PreparedLayout::put)?;
+        layout
+            .map_or(Ok(()), PreparedLayout::put)
+            .map_err(LayoutError::from)?;
         if !life.knows_journal() {
             drop(life);
             life = self.directory.prepare_life()?;
@@ -394,8 +401,8 @@ pub fn adopt_layout(
     let directory = claim_directory(settings, owner)?;
     let path = settings.directory.as_path();
     let remembered = match Layout::remembered(path, directory.id()) {
-        Err(LayoutError::Damaged { .. }) => None,
-        remembered => remembered?,
+        Err(SealedTextError::Damaged { .. }) => None,
+        remembered => remembered.map_err(LayoutError::from)?,
     };
     let claimed = Claimed::of(directory, settings, owner, layout, false);
     let mut containers: BTreeMap<ContainerId, Vec<Kind>> = BTreeMap::new();
@@ -412,7 +419,9 @@ pub fn adopt_layout(
         remembered.as_ref().map_or(Ok(()), check)?;
         claimed.layout.check_known(id, &kinds, path)?;
     }
-    Ok(claimed.layout.prepare(&claimed.directory)?.put()?)
+    let prepared = claimed.layout.prepare(&claimed.directory);
+    let put = prepared.and_then(PreparedLayout::put);
+    Ok(put.map_err(LayoutError::from)?)
 }
 
 fn tell(opened: &journal::Opened<JournalDisk>, journal: &Path) {

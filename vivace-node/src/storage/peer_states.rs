@@ -4,7 +4,6 @@
 //!
 //! Text: a line per peer, sealed.
 
-mod error;
 #[cfg(test)]
 mod tests;
 
@@ -15,17 +14,21 @@ use std::sync::Mutex;
 
 use vivace_core::{Incarnation, NodeId};
 
-pub use self::error::PeerStatesError;
 pub use super::identity::MetState;
 use super::identity::{DirectoryId, StartId};
-use super::replacement::{Replacement, read_file};
-use super::sealed_text::{Broken, Unreadable, open, seal};
+use super::replacement::Replacement;
+use super::sealed_text::{SealedText, SealedTextError};
 use crate::transport::lock::lock;
 
 /// The format of the file that this code writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
-const TITLE: &str = "vivace-peers";
+const TEXT: SealedText = SealedText {
+    title: "vivace-peers",
+    format: FORMAT,
+    way_out: "where it is lost, remove the file: until this node has met a peer again, it can't \
+        tell one whose state was put back or emptied meanwhile",
+};
 
 /// The file's name.
 pub const FILE: &str = "peers";
@@ -43,21 +46,14 @@ impl PeerStates {
     /// there is no such file.
     ///
     /// # Errors
-    /// [`PeerStatesError`]; nothing was changed.
-    pub fn read(home: &Path, directory: DirectoryId) -> Result<Self, PeerStatesError> {
+    /// [`SealedTextError`]; nothing was changed.
+    pub fn read(home: &Path, directory: DirectoryId) -> Result<Self, SealedTextError> {
         let path = home.join(FILE);
-        let bytes = read_file(&path).map_err(|source| PeerStatesError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        let met = match bytes {
-            Some(bytes) => decode(&path, &bytes, directory)?,
-            None => BTreeMap::new(),
-        };
+        let met = TEXT.read(&path, directory, |body| decode(&path, body))?;
         Ok(Self {
+            met: Mutex::new(met.unwrap_or_default()),
             path,
             directory,
-            met: Mutex::new(met),
         })
     }
 
@@ -110,37 +106,17 @@ fn encode(directory: DirectoryId, met: &BTreeMap<NodeId, MetState>) -> String {
         )
         .expect("a string takes all");
     }
-    seal(TITLE, FORMAT, directory, &text)
+    TEXT.seal(directory, &text)
 }
 
-fn decode(
-    path: &Path,
-    bytes: &[u8],
-    directory: DirectoryId,
-) -> Result<BTreeMap<NodeId, MetState>, PeerStatesError> {
-    let damaged = |what: String| PeerStatesError::Damaged {
-        path: path.to_owned(),
-        what,
-    };
-    let body = open(bytes, TITLE, FORMAT, directory).map_err(|why| match why {
-        Unreadable::Broken(Broken::Damaged(what)) => damaged(what.into()),
-        Unreadable::Broken(Broken::Newer(found)) => PeerStatesError::Newer {
-            path: path.to_owned(),
-            found,
-        },
-        Unreadable::Foreign(found) => PeerStatesError::Foreign {
-            path: path.to_owned(),
-            found,
-            expected: directory,
-        },
-    })?;
+fn decode(path: &Path, body: &str) -> Result<BTreeMap<NodeId, MetState>, SealedTextError> {
     let mut met = BTreeMap::new();
-    for (number, line) in body.lines().enumerate() {
-        let number = number + 3;
-        let wrong = || damaged(format!("line {number} tells of no peer"));
-        let (node, state) = peer(line).ok_or_else(wrong)?;
+    // Behind the head.
+    for (number, line) in (3..).zip(body.lines()) {
+        let wrong = |what: &str| TEXT.damaged(path, format!("line {number} tells of {what}"));
+        let (node, state) = peer(line).ok_or_else(|| wrong("no peer"))?;
         if met.insert(node, state).is_some() {
-            return Err(damaged(format!("line {number} tells of a peer again")));
+            return Err(wrong("a peer again"));
         }
     }
     Ok(met)

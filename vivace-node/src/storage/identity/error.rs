@@ -3,8 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use vivace_core::journal::MarkTrouble;
+
 use super::{DirectoryId, Owner};
-use crate::storage::sealed_text::Broken;
+use crate::storage::sealed_text::SealedTextError;
 use crate::storage::space::{is_forbidden, is_no_space};
 
 /// Neither under its old id nor, in the same replica sets, under a new one: a majority with
@@ -145,7 +147,7 @@ pub enum IdentityError {
         /// The mark.
         mark: PathBuf,
         /// What is wrong with it.
-        trouble: &'static str,
+        trouble: MarkTrouble,
     },
     /// An older state of the same directory.
     #[error(
@@ -190,19 +192,6 @@ pub enum IdentityError {
         .0.display()
     )]
     PeersKnowMore(PathBuf),
-    /// Written by later code.
-    #[error(
-        "{}: is of format {found}, and this program reads up to {newest}: run the newer program",
-        path.display()
-    )]
-    Newer {
-        /// The identity file, or the witness.
-        path: PathBuf,
-        /// The format that it names.
-        found: u32,
-        /// The newest that is read.
-        newest: u32,
-    },
     /// Written by code that was never released.
     #[error(
         "{}: is of format 1 of a development version, which this program does not read: start \
@@ -211,15 +200,8 @@ pub enum IdentityError {
     )]
     Development(PathBuf),
     /// The identity file or the witness is not what was written.
-    #[error("{}: is damaged ({what}): restore the file; {way_out}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// How that shows.
-        what: &'static str,
-        /// What there is to do where the file is lost.
-        way_out: &'static str,
-    },
+    #[error(transparent)]
+    File(#[from] SealedTextError),
     /// A line of the identity file, the witness or the journal's life says nothing.
     #[error(
         "{}: line {line} should be {expected:?}: restore the file; {way_out}",
@@ -267,22 +249,6 @@ pub enum IdentityError {
 }
 
 impl IdentityError {
-    pub(super) fn broken(path: &Path, why: Broken, newest: u32, way_out: &'static str) -> Self {
-        let path = path.to_owned();
-        match why {
-            Broken::Newer(found) => Self::Newer {
-                path,
-                found,
-                newest,
-            },
-            Broken::Damaged(what) => Self::Damaged {
-                path,
-                what,
-                way_out,
-            },
-        }
-    }
-
     /// The process's exit code, by what there is to do.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -302,12 +268,12 @@ impl IdentityError {
             | Self::Outdated { .. }
             | Self::OtherTime { .. }
             | Self::PeersKnowMore(_) => EXIT_OUTDATED,
-            Self::Newer { .. } => 14,
+            Self::File(error) => error.exit_code(),
             Self::Development(_) => 15,
             Self::ReadOnly { .. } => 16,
             Self::InUse(_) => 17,
             Self::Io { source, .. } if is_no_space(source) => 20,
-            Self::Damaged { .. } | Self::Unreadable { .. } | Self::Io { .. } => 21,
+            Self::Unreadable { .. } | Self::Io { .. } => 21,
             Self::Taken(_) => 1,
             Self::Exhausted(_) => 22,
         }

@@ -6,9 +6,9 @@ use std::str::Lines;
 use vivace_core::NodeId;
 
 use super::error::{LOST_FOR_GOOD, at};
-use super::{ClusterId, DirectoryId, FORMAT, IdentityError, Owner, StartId, starts};
+use super::{ClusterId, DirectoryId, FORMAT, IdentityError, JournalBirth, Owner, StartId, starts};
 use crate::storage::replacement::read_text;
-use crate::storage::sealed_text::{is_sealed, open_any, seal};
+use crate::storage::sealed_text::{SealedText, is_sealed};
 
 /// The oldest format that is read: it knows of no starts. Up to [`UNSEALED_FORMAT`] there was no
 /// checksum, and no cluster's id.
@@ -16,7 +16,11 @@ const OLDEST_FORMAT: u32 = 2;
 
 const UNSEALED_FORMAT: u32 = 3;
 
-const TITLE: &str = "vivace-data";
+const TEXT: SealedText = SealedText {
+    title: "vivace-data",
+    format: FORMAT,
+    way_out: LOST_FOR_GOOD,
+};
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +34,10 @@ pub(super) struct Identity {
     /// The directory's time of birth in nanoseconds since 1970, since the first start
     /// and where the file system knows it.
     pub born: Option<u128>,
-    /// The same of the journal's mark.
-    pub journal_born: Option<u128>,
+    /// The same of the journal.
+    pub journal_born: JournalBirth,
+    /// The file is of an earlier format.
+    pub is_from_earlier: bool,
 }
 
 impl Identity {
@@ -46,9 +52,13 @@ impl Identity {
             self.life,
             starts::encode(&self.starts),
             time(self.born),
-            time(self.journal_born)
+            match self.journal_born {
+                JournalBirth::At(born) => time(Some(born)),
+                JournalBirth::Unknown => time(None),
+                JournalBirth::Adopted => "adopted".into(),
+            }
         );
-        seal(TITLE, FORMAT, self.directory, &body)
+        TEXT.seal(self.directory, &body)
     }
 
     pub fn read(path: &Path) -> Result<Option<Self>, IdentityError> {
@@ -65,9 +75,7 @@ impl Identity {
         {
             return Ok(Some(identity));
         }
-        let opened = open_any(text.as_bytes(), TITLE, FORMAT);
-        let (directory, body) =
-            opened.map_err(|why| IdentityError::broken(path, why, FORMAT, LOST_FOR_GOOD))?;
+        let (directory, body) = TEXT.open(path, text.as_bytes())?;
         let mut fields = Fields::of(path, LOST_FOR_GOOD, body, 2);
         let identity = Self {
             owner: fields.owner()?,
@@ -75,7 +83,8 @@ impl Identity {
             life: fields.next("life", "1", |text| text.parse().ok())?,
             starts: fields.next("starts", "16 HEX DIGITS EACH", starts::decode)?,
             born: fields.next("born", "NANOSECONDS", time)?,
-            journal_born: fields.next("journal-born", "NANOSECONDS", time)?,
+            journal_born: fields.next("journal-born", "NANOSECONDS", journal_birth)?,
+            is_from_earlier: false,
         };
         fields.end()?;
         Ok(Some(identity))
@@ -84,7 +93,7 @@ impl Identity {
     /// A file of an earlier format; none where it names a later one.
     fn read_unsealed(path: &Path, text: &str) -> Result<Option<Self>, IdentityError> {
         let mut fields = Fields::of(path, LOST_FOR_GOOD, text, 0);
-        let format = fields.next(TITLE, "4", |text| text.parse::<u32>().ok())?;
+        let format = fields.next(TEXT.title, "4", |text| text.parse::<u32>().ok())?;
         if format < OLDEST_FORMAT {
             let directory = path.parent().unwrap_or(path);
             return Err(IdentityError::Development(directory.to_owned()));
@@ -104,9 +113,10 @@ impl Identity {
             },
             born: fields.next("born", "NANOSECONDS", time)?,
             journal_born: match format {
-                OLDEST_FORMAT => None,
-                _ => fields.next("journal-born", "NANOSECONDS", time)?,
+                OLDEST_FORMAT => JournalBirth::Unknown,
+                _ => fields.next("journal-born", "NANOSECONDS", journal_birth)?,
             },
+            is_from_earlier: true,
         };
         fields.end()?;
         Ok(Some(identity))
@@ -133,6 +143,13 @@ fn time(text: &str) -> Option<Option<u128>> {
     match text {
         "unknown" => Some(None),
         _ => text.parse().ok().map(Some),
+    }
+}
+
+fn journal_birth(text: &str) -> Option<JournalBirth> {
+    match text {
+        "adopted" => Some(JournalBirth::Adopted),
+        _ => Some(time(text)?.map_or(JournalBirth::Unknown, JournalBirth::At)),
     }
 }
 

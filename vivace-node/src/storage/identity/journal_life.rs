@@ -4,10 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use vivace_core::journal;
+use vivace_core::journal::{self, MarkTrouble};
 
 use super::error::{LOST_FOR_GOOD, at};
-use super::{DataDirectory, IdentityError, birth, is_original};
+use super::{DataDirectory, IdentityError, birth};
 use crate::storage::open::JOURNAL;
 use crate::storage::replacement::{Replacement, read_text};
 
@@ -43,11 +43,38 @@ fn file(directory: &Path) -> PathBuf {
     directory.join(JOURNAL).join(LIFE)
 }
 
-/// When the journal of `directory` was made: the birth of its mark, which is written with
+/// When the journal of a directory was made: the birth of its mark, which is written with
 /// every commit and made once. Whoever puts older files in the place of newer ones makes
 /// this one anew.
-pub(super) fn journal_birth(directory: &Path) -> Option<u128> {
-    birth(&directory.join(JOURNAL).join(journal::MARK))
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JournalBirth {
+    /// Nanoseconds since 1970.
+    At(u128),
+    /// The file system does not know.
+    Unknown,
+    /// The operator says that the journal is the node's newest: the next start takes it for that,
+    /// whatever its mark is.
+    Adopted,
+}
+
+impl JournalBirth {
+    /// Of the journal of `directory`.
+    pub fn of(directory: &Path) -> Self {
+        birth_of_mark(directory).map_or(Self::Unknown, Self::At)
+    }
+}
+
+/// Whether the journal of `directory` has its mark.
+pub(super) fn has_mark(directory: &Path) -> bool {
+    mark(directory).exists()
+}
+
+fn mark(directory: &Path) -> PathBuf {
+    directory.join(JOURNAL).join(journal::MARK)
+}
+
+fn birth_of_mark(directory: &Path) -> Option<u128> {
+    birth(&mark(directory))
 }
 
 impl DataDirectory {
@@ -58,7 +85,7 @@ impl DataDirectory {
     ///
     /// # Errors
     /// [`IdentityError`].
-    pub fn check_journal(&self, mark_trouble: Option<&'static str>) -> Result<(), IdentityError> {
+    pub fn check_journal(&self, mark_trouble: Option<MarkTrouble>) -> Result<(), IdentityError> {
         let lives = self.identity.life;
         if lives == 0 {
             return Ok(());
@@ -81,15 +108,19 @@ impl DataDirectory {
                 lives,
             });
         }
-        match (self.identity.journal_born, mark_trouble) {
-            (None, _) => Ok(()),
-            // It was made with the journal, durably.
-            (Some(_), Some(trouble)) => Err(IdentityError::MarkUnsound {
-                mark: directory.join(journal::MARK),
+        let identity = &self.identity;
+        match (identity.journal_born, mark_trouble) {
+            (JournalBirth::Adopted, _) => Ok(()),
+            // An earlier program wrote it with the first commit, and did not sync it.
+            (_, Some(MarkTrouble::Blank)) if identity.is_from_earlier => Ok(()),
+            (_, Some(trouble)) => Err(IdentityError::MarkUnsound {
+                mark: mark(&self.path),
                 trouble,
             }),
-            (born, None) if is_original(born, journal_birth(&self.path)) => Ok(()),
-            (Some(_), None) => Err(IdentityError::CopiedJournal(directory)),
+            (JournalBirth::At(born), None) if birth_of_mark(&self.path) != Some(born) => {
+                Err(IdentityError::CopiedJournal(directory))
+            }
+            (JournalBirth::At(_) | JournalBirth::Unknown, None) => Ok(()),
         }
     }
 }

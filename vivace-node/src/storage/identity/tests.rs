@@ -3,6 +3,7 @@
 use super::*;
 
 use vivace_core::NodeId;
+use vivace_core::journal::MarkTrouble;
 
 const NODE: NodeId = NodeId(1);
 const PARTS: [&str; 1] = ["journal"];
@@ -48,6 +49,15 @@ impl Home {
         assert_eq!(contents(self.0.path()), before, "{error}");
         error.exit_code()
     }
+}
+
+/// The operator says that the directory is the node's newest state.
+fn adopt(data: &Path, witness: &Path) {
+    let word = Word {
+        original_is_gone: true,
+        ..Word::default()
+    };
+    DataDirectory::adopt(data, &owner(), &PARTS, Some(witness), word).expect("adopts");
 }
 
 fn contents(path: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
@@ -155,9 +165,23 @@ fn a_wrong_id_is_corrected_by_the_operators_word_alone() {
         node: NodeId(2),
         ..right.clone()
     };
-    let wrong = DataDirectory::adopt_id(&data, &other, &PARTS);
-    assert_eq!(wrong.expect_err("is node 1's").exit_code(), 12);
-    DataDirectory::adopt_id(&data, &right, &PARTS).expect("adopts");
+    let word = Word {
+        id_is_right: true,
+        ..Word::default()
+    };
+    let adopt = |owner| DataDirectory::adopt(&data, owner, &PARTS, Some(&witness), word);
+    assert_eq!(adopt(&other).expect_err("is node 1's").exit_code(), 12);
+    // Another cluster's, of which this node's witness knows nothing.
+    let own = fs::read(&witness).expect("reads");
+    let elsewhere = Home::new();
+    elsewhere.live();
+    fs::copy(elsewhere.witness(), &witness).expect("copies");
+    assert_eq!(
+        adopt(&right).expect_err("is not the node's").exit_code(),
+        12
+    );
+    fs::write(&witness, own).expect("writes");
+    adopt(&right).expect("adopts");
     claim().expect("is the node's");
 }
 
@@ -214,13 +238,21 @@ fn a_journal_without_a_sound_mark_is_refused_until_it_is_adopted() {
     fs::write(&mark, "some").expect("writes");
     home.live();
     let claimed = home.claim().expect("is the node's");
-    let trouble = Some("is blank");
+    let trouble = Some(MarkTrouble::Blank);
     let error = claimed.check_journal(trouble).expect_err("tells nothing");
     assert_eq!(error.exit_code(), 11);
     assert!(error.to_string().contains("mark: is blank"), "{error}");
     drop(claimed);
+    // Nor does a file system without births make it sound.
+    let path = home.data().join(IDENTITY);
+    let mut identity = Identity::read(&path).expect("reads").expect("is there");
+    identity.journal_born = JournalBirth::Unknown;
+    fs::write(&path, identity.encode()).expect("writes");
+    let claimed = home.claim().expect("is the node's");
+    claimed.check_journal(trouble).expect_err("tells nothing");
+    drop(claimed);
     let (data, witness) = (home.data(), home.witness());
-    DataDirectory::adopt(&data, &owner(), &PARTS, Some(&witness)).expect("adopts");
+    adopt(&data, &witness);
     let claimed = home.claim().expect("is the node's");
     claimed.check_journal(trouble).expect("is adopted");
 }
@@ -271,7 +303,7 @@ fn a_copy_is_refused_until_it_is_adopted() {
     copy(&away, &home.data());
     assert_eq!(home.refused(), 13);
     let (data, witness) = (home.data(), home.witness());
-    DataDirectory::adopt(&data, &owner(), &PARTS, Some(&witness)).expect("adopts");
+    adopt(&data, &witness);
     assert_eq!(home.live(), 2);
 }
 
@@ -297,7 +329,7 @@ fn a_journal_that_is_a_copy_is_refused_until_it_is_adopted() {
     assert_eq!(error.exit_code(), 13);
     drop(claimed);
     let (data, witness) = (home.data(), home.witness());
-    DataDirectory::adopt(&data, &owner(), &PARTS, Some(&witness)).expect("adopts");
+    adopt(&data, &witness);
     let claimed = home.claim().expect("is the node's");
     claimed.check_journal(None).expect("is adopted");
 }
@@ -328,6 +360,12 @@ fn newer_and_older_formats_are_refused() {
     }
 }
 
+/// As the journal's directory has it.
+fn journal_life_of(life: u16) -> String {
+    let covered = format!("life {life} ");
+    format!("{covered}{:08x}\n", crc32c::crc32c(covered.as_bytes()))
+}
+
 /// The formats before this one: without a checksum, the first of them without starts.
 #[test]
 fn earlier_formats_are_read() {
@@ -349,6 +387,11 @@ fn earlier_formats_are_read() {
         let claimed = home.claim().expect("is the node's");
         assert_eq!(claimed.history().starts.len(), known);
         assert_eq!(claimed.next_life().expect("has a number").0, 5);
+        // Those programs wrote it with the first commit.
+        fs::write(home.data().join("journal/life"), journal_life_of(4)).expect("writes");
+        let check = |trouble| claimed.check_journal(Some(trouble));
+        check(MarkTrouble::Blank).expect("is no trouble");
+        check(MarkTrouble::Damaged).expect_err("tells nothing");
     }
     for (wrong, line) in [
         (of_3.replace("node 1", "node one"), 3),

@@ -7,17 +7,16 @@ use super::error::at;
 use super::identity_file::{Fields, Identity, encode_owner};
 use super::{DirectoryId, IdentityError, Owner};
 use crate::storage::replacement::read_text;
-use crate::storage::sealed_text::{open_any, seal};
+use crate::storage::sealed_text::SealedText;
 
-/// The format that this code writes, and the newest that it reads; 1 was the two lines of the
-/// body without a head and a checksum.
-const FORMAT: u32 = 2;
-
-const TITLE: &str = "vivace-witness";
-
-/// It guards against a mistake, and a node starts without one.
-const WITHOUT: &str = "where it is lost and the data directory is surely the newest, remove the \
-    file: the next start makes another";
+/// Its first format was the two lines of the body without a head and a checksum.
+const TEXT: SealedText = SealedText {
+    title: "vivace-witness",
+    format: 2,
+    // It guards against a mistake, and a node starts without one.
+    way_out: "where it is lost and the data directory is surely the newest, remove the file: the \
+        next start makes another",
+};
 
 /// What it remembers.
 pub(super) struct Witness {
@@ -39,7 +38,7 @@ impl Witness {
     pub fn encode(&self) -> String {
         let owner = self.owner.as_ref().map(encode_owner).unwrap_or_default();
         let body = format!("{owner}life {}\n", self.life);
-        seal(TITLE, FORMAT, self.directory, &body)
+        TEXT.seal(self.directory, &body)
     }
 
     /// Checks that the directory at `path`, which says `identity` of itself, is what the witness
@@ -96,7 +95,7 @@ impl Witness {
             return Ok(None);
         };
         if text.starts_with("directory ") {
-            let mut fields = Fields::of(path, WITHOUT, &text, 0);
+            let mut fields = Fields::of(path, TEXT.way_out, &text, 0);
             let witness = Self {
                 owner: None,
                 directory: fields.next("directory", "32 HEX DIGITS", DirectoryId::parse)?,
@@ -105,10 +104,8 @@ impl Witness {
             fields.end()?;
             return Ok(Some(witness));
         }
-        let opened = open_any(text.as_bytes(), TITLE, FORMAT);
-        let (directory, body) =
-            opened.map_err(|why| IdentityError::broken(path, why, FORMAT, WITHOUT))?;
-        let mut fields = Fields::of(path, WITHOUT, body, 2);
+        let (directory, body) = TEXT.open(path, text.as_bytes())?;
+        let mut fields = Fields::of(path, TEXT.way_out, body, 2);
         let witness = Self {
             owner: Some(fields.owner()?),
             directory,

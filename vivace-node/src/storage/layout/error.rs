@@ -1,17 +1,14 @@
 //! Why a start is refused for the layout of its containers, and what there is to do.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::FORMAT;
-use crate::storage::identity::DirectoryId;
-use crate::storage::space::{is_forbidden, is_no_space};
+use crate::storage::sealed_text::SealedTextError;
 
 /// What says that the configuration is right.
 const ADOPT: &str = "`vivace-node adopt NODE.toml --layout-is-right`";
 
 /// What is left to do where nothing tells any more how containers were laid out.
-const OR_SAY: &str = "where there is no other, see to it that each container of the configuration \
+pub(super) const OR_SAY: &str = "where there is no other, see to it that each container of the configuration \
     has the kind, replicas and local sets that it had when this node ran last, and say so: \
     `vivace-node adopt NODE.toml --layout-is-right`";
 
@@ -38,56 +35,15 @@ pub enum LayoutError {
         /// What the configuration says.
         configured: String,
     },
-    /// The file is not what was written.
-    #[error(
-        "{}: is damaged ({what}): restore the file; {OR_SAY}",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// How that shows.
-        what: String,
-    },
     /// A node has lived here, and the file is gone.
     #[error(
         "{}: is missing beside the rest of the node's state: restore it; {OR_SAY}",
         .0.display()
     )]
     Missing(PathBuf),
-    /// Another directory's.
-    #[error(
-        "{}: belongs to data directory {found}, and this is {expected}: put it back where it \
-         came from, and this directory's own here",
-        path.display()
-    )]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// Whose it is.
-        found: DirectoryId,
-        /// Whose it should be.
-        expected: DirectoryId,
-    },
-    /// Written by later code.
-    #[error(
-        "{}: is of format {found}, and this program reads up to {FORMAT}: run the newer program",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The format that it names.
-        found: u32,
-    },
-    /// The operating system refused.
-    #[error("{}: {source}{}", path.display(), what_to_do(source))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// The file is not this directory's, or can't be read or written.
+    #[error(transparent)]
+    File(#[from] SealedTextError),
 }
 
 impl LayoutError {
@@ -96,28 +52,7 @@ impl LayoutError {
         match self {
             Self::Changed { .. } => 28,
             Self::Missing(_) => 11,
-            Self::Foreign { .. } => 12,
-            Self::Newer { .. } => 14,
-            Self::Io { source, .. } if is_forbidden(source) => 16,
-            Self::Io { source, .. } if is_no_space(source) => 20,
-            Self::Damaged { .. } | Self::Io { .. } => 21,
+            Self::File(error) => error.exit_code(),
         }
-    }
-}
-
-fn what_to_do(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::IsADirectory => ": move it away, and put the file back",
-        _ if is_forbidden(source) => ": mount it writable, or give this user the rights",
-        _ => "",
-    }
-}
-
-/// What failed at `path`.
-pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> LayoutError {
-    let path = path.to_owned();
-    move |source| LayoutError::Io {
-        path: path.clone(),
-        source,
     }
 }

@@ -6,11 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use vivace_core::{ContainerId, NodeId};
 
-use super::{ContainerLayout, FORMAT, Layout, LayoutError};
+use super::{ContainerLayout, Layout, TEXT};
 use crate::storage::identity::DirectoryId;
-use crate::storage::sealed_text::{Broken, Unreadable, open, seal};
-
-const TITLE: &str = "vivace-layout";
+use crate::storage::sealed_text::SealedTextError;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,31 +53,12 @@ impl Layout {
             containers: containers.collect(),
         };
         let toml = toml::to_string(&fields).expect("names and numbers are TOML");
-        seal(TITLE, FORMAT, directory, &toml)
+        TEXT.seal(directory, &toml)
     }
 
-    pub(super) fn decode(
-        path: &Path,
-        bytes: &[u8],
-        directory: DirectoryId,
-    ) -> Result<Self, LayoutError> {
-        let damaged = |what: &str| LayoutError::Damaged {
-            path: path.to_owned(),
-            what: what.to_owned(),
-        };
-        let toml = open(bytes, TITLE, FORMAT, directory).map_err(|why| match why {
-            Unreadable::Broken(Broken::Damaged(what)) => damaged(what),
-            Unreadable::Broken(Broken::Newer(found)) => LayoutError::Newer {
-                path: path.to_owned(),
-                found,
-            },
-            Unreadable::Foreign(found) => LayoutError::Foreign {
-                path: path.to_owned(),
-                found,
-                expected: directory,
-            },
-        })?;
-        let fields: Fields = toml::from_str(toml).map_err(|error| damaged(error.message()))?;
+    pub(super) fn decode(path: &Path, body: &str) -> Result<Self, SealedTextError> {
+        let fields: Fields =
+            toml::from_str(body).map_err(|error| TEXT.damaged(path, error.message()))?;
         let containers = fields.containers.into_iter().map(|is| {
             let sets = is.local_sets.into_iter();
             let layout = ContainerLayout {

@@ -142,10 +142,11 @@ fn what_is_written_is_remembered() {
 
 #[test]
 fn any_other_bytes_are_refused() {
-    let path = Path::new("layout");
+    let home = tempfile::tempdir().expect("a temporary directory");
     let text = layout_of(&text()).encode(MINE);
     let code = |bytes: &[u8]| {
-        let refused = Layout::decode(path, bytes, MINE).expect_err("is refused");
+        std::fs::write(home.path().join(FILE), bytes).expect("writes");
+        let refused = Layout::remembered(home.path(), MINE).expect_err("is refused");
         refused.exit_code()
     };
     for cut in 0..text.len() {
