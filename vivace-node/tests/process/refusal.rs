@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use vivace_client::Client;
 
 use super::{Processes, START_PATIENCE, path_text, stderr, vivace_node};
 
@@ -81,4 +84,17 @@ pub async fn serves(processes: &mut Processes) {
     let found = key.read().await.expect("serves").expect("was written");
     assert_eq!(found.value, "value");
     processes.kill(1);
+}
+
+/// What a node refused or was refused, once `cause` is among it.
+pub async fn refusals_with(client: &Client, cause: &str) -> Vec<(String, u64)> {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        let refusals = client.status().await.expect("status").refusals;
+        if refusals.iter().any(|(name, _)| name == cause) {
+            return refusals;
+        }
+        assert!(Instant::now() < deadline, "nobody noticed: {refusals:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
