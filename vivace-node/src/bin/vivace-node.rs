@@ -13,7 +13,7 @@ use vivace_core::cluster::Container;
 use vivace_node::config::{ClusterConfig, NodeConfig, StorageConfig};
 use vivace_node::dev::DevCluster;
 use vivace_node::init::{Layout, init, site_name};
-use vivace_node::storage::identity::{DataDirectory, IdentityError, Word};
+use vivace_node::storage::identity::{Attestation, DataDirectory, IdentityError};
 use vivace_node::storage::{OpenError, PARTS, adopt_layout, layout};
 use vivace_node::{NodeOptions, RunningNode, StartError};
 
@@ -309,13 +309,13 @@ fn adopt(
             path.display()
         );
     }
-    let word = Word {
+    let attested = Attestation {
         original_is_gone,
         id_is_right,
     };
-    if word != Word::default() {
+    if attested != Attestation::default() {
         let witness = settings.witness.as_deref();
-        DataDirectory::adopt(directory, &owner, &PARTS, witness, word)?;
+        DataDirectory::adopt(directory, &owner, &PARTS, witness, attested)?;
         println!("{shown} belongs to {owner} from now on.");
     }
     if layout_is_right {

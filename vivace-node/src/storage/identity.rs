@@ -64,7 +64,7 @@ impl DirectoryId {
 
 /// What an operator says of a data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Word {
+pub struct Attestation {
     /// It is the node's newest state, though it is a copy or nothing tells so.
     pub original_is_gone: bool,
     /// It is of the cluster whose id the cluster's file has, whichever it remembers.
@@ -151,10 +151,10 @@ impl DataDirectory {
         owner: &Owner,
         parts: &[&str],
         witness: Option<&Path>,
-        word: Word,
+        attested: Attestation,
     ) -> Result<(), IdentityError> {
         let mut expected = owner.clone();
-        if word.id_is_right {
+        if attested.id_is_right {
             let remembered = Identity::read(&path.join(IDENTITY))?;
             expected.cluster_id = remembered.and_then(|identity| identity.owner.cluster_id);
         }
@@ -162,10 +162,10 @@ impl DataDirectory {
         if let Some(witness) = witness {
             Witness::check(witness, &identity, path)?;
         }
-        if word.id_is_right {
+        if attested.id_is_right {
             identity.owner.cluster_id = owner.cluster_id;
         }
-        if word.original_is_gone {
+        if attested.original_is_gone {
             identity.born = birth(path);
             identity.journal_born = JournalBirth::Adopted;
         }

@@ -282,9 +282,8 @@ impl IdentityError {
 
 /// A cluster's file that has lost its id, or has another by mistake, looks like another cluster's.
 fn or_mend_the_id(found: &Owner, expected: &Owner) -> String {
-    let is_named_alike = (&found.cluster, found.node) == (&expected.cluster, expected.node);
     match found.cluster_id {
-        Some(id) if is_named_alike => format!(
+        Some(id) if found.is_named_as(expected) => format!(
             "; where it is that one, put `id = \"{id}\"` into the cluster's file; only where the \
              directory took over a wrong id from that file, say so with `vivace-node adopt \
              NODE.toml --id-is-right`"

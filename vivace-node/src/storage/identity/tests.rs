@@ -53,11 +53,11 @@ impl Home {
 
 /// The operator says that the directory is the node's newest state.
 fn adopt(data: &Path, witness: &Path) {
-    let word = Word {
+    let attested = Attestation {
         original_is_gone: true,
-        ..Word::default()
+        ..Attestation::default()
     };
-    DataDirectory::adopt(data, &owner(), &PARTS, Some(witness), word).expect("adopts");
+    DataDirectory::adopt(data, &owner(), &PARTS, Some(witness), attested).expect("adopts");
 }
 
 fn contents(path: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
@@ -165,11 +165,11 @@ fn a_wrong_id_is_corrected_by_the_operators_word_alone() {
         node: NodeId(2),
         ..right.clone()
     };
-    let word = Word {
+    let attested = Attestation {
         id_is_right: true,
-        ..Word::default()
+        ..Attestation::default()
     };
-    let adopt = |owner| DataDirectory::adopt(&data, owner, &PARTS, Some(&witness), word);
+    let adopt = |owner| DataDirectory::adopt(&data, owner, &PARTS, Some(&witness), attested);
     assert_eq!(adopt(&other).expect_err("is node 1's").exit_code(), 12);
     // Another cluster's, of which this node's witness knows nothing.
     let own = fs::read(&witness).expect("reads");
