@@ -19,7 +19,7 @@ use crate::{NodeId, RequestId, Timestamp};
 const SLOW: Duration = Duration::from_secs(1);
 
 /// A message that others overtake takes no longer than this many delays of its path.
-const LONGEST_WAY: u32 = 4;
+pub(super) const LONGEST_WAY: u32 = 4;
 
 /// No client waits longer than this for an answer; and nobody believes a timestamp that
 /// is so far ahead.
