@@ -62,7 +62,7 @@ const fn single(name: &'static str, about: &'static str, source: &'static str) -
 }
 
 /// Every experiment.
-pub const EXPERIMENTS: [Experiment; 17] = [
+pub const EXPERIMENTS: [Experiment; 18] = [
     single(
         "demo",
         "latency of four algorithms on one link, idle and full; 2.5 minutes, no root, no network",
@@ -192,6 +192,14 @@ pub const EXPERIMENTS: [Experiment; 17] = [
         needs: &[Need::Wan],
         steps: Some(figures::bench_bytes::steps),
         section: Some(figures::bench_bytes::section),
+    },
+    Experiment {
+        name: "bench-loss",
+        about: "latency in round trips on idle links, without loss and where packets are lost at random",
+        source: "not in the paper",
+        needs: &[Need::Wan],
+        steps: Some(figures::bench_loss::steps),
+        section: Some(figures::bench_loss::section),
     },
 ];
 

@@ -3,6 +3,7 @@
 pub mod ablations;
 pub mod bench;
 pub mod bench_bytes;
+pub mod bench_loss;
 pub mod congestion;
 pub mod fig_1;
 pub mod fig_2_3;
@@ -47,6 +48,7 @@ fn wan(sites: Sites, rate_mbit: f64, buffer_kb: u64) -> WanSpec {
         priority: true,
         police_percent: None,
         marks: Marks::Kept,
+        loss_percent: 0.0,
     }
 }
 

@@ -63,6 +63,10 @@ fn is_one(number: &u32) -> bool {
     *number == 1
 }
 
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
 /// Which sites there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -88,6 +92,10 @@ pub struct WanSpec {
     pub police_percent: Option<f64>,
     /// What the network does to marks.
     pub marks: Marks,
+    /// The chance that a packet is lost, whatever its class and the load, in percent: each
+    /// way, of each link.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub loss_percent: f64,
 }
 
 /// What the network does to DSCP marks.
@@ -362,8 +370,12 @@ impl WanSpec {
             Marks::Bleached => ", marks bleached",
             Marks::Swapped => ", marks swapped",
         };
+        let loss = match self.loss_percent {
+            0.0 => String::new(),
+            percent => format!(", {percent} % of packets lost each way"),
+        };
         format!(
-            "{sites}, {} Mbit/s, {} KB buffer{class}{marks}",
+            "{sites}, {} Mbit/s, {} KB buffer{class}{marks}{loss}",
             self.rate_mbit, self.buffer_kb
         )
     }
@@ -399,6 +411,9 @@ impl WanSpec {
             Marks::Bleached => "bleach = true\n",
             Marks::Swapped => "remark = { EF = 0, 0 = \"EF\" }\n",
         };
+        if self.loss_percent > 0.0 {
+            text += &format!("loss = \"{}%\"\n", self.loss_percent);
+        }
         text
     }
 }

@@ -32,9 +32,11 @@ const PACKETS_MIN: f64 = 100.0;
 
 /// If loss becomes so much more (factor, and a part of all packets) while copies are
 /// sent, or more than [`LOSS_MAX`], they make it worse: none for a while. A policer
-/// that drops a tenth drops a quarter when all is sent twice.
+/// that drops a tenth drops a quarter when all is sent twice. What was lost before is known
+/// from [`PACKETS_MIN`] packets or few more, so it counts with what chance may have hidden.
 const WORSE_FACTOR: f64 = 2.0;
 const WORSE_PART: f64 = 0.01;
+const CHANCE_DEVIATIONS: f64 = 3.0;
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// Copies that wait; an older one is left out.
@@ -44,7 +46,7 @@ const COPIES_MAX: usize = 256;
 pub(super) struct LossCopies {
     waiting: VecDeque<(Instant, Bytes)>,
     delay: Duration,
-    /// Set while copies are sent: the loss when that began.
+    /// Set while copies are sent: the most that the loss can have been when that began.
     loss_before: Option<f64>,
     paused_until: Option<Instant>,
     sent: f64,
@@ -70,12 +72,15 @@ impl LossCopies {
         let loss = self.lost / self.sent.max(1.0);
         let is_worse = |before| loss > LOSS_MAX || loss > before * WORSE_FACTOR + WORSE_PART;
         if self.loss_before.is_some_and(is_worse) {
+            tracing::debug!(loss, ?self.loss_before, "copies are left out: more is lost with them");
             self.loss_before = None;
             self.paused_until = Some(now + PAUSE);
         } else if self.sent < PACKETS_MIN || is_paused || !(LOSS_MIN..=LOSS_MAX).contains(&loss) {
             self.loss_before = None;
-        } else {
-            self.loss_before.get_or_insert(loss);
+        } else if self.loss_before.is_none() {
+            let most = loss + CHANCE_DEVIATIONS * (loss / self.sent).sqrt();
+            tracing::debug!(loss, most, "copies are sent");
+            self.loss_before = Some(most);
         }
     }
 
@@ -125,6 +130,11 @@ mod tests {
         assert_eq!(copies_at(&[(1_000, 10), (1_000, 11)]), [true, true]);
         assert_eq!(copies_at(&[(1_000, 50), (1_000, 40)]), [true, true]);
         assert_eq!(copies_at(&[(50, 2)]), [false], "too few to tell");
+        assert_eq!(
+            copies_at(&[(100, 2), (300, 18), (600, 30)]),
+            [true, true, true],
+            "one in twenty, and by chance fewer of the first"
+        );
         assert_eq!(copies_at(&[(1_000, 250)]), [false], "a full link");
     }
 
