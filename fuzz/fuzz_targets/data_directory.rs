@@ -24,7 +24,7 @@ thread_local! {
 
 fn lay_out(scratch: &Scratch, bytes: &[u8]) {
     let mut files = bytes.splitn(2, |byte| *byte == 0);
-    let identity = text_file(files.next().unwrap_or_default(), "vivace-data 4", HOME);
+    let identity = text_file(files.next().unwrap_or_default(), "vivace-data 5", HOME);
     scratch.write("data/identity", &identity);
     match files.next() {
         Some(witness) => {

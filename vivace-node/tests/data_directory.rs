@@ -30,7 +30,7 @@ async fn a_directory_that_is_not_the_nodes_is_refused_and_left_alone() {
     for (from, to, code, expected) in [
         ("node 1\n", "node 2\n", 12, "node 2"),
         ("cluster dev\n", "cluster other\n", 12, "\"other\""),
-        ("vivace-data 4", "vivace-data 5", 14, "newer program"),
+        ("vivace-data 5", "vivace-data 6", 14, "newer program"),
         ("life 1\n", "life one\n", 21, "line 6"),
     ] {
         assert!(identity.contains(from), "{identity}");
@@ -51,6 +51,27 @@ async fn a_directory_that_is_not_the_nodes_is_refused_and_left_alone() {
     fs::remove_dir_all(&data).expect("removes");
     fs::rename(&away, &data).expect("moves back");
     serves(&mut processes).await;
+}
+
+/// A supervisor goes by the code, also where the disk of the log is full or its reader gone.
+#[test]
+fn a_refusal_that_nobody_can_hear_has_its_code() {
+    let processes = Processes::lay_out(1, 1);
+    fs::remove_dir_all(data(&processes)).expect("removes");
+    let full = || fs::File::options().write(true).open("/dev/full");
+    for command in ["run", "adopt"] {
+        let mut refused = std::process::Command::new(env!("CARGO_BIN_EXE_vivace-node"));
+        refused
+            .arg(command)
+            .arg(processes.cluster().join("node-1/node.toml"));
+        if command == "adopt" {
+            refused.arg("--original-is-gone");
+        }
+        let device = full().expect("every Linux has it");
+        refused.stdout(full().expect("opens")).stderr(device);
+        let status = refused.status().expect("runs");
+        assert_eq!(status.code(), Some(10), "{command}");
+    }
 }
 
 /// A life is a number of 16 bits: a supervisor that starts a node again and again while

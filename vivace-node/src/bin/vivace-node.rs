@@ -1,6 +1,6 @@
 //! The `vivace-node` command.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,12 +13,20 @@ use vivace_core::cluster::Container;
 use vivace_node::config::{ClusterConfig, NodeConfig, StorageConfig};
 use vivace_node::dev::DevCluster;
 use vivace_node::init::{Layout, init, site_name};
-use vivace_node::storage::identity::{Attestation, DataDirectory, IdentityError};
-use vivace_node::storage::{OpenError, PARTS, adopt_layout, layout};
+use vivace_node::storage::identity::{Attestation, IdentityError};
+use vivace_node::storage::{self, OpenError, layout};
 use vivace_node::{NodeOptions, RunningNode, StartError};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A line for people. Where nobody reads it, what was done is done all the same, and the exit
+/// code tells.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
 
 #[derive(Parser)]
 #[command(
@@ -196,7 +204,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Our errors name their cause themselves; the chain would say it twice.
-            eprintln!("error: {error}");
+            let _ = writeln!(std::io::stderr(), "error: {error}");
             exit_code(&error)
         }
     }
@@ -219,28 +227,28 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 
 fn lay_out(directory: &Path, layout: &Layout) -> anyhow::Result<()> {
     let laid = init(directory, layout)?;
-    println!(
+    say!(
         "Wrote {} with {} nodes in {} sites.\n",
         directory.join("cluster.toml").display(),
         laid.node_files.len(),
         layout.sites
     );
     if layout.nodes_per_site == 2 {
-        println!(
+        say!(
             "Note: with 2 nodes in a site its local set is 1 node, which tolerates no crash; 3 would.\n"
         );
     }
-    println!("Start each node in a terminal of its own:");
+    say!("Start each node in a terminal of its own:");
     for file in &laid.node_files {
-        println!("  vivace-node run {}", file.display());
+        say!("  vivace-node run {}", file.display());
     }
-    println!("Then store and read a value, from different sites:");
+    say!("Then store and read a value, from different sites:");
     if let (Some(first), Some(last)) = (laid.client_files.first(), laid.client_files.last()) {
-        println!(
+        say!(
             "  vivace --config {} put kv/greeting hello",
             first.display()
         );
-        println!("  vivace --config {} get kv/greeting", last.display());
+        say!("  vivace --config {} get kv/greeting", last.display());
     }
     Ok(())
 }
@@ -313,19 +321,19 @@ fn adopt(
         original_is_gone,
         id_is_right,
     };
+    let layout = layout_is_right.then(|| layout::Layout::of(&config.cluster.cluster));
+    storage::adopt(settings, &owner, attested, layout)?;
+    let mut done = String::new();
     if attested != Attestation::default() {
-        let witness = settings.witness.as_deref();
-        DataDirectory::adopt(directory, &owner, &PARTS, witness, attested)?;
-        println!("{shown} belongs to {owner} from now on.");
+        done += &format!("{shown} belongs to {owner} from now on.\n");
     }
     if layout_is_right {
-        let layout = layout::Layout::of(&config.cluster.cluster);
-        adopt_layout(settings, &owner, layout)?;
-        println!("{shown} remembers the configuration's containers from now on:");
+        done += &format!("{shown} remembers the configuration's containers from now on:\n");
         for container in &config.cluster.cluster.spec().containers {
-            println!("  {}", container_line(&config.cluster, container));
+            done += &format!("  {}\n", container_line(&config.cluster, container));
         }
     }
+    say!("{}", done.trim_end());
     Ok(())
 }
 
@@ -371,22 +379,22 @@ fn dev(congest: f64, directory: Option<PathBuf>) -> anyhow::Result<()> {
     let directory = directory
         .unwrap_or_else(|| std::env::temp_dir().join(format!("vivace-dev-{}", std::process::id())));
     let files = cluster.write_client_files(&directory)?;
-    println!("Three sites, 40 ms round trip and 20 Mbit/s apart; everything is in memory.\n");
-    println!("In another terminal:");
-    println!(
+    say!("Three sites, 40 ms round trip and 20 Mbit/s apart; everything is in memory.\n");
+    say!("In another terminal:");
+    say!(
         "  vivace --config {} put kv/greeting hello",
         files[0].display()
     );
-    println!("  vivace --config {} get kv/greeting", files[2].display());
-    println!(
+    say!("  vivace --config {} get kv/greeting", files[2].display());
+    say!(
         "  vivace --config {} exec objects/visits counter add 1",
         files[1].display()
     );
-    println!("  vivace --config {} status", files[0].display());
+    say!("  vivace --config {} status", files[0].display());
     for (site, file) in (0..).zip(&files) {
-        println!("Clients of site {}: {}", site_name(site), file.display());
+        say!("Clients of site {}: {}", site_name(site), file.display());
     }
-    println!("\nCtrl-C stops it.");
+    say!("\nCtrl-C stops it.");
     runtime.block_on(stop_signal())?;
     drop(cluster);
     // Only what this run wrote: the directory may have been there before.

@@ -21,7 +21,7 @@ mod tests;
 mod witness;
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -39,7 +39,7 @@ use self::witness::Witness;
 use super::replacement::Replacement;
 
 /// The format of data directories that this code writes, and the newest that it reads.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 const IDENTITY: &str = "identity";
 
@@ -121,12 +121,62 @@ impl DataDirectory {
         parts: &[&str],
         witness: Option<&Path>,
     ) -> Result<Self, IdentityError> {
-        let (mut identity, lock) = Self::owned(path, owner, parts)?;
+        let (identity, lock) = Self::owned(path, owner, parts)?;
+        Self::of(path, identity, owner, witness, lock)
+    }
+
+    /// [`DataDirectory::claim`] where the operator's word stands for what nothing in the
+    /// directory can tell: from [`DataDirectory::adopt`] on.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub fn attest(
+        path: &Path,
+        owner: &Owner,
+        parts: &[&str],
+        witness: Option<&Path>,
+        attested: Attestation,
+    ) -> Result<Self, IdentityError> {
+        let mut expected = owner.clone();
+        if attested.id_is_right {
+            open_directory(path)?;
+            let remembered = Identity::read(&path.join(IDENTITY))?;
+            expected.cluster_id = remembered.and_then(|identity| identity.owner.cluster_id);
+        }
+        let (mut identity, lock) = Self::owned(path, &expected, parts)?;
+        if attested.original_is_gone {
+            identity.born = birth(path);
+            identity.journal_born = JournalBirth::Adopted;
+        }
+        Self::of(path, identity, owner, witness, lock)
+    }
+
+    /// Takes the operator's word, from now on. Who knew of no cluster's id takes over the first
+    /// that it is started with, and needs nobody's.
+    ///
+    /// # Errors
+    /// [`IdentityError`]; nothing was changed.
+    pub fn adopt(&self) -> Result<(), IdentityError> {
+        let is_said = self.identity.journal_born == JournalBirth::Adopted;
+        if self.identity.is_from_earlier && !is_said {
+            return Ok(());
+        }
+        let written = prepare(&self.path.join(IDENTITY), &self.identity)?;
+        written.put().map_err(at(&self.path))
+    }
+
+    fn of(
+        path: &Path,
+        mut identity: Identity,
+        owner: &Owner,
+        witness: Option<&Path>,
+        lock: File,
+    ) -> Result<Self, IdentityError> {
         if !is_original(identity.born, birth(path)) {
             return Err(IdentityError::Copied(path.to_owned()));
         }
         if let Some(witness) = witness {
-            Witness::check(witness, &identity, path)?;
+            Witness::check(witness, &identity, owner, path)?;
         }
         identity.owner.cluster_id = owner.cluster_id;
         access(path, AccessFlags::W_OK).map_err(|errno| IdentityError::ReadOnly {
@@ -142,50 +192,12 @@ impl DataDirectory {
         })
     }
 
-    /// Takes the operator's word for what nothing in the directory can tell.
-    ///
-    /// # Errors
-    /// [`IdentityError`]; nothing was changed.
-    pub fn adopt(
-        path: &Path,
-        owner: &Owner,
-        parts: &[&str],
-        witness: Option<&Path>,
-        attested: Attestation,
-    ) -> Result<(), IdentityError> {
-        let mut expected = owner.clone();
-        if attested.id_is_right {
-            let remembered = Identity::read(&path.join(IDENTITY))?;
-            expected.cluster_id = remembered.and_then(|identity| identity.owner.cluster_id);
-        }
-        let (mut identity, _lock) = Self::owned(path, &expected, parts)?;
-        if let Some(witness) = witness {
-            Witness::check(witness, &identity, path)?;
-        }
-        if attested.id_is_right {
-            identity.owner.cluster_id = owner.cluster_id;
-        }
-        if attested.original_is_gone {
-            identity.born = birth(path);
-            identity.journal_born = JournalBirth::Adopted;
-        }
-        prepare(&path.join(IDENTITY), &identity)?
-            .put()
-            .map_err(at(path))
-    }
-
     fn owned(
         path: &Path,
         owner: &Owner,
         parts: &[&str],
     ) -> Result<(Identity, File), IdentityError> {
-        let directory = File::open(path).map_err(|source| match source.kind() {
-            ErrorKind::NotFound => IdentityError::Missing(path.to_owned()),
-            _ => at(path)(source),
-        })?;
-        if !directory.metadata().map_err(at(path))?.is_dir() {
-            return Err(IdentityError::NotDirectory(path.to_owned()));
-        }
+        let directory = open_directory(path)?;
         let file = path.join(IDENTITY);
         let Some(identity) = Identity::read(&file)? else {
             if parts.iter().any(|part| path.join(part).exists()) {
@@ -362,6 +374,17 @@ impl NextLife {
     }
 }
 
+fn open_directory(path: &Path) -> Result<File, IdentityError> {
+    let directory = File::open(path).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => IdentityError::Missing(path.to_owned()),
+        _ => at(path)(source),
+    })?;
+    match directory.metadata().map_err(at(path))?.is_dir() {
+        true => Ok(directory),
+        false => Err(IdentityError::NotDirectory(path.to_owned())),
+    }
+}
+
 fn prepare(path: &Path, identity: &Identity) -> Result<Replacement, IdentityError> {
     Replacement::prepare(path, &identity.encode()).map_err(at(path))
 }
@@ -374,6 +397,10 @@ fn is_original(born: Option<u128>, born_now: Option<u128>) -> bool {
 
 /// When a directory or file was made, where its file system knows.
 fn birth(path: &Path) -> Option<u128> {
-    let born = fs::metadata(path).ok()?.created().ok()?;
+    born(&fs::metadata(path).ok()?)
+}
+
+fn born(file: &Metadata) -> Option<u128> {
+    let born = file.created().ok()?;
     Some(born.duration_since(UNIX_EPOCH).ok()?.as_nanos())
 }

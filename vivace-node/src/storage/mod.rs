@@ -26,7 +26,7 @@ use vivace_core::journal;
 
 pub use engine::{Counts, Engine, Load, News, Report, Reports};
 pub use journal_disk::{JournalDisk, JournalFile};
-pub use open::{Claimed, DiskSettings, OpenError, Opened, PARTS, adopt_layout, open_memory};
+pub use open::{Claimed, DiskSettings, OpenError, Opened, adopt, open_memory};
 
 /// An open journal on the file system.
 pub type OpenJournal = journal::Opened<JournalDisk>;

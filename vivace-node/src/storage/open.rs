@@ -10,7 +10,9 @@ use vivace_core::record::Record;
 use vivace_core::{ContainerId, Incarnation};
 
 use super::engine::{Engine, Reports};
-use super::identity::{DataDirectory, DirectoryId, IdentityError, Owner, StateHistory};
+use super::identity::{
+    Attestation, DataDirectory, DirectoryId, IdentityError, Owner, StateHistory,
+};
 use super::journal_disk::JournalDisk;
 use super::layout::{self, Layout, LayoutError, PreparedLayout};
 use super::peer_states::PeerStates;
@@ -387,18 +389,42 @@ fn claim_directory(settings: &DiskSettings, owner: &Owner) -> Result<DataDirecto
     DataDirectory::claim(path, owner, &PARTS, witness)
 }
 
-/// Has a directory remember `layout` from now on, whatever it remembered. Where a container
-/// was another, the journal must know nothing of it; that nobody else does either is for
-/// the operator to know.
+/// Takes the operator's word for a directory: what is `attested`, and that it shall remember
+/// `layout` from now on, where there is one, whatever it remembered. Where a container was another,
+/// the journal must know nothing of it; that nobody else does either is for the operator to know.
 ///
 /// # Errors
-/// [`OpenError`]; nothing was changed.
-pub fn adopt_layout(
+/// [`OpenError`]; nothing was changed, but where a write fails that comes after another.
+pub fn adopt(
     settings: &DiskSettings,
     owner: &Owner,
-    layout: Layout,
+    attested: Attestation,
+    layout: Option<Layout>,
 ) -> Result<(), OpenError> {
-    let directory = claim_directory(settings, owner)?;
+    let (path, witness) = (&settings.directory, settings.witness.as_deref());
+    let is_attested = attested != Attestation::default();
+    let directory = match is_attested {
+        true => DataDirectory::attest(path, owner, &PARTS, witness, attested)?,
+        false => claim_directory(settings, owner)?,
+    };
+    let Some(layout) = layout else {
+        return Ok(directory.adopt()?);
+    };
+    let claimed = check_layout(settings, owner, directory, layout)?;
+    if is_attested {
+        claimed.directory.adopt()?;
+    }
+    let prepared = claimed.layout.prepare(&claimed.directory);
+    let put = prepared.and_then(PreparedLayout::put);
+    Ok(put.map_err(LayoutError::from)?)
+}
+
+fn check_layout(
+    settings: &DiskSettings,
+    owner: &Owner,
+    directory: DataDirectory,
+    layout: Layout,
+) -> Result<Claimed, OpenError> {
     let path = settings.directory.as_path();
     let remembered = match Layout::remembered(path, directory.id()) {
         Err(SealedTextError::Damaged { .. }) => None,
@@ -419,9 +445,7 @@ pub fn adopt_layout(
         remembered.as_ref().map_or(Ok(()), check)?;
         claimed.layout.check_known(id, &kinds, path)?;
     }
-    let prepared = claimed.layout.prepare(&claimed.directory);
-    let put = prepared.and_then(PreparedLayout::put);
-    Ok(put.map_err(LayoutError::from)?)
+    Ok(claimed)
 }
 
 fn tell(opened: &journal::Opened<JournalDisk>, journal: &Path) {

@@ -16,6 +16,11 @@ pub(super) struct Replacement {
 impl Replacement {
     /// Writes `text`, durably, beside `path`.
     pub fn prepare(path: &Path, text: &str) -> io::Result<Self> {
+        Self::prepare_with(path, |_| text.to_owned())
+    }
+
+    /// The same with a text that `tells` of the file itself, which is empty then.
+    pub fn prepare_with(path: &Path, tells: impl FnOnce(&File) -> String) -> io::Result<Self> {
         let replacement = Self {
             path: path.to_owned(),
             new: beside(path),
@@ -28,6 +33,7 @@ impl Replacement {
             }
             _ => error,
         })?;
+        let text = tells(&file);
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         Ok(replacement)

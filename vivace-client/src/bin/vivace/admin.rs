@@ -9,7 +9,7 @@ use vivace_client::{Client, Losses};
 
 use crate::arguments::{AcceptLossArguments, LostArguments};
 use crate::exit::{Exit, Fault};
-use crate::output::{json_bytes, print_bytes, print_json};
+use crate::output::{json_bytes, print_bytes, print_json, remark};
 
 /// How many losses are being accepted at the same time.
 const ACCEPTED_AT_ONCE: usize = 32;
@@ -38,7 +38,7 @@ pub async fn lost(client: &Client, asked: &LostArguments, json: bool) -> Result<
 fn tell_silent(nodes: &[u16]) {
     if !nodes.is_empty() {
         let names: Vec<String> = nodes.iter().map(u16::to_string).collect();
-        eprintln!(
+        remark!(
             "vivace: node {} did not answer; what it holds may come back with it",
             names.join(", node ")
         );
@@ -95,7 +95,7 @@ pub async fn accept_loss(
     match only {
         // More than once does no harm where all that is lost is meant.
         None if keys.is_empty() => {
-            eprintln!("vivace: nothing of that is lost; nothing was changed");
+            remark!("vivace: nothing of that is lost; nothing was changed");
             return Ok(Exit::Done);
         }
         Some(only) if keys.is_empty() => {

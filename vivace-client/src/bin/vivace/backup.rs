@@ -12,7 +12,7 @@ use vivace_client::backup::{self, Manifest, Pace, Progress, RestoreOptions, Whol
 
 use crate::arguments::{BackupArguments, PaceArguments, RestoreArguments, VerifyArguments};
 use crate::exit::{Exit, Fault};
-use crate::output::{print_json, print_line};
+use crate::output::{print_json, print_line, remark};
 
 /// A bar on standard error, where that is a terminal.
 struct Bar(ProgressBar);
@@ -76,10 +76,10 @@ pub async fn take(client: &Client, asked: &BackupArguments, json: bool) -> Resul
     let unreadable = manifest.containers.iter().map(|c| c.unreadable);
     let unreadable = unreadable.fold(0, u64::saturating_add);
     if unreadable > 0 {
-        eprintln!("vivace: {unreadable} objects whose newest value is lost were left out");
+        remark!("vivace: {unreadable} objects whose newest value is lost were left out");
     }
     if !manifest.containers_left_out.is_empty() {
-        eprintln!(
+        remark!(
             "vivace: containers {} are of kinds that are not backed up",
             manifest.containers_left_out.join(", ")
         );

@@ -7,7 +7,7 @@ use serde_json::json;
 use vivace_client::backup::{BackupError, RestoreError, TakeError};
 use vivace_client::{ConfigFileError, ConnectError, OperationError};
 
-use crate::output;
+use crate::output::{self, remark};
 
 /// The exit statuses, as `--help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,9 +141,9 @@ impl Fault {
             let _ = output::print_json(&report);
             return self.exit;
         }
-        eprintln!("vivace: {}", self.reason);
+        remark!("vivace: {}", self.reason);
         if let Some(advice) = self.advice {
-            eprintln!("{advice}");
+            remark!("{advice}");
         }
         self.exit
     }

@@ -7,7 +7,7 @@ use vivace_client::{Client, Durability, Rw, Timestamp};
 
 use crate::arguments::ObjectName;
 use crate::exit::{Exit, Fault};
-use crate::output::{json_bytes, print_bytes, print_json};
+use crate::output::{json_bytes, print_bytes, print_json, remark};
 
 fn rw(client: &Client, object: &ObjectName) -> Rw {
     let key = object.key.clone().into_bytes();
@@ -46,7 +46,7 @@ pub fn not_found(object: &ObjectName, json: bool) -> Result<Exit, Fault> {
     if json {
         print_json(&json!({ "found": false }))?;
     } else {
-        eprintln!("vivace: {}/{} not found", object.container, object.key);
+        remark!("vivace: {}/{} not found", object.container, object.key);
     }
     Ok(Exit::NotFound)
 }

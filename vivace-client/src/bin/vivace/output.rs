@@ -1,10 +1,22 @@
-//! Standard output: bytes as they are, JSON, and a reader who leaves early.
+//! Standard output: bytes as they are, JSON, and a reader who leaves early; and remarks beside
+//! it.
 
 use std::io::{self, ErrorKind, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+
+/// A line on standard error. Where nobody reads it, the exit status still tells.
+macro_rules! remark {
+    ($($text:tt)*) => {{
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("{}\n", format_args!($($text)*)),
+        );
+    }};
+}
+pub(crate) use remark;
 
 /// Who reads the standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

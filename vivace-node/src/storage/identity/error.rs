@@ -127,10 +127,10 @@ pub enum IdentityError {
         .0.display()
     )]
     Copied(PathBuf),
-    /// A copy of a journal in the place of the original.
+    /// A copy of a journal in the place of the original, or over it.
     #[error(
-        "{}: is a copy, put in the place of this node's journal: it may have forgotten what the \
-         node promised; use the newest state of both; where this was copied after the node had \
+        "{}: is a copy, put in the place of this node's journal or over it: it may have forgotten \
+         what the node promised; use the newest state of both; where this was copied after the node had \
          stopped for the last time, say so with `vivace-node adopt NODE.toml --original-is-gone`",
         .0.display()
     )]

@@ -1,17 +1,20 @@
 //! Which start of its node a journal has heard of: one that was put back from an earlier time
 //! is sound in itself and has forgotten promises. The file `life` lies in the journal's own
-//! directory, so that it comes and goes with it.
+//! directory, so that it comes and goes with it, and says when it was made itself: one that was
+//! copied there, or written over in place, is not the file that it says.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use vivace_core::journal::{self, MarkTrouble};
 
 use super::error::{LOST_FOR_GOOD, at};
-use super::{DataDirectory, IdentityError, birth};
+use super::{DataDirectory, IdentityError, birth, born, is_original};
 use crate::storage::open::JOURNAL;
 use crate::storage::replacement::{Replacement, read_text};
 
-/// The file's name: one line, `life N CHECKSUM`, the CRC-32C of what stands before it.
+/// The file's name: one line, `life N BORN CHECKSUM`, the file's own birth in nanoseconds since
+/// 1970 or `unknown`, and the CRC-32C of what stands before it. Up to format 4 it had no birth.
 const LIFE: &str = "life";
 
 /// A life that the journal is to know of, written down and not in its place.
@@ -28,7 +31,8 @@ impl JournalLife {
         if !path.parent().is_some_and(Path::is_dir) {
             return Ok(None);
         }
-        let file = Replacement::prepare(&path, &encode(life)).map_err(at(&path))?;
+        let text = |file: &File| encode(life, file.metadata().ok().and_then(|file| born(&file)));
+        let file = Replacement::prepare_with(&path, text).map_err(at(&path))?;
         Ok(Some(Self { path, file }))
     }
 
@@ -94,10 +98,10 @@ impl DataDirectory {
         let Some(text) = read_text(&path).map_err(at(&path))? else {
             return Err(IdentityError::Incomplete(path));
         };
-        let life = decode(&text).ok_or_else(|| IdentityError::Unreadable {
-            path,
+        let (life, life_born) = decode(&text).ok_or_else(|| IdentityError::Unreadable {
+            path: path.clone(),
             line: 1,
-            expected: "life N CHECKSUM".into(),
+            expected: "life N BORN CHECKSUM".into(),
             way_out: LOST_FOR_GOOD,
         })?;
         let directory = self.path.join(JOURNAL);
@@ -120,24 +124,30 @@ impl DataDirectory {
             (JournalBirth::At(born), None) if birth_of_mark(&self.path) != Some(born) => {
                 Err(IdentityError::CopiedJournal(directory))
             }
+            _ if !is_original(life_born, birth(&path)) => {
+                Err(IdentityError::CopiedJournal(directory))
+            }
             (JournalBirth::At(_) | JournalBirth::Unknown, None) => Ok(()),
         }
     }
 }
 
-fn encode(life: u16) -> String {
-    let covered = format!("life {life} ");
+fn encode(life: u16, born: Option<u128>) -> String {
+    let born = born.map_or("unknown".into(), |born| born.to_string());
+    seal(format!("life {life} {born} "))
+}
+
+fn seal(covered: String) -> String {
     format!("{covered}{:08x}\n", crc32c::crc32c(covered.as_bytes()))
 }
 
-fn decode(text: &str) -> Option<u16> {
-    let life = text
-        .strip_prefix("life ")?
-        .split(' ')
-        .next()?
-        .parse()
-        .ok()?;
-    (encode(life) == text).then_some(life)
+/// Number and birth, as far as it says.
+fn decode(text: &str) -> Option<(u16, Option<u128>)> {
+    let mut words = text.strip_prefix("life ")?.split(' ');
+    let life = words.next()?.parse().ok()?;
+    let born = words.next()?.parse().ok();
+    let is_whole = text == encode(life, born) || text == seal(format!("life {life} "));
+    is_whole.then_some((life, born))
 }
 
 #[cfg(test)]
@@ -146,8 +156,13 @@ mod tests {
 
     #[test]
     fn any_other_text_is_none() {
-        let text = encode(65_535);
-        assert_eq!(decode(&text), Some(65_535));
+        for born in [None, Some(1_795_000_000_000_000_000)] {
+            let text = encode(65_535, born);
+            assert_eq!(decode(&text), Some((65_535, born)));
+        }
+        let earlier = seal("life 65535 ".into());
+        assert_eq!(decode(&earlier), Some((65_535, None)));
+        let text = encode(65_535, Some(1_795_000_000_000_000_000));
         for cut in 0..text.len() {
             assert_eq!(decode(&text[..cut]), None, "cut at {cut}");
         }

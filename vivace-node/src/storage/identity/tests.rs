@@ -57,7 +57,8 @@ fn adopt(data: &Path, witness: &Path) {
         original_is_gone: true,
         ..Attestation::default()
     };
-    DataDirectory::adopt(data, &owner(), &PARTS, Some(witness), attested).expect("adopts");
+    let claimed = DataDirectory::attest(data, &owner(), &PARTS, Some(witness), attested);
+    claimed.expect("is attested").adopt().expect("adopts");
 }
 
 fn contents(path: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
@@ -169,7 +170,8 @@ fn a_wrong_id_is_corrected_by_the_operators_word_alone() {
         id_is_right: true,
         ..Attestation::default()
     };
-    let adopt = |owner| DataDirectory::adopt(&data, owner, &PARTS, Some(&witness), attested);
+    let adopt =
+        |owner| DataDirectory::attest(&data, owner, &PARTS, Some(&witness), attested)?.adopt();
     assert_eq!(adopt(&other).expect_err("is node 1's").exit_code(), 12);
     // Another cluster's, of which this node's witness knows nothing.
     let own = fs::read(&witness).expect("reads");
@@ -183,6 +185,60 @@ fn a_wrong_id_is_corrected_by_the_operators_word_alone() {
     fs::write(&witness, own).expect("writes");
     adopt(&right).expect("adopts");
     claim().expect("is the node's");
+}
+
+/// The witness is this node's, and right; the directory is another's.
+#[test]
+fn no_word_of_its_id_makes_another_clusters_directory_this_nodes() {
+    let home = Home::new();
+    home.live();
+    let other = Home::new();
+    fs::remove_file(other.data().join(IDENTITY)).expect("removes");
+    let elsewhere = Owner {
+        cluster_id: Some(ClusterId([0xc2; 16])),
+        ..owner()
+    };
+    DataDirectory::make(&other.data(), &elsewhere).expect("makes it");
+    let mut claimed =
+        DataDirectory::claim(&other.data(), &elsewhere, &PARTS, None).expect("is another's");
+    fs::create_dir(other.data().join("journal")).expect("makes it");
+    claimed.begin_life().expect("begins");
+    drop(claimed);
+    let attested = Attestation {
+        id_is_right: true,
+        ..Attestation::default()
+    };
+    let witness = home.witness();
+    let error = DataDirectory::attest(&other.data(), &owner(), &PARTS, Some(&witness), attested)
+        .expect_err("is not where the node lived");
+    assert!(matches!(error, IdentityError::Another { .. }), "{error}");
+}
+
+/// As `cp -a backup/. node-1/` does it, which makes no file anew.
+#[test]
+fn files_of_an_earlier_start_written_over_those_of_a_later_are_known() {
+    let home = Home::new();
+    home.live();
+    if birth(&home.data()).is_none() {
+        eprintln!("SKIPPED: this file system keeps no times of birth");
+        return;
+    }
+    let paths = [
+        home.data().join(IDENTITY),
+        home.data().join("journal/life"),
+        home.witness(),
+    ];
+    let backup = paths.clone().map(|path| fs::read(path).expect("reads"));
+    home.live();
+    let check = || home.claim().expect("is the node's").check_journal(None);
+    check().expect("is the newest");
+    for (path, earlier) in paths.iter().zip(backup) {
+        fs::write(path, earlier).expect("writes over it");
+    }
+    let error = check().expect_err("is an earlier one");
+    assert_eq!(error.exit_code(), 13);
+    adopt(&home.data(), &home.witness());
+    check().expect("is taken for the newest");
 }
 
 /// Another node's beside this one's configuration.
@@ -349,7 +405,7 @@ fn newer_and_older_formats_are_refused() {
     let home = Home::new();
     let path = home.data().join(IDENTITY);
     let with = |text: &str| fs::write(&path, text).expect("writes");
-    with("vivace-data 5\n");
+    with("vivace-data 6\n");
     assert_eq!(home.refused(), 14);
     for old in [
         "vivace-log-1 cluster test node 1 incarnation 4\n",
@@ -387,6 +443,17 @@ fn earlier_formats_are_read() {
         let claimed = home.claim().expect("is the node's");
         assert_eq!(claimed.history().starts.len(), known);
         assert_eq!(claimed.next_life().expect("has a number").0, 5);
+        // No id was taken over that could be wrong: nothing is written.
+        drop(claimed);
+        let attested = Attestation {
+            id_is_right: true,
+            ..Attestation::default()
+        };
+        let (data, witness) = (home.data(), home.witness());
+        let claimed = DataDirectory::attest(&data, &owner(), &PARTS, Some(&witness), attested);
+        claimed.expect("is the node's").adopt().expect("adopts");
+        assert_eq!(fs::read_to_string(&path).expect("reads"), *text);
+        let claimed = home.claim().expect("is the node's");
         // Those programs wrote it with the first commit.
         fs::write(home.data().join("journal/life"), journal_life_of(4)).expect("writes");
         let check = |trouble| claimed.check_journal(Some(trouble));
@@ -406,7 +473,13 @@ fn earlier_formats_are_read() {
     with(&of_3);
     assert_eq!(home.live(), 5);
     let text = fs::read_to_string(&path).expect("reads");
-    assert!(text.starts_with("vivace-data 4\n"), "{text}");
+    let of_4 = text.replace("vivace-data 5\n", "vivace-data 4\n");
+    let (covered, _) = of_4.rsplit_once("checksum ").expect("is sealed");
+    let checksum = crc32c::crc32c(covered.as_bytes());
+    with(&format!("{covered}checksum {checksum:08x}\n"));
+    home.claim().expect("is the node's");
+    with(&text);
+    assert!(text.starts_with("vivace-data 5\n"), "{text}");
     assert!(text.contains(&format!("starts {start} ")), "{text}");
 }
 

@@ -41,26 +41,31 @@ impl Witness {
         TEXT.seal(self.directory, &body)
     }
 
-    /// Checks that the directory at `path`, which says `identity` of itself, is what the witness
-    /// remembers, or has gone on since; without one there is nothing to check.
+    /// Checks that the directory at `path`, which says `identity` of itself and shall be `owner`'s,
+    /// is what the witness remembers, or has gone on since; without one there is nothing to check.
     ///
     /// # Errors
     /// [`IdentityError`].
-    pub fn check(witness: &Path, identity: &Identity, path: &Path) -> Result<(), IdentityError> {
+    pub fn check(
+        witness: &Path,
+        identity: &Identity,
+        owner: &Owner,
+        path: &Path,
+    ) -> Result<(), IdentityError> {
         let Some(known) = Self::read(witness)? else {
             return Ok(());
         };
         let (path, witness) = (path.to_owned(), witness.to_owned());
         // In the same directory, what it remembers of the id may be a slip since corrected.
-        let is_other = |owner: &Owner| {
-            !owner.is_named_as(&identity.owner)
-                || (known.directory != identity.directory && !owner.may_be(&identity.owner))
+        let is_other = |found: &Owner| {
+            !found.is_named_as(owner)
+                || (known.directory != identity.directory && !found.may_be(owner))
         };
-        if let Some(owner) = known.owner.filter(is_other) {
+        if let Some(found) = known.owner.filter(is_other) {
             return Err(IdentityError::ForeignWitness {
                 witness,
-                found: Box::new(owner),
-                expected: Box::new(identity.owner.clone()),
+                found: Box::new(found),
+                expected: Box::new(owner.clone()),
             });
         }
         let (lived, lives) = (known.directory, known.life);

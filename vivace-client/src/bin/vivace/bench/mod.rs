@@ -23,7 +23,7 @@ use self::history::History;
 use self::load::{Load, run_client};
 use self::measured::Measured;
 use crate::exit::{Exit, Fault};
-use crate::output::{print_bytes, print_json};
+use crate::output::{print_bytes, print_json, remark};
 
 /// How often the progress bar moves.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -93,7 +93,7 @@ async fn watch(load: &Load, mut clients: JoinSet<Measured>, duration: Duration) 
             ended = clients.join_next() => match ended {
                 Some(Ok(one)) => measured.add(one),
                 // A client that panicked has nothing to add; the others have.
-                Some(Err(error)) => eprintln!("vivace: a client broke down: {error}"),
+                Some(Err(error)) => remark!("vivace: a client broke down: {error}"),
                 None => break,
             },
             _ = ticks.tick() => {
