@@ -150,12 +150,13 @@ fn a_small_step_is_measured_once_and_reported() {
     assert!(out.join("report.html").is_file());
 }
 
-fn start(netem: &Path, out: &Path) -> Child {
+/// It says on `log` why, where it ends by itself.
+fn start(netem: &Path, out: &Path, log: &Path) -> Child {
     let words = ["run", "fig-6", "--only", "rw", "--seconds", "60", "--netem"];
     let child = experiments(&words)
         .args([path(netem), "--out", path(out)])
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(std::fs::File::create(log).expect("it can be made"))
         .spawn();
     let child = child.expect("it starts");
     // The second WAN is the step's; the first only tries whether it can be built.
@@ -172,13 +173,15 @@ fn a_run_that_is_stopped_or_killed_leaves_nothing_behind() {
     let _alone = alone();
     let parent = tempfile::tempdir().expect("a temporary directory");
     for (signal, code) in [(Signal::SIGINT, Some(130)), (Signal::SIGKILL, None)] {
-        let mut run = start(&netem, parent.path());
+        let log = parent.path().join("log");
+        let mut run = start(&netem, parent.path(), &log);
         let pid = Pid::from_raw(i32::try_from(run.id()).expect("a process's number"));
         // Into the measurement, or nearly.
         std::thread::sleep(Duration::from_secs(2));
         kill(pid, signal).expect("it runs");
         let status = run.wait().expect("it is ours");
-        assert_eq!(status.code(), code);
+        let said = std::fs::read_to_string(&log).expect("it can be read");
+        assert_eq!(status.code(), code, "{said}");
         if code.is_some() {
             assert_eq!(left_of(run.id()), Vec::<String>::new());
         }
