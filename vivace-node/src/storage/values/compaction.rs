@@ -2,17 +2,23 @@
 //! then the segment goes.
 
 use super::index::{Filled, Place};
+use super::listing::Listing;
 use super::value_log::{ValueLog, Writer};
 use super::{ApplyError, frame, recovery};
 
 /// Bytes moved in one step: a few milliseconds of a disk, between two groups.
 const STEP_BYTES: usize = 1 << 20;
 
+/// Entries looked at in one step, needed or not: half a millisecond of a processor. A segment
+/// of short values has a hundred thousand, and writes would wait for all.
+const STEP_ENTRIES: usize = 2048;
+
 /// A segment on its way out.
 pub(super) struct Victim {
     segment: u32,
-    /// What is left to look at, last first.
-    entries: Vec<(Vec<u8>, Place)>,
+    listing: Listing,
+    /// How much of it was looked at, in bytes.
+    seen: usize,
 }
 
 /// At half of a segment dead, a byte of space costs a byte of copying.
@@ -29,7 +35,7 @@ impl ValueLog {
         };
         let mut writer = self.writer();
         let outcome = self.move_some(&mut writer, &mut victim);
-        if outcome.is_ok() && victim.entries.is_empty() {
+        if outcome.is_ok() && victim.seen == victim.listing.bytes() {
             self.remove(&mut writer, victim.segment)?;
         } else {
             writer.victim = Some(victim);
@@ -49,26 +55,28 @@ impl ValueLog {
                 .min_by_key(|&(_, filled)| filled.live)
         };
         let (segment, filled) = least_live?;
-        let entries = match filled.live {
-            0 => Vec::new(),
-            _ => self.entries(segment),
+        let listing = match filled.live {
+            0 => Listing::default(),
+            _ => recovery::listing_of(&self.home, segment, self.directory),
         };
-        Some(Victim { segment, entries })
+        Some(Victim {
+            segment,
+            listing,
+            seen: 0,
+        })
     }
 
     fn move_some(&self, writer: &mut Writer, victim: &mut Victim) -> Result<(), ApplyError> {
         let mut frames = Vec::new();
         let mut moved = Vec::new();
-        let mut left = victim.entries.len();
-        while frames.len() < STEP_BYTES && left > 0 {
-            left -= 1;
-            let (key, place) = &victim.entries[left];
-            if self.shared().index.get(key) != Some(*place) {
+        let mut entries = victim.listing.iter_from(victim.seen, victim.segment);
+        for (key, place) in entries.by_ref().take(STEP_ENTRIES) {
+            if self.shared().index.get(key) != Some(place) {
                 continue;
             }
-            match self.read(*place) {
+            match self.read(place) {
                 Ok(bytes) if frame::value(key, &bytes).is_ok() => {
-                    moved.push((left, frames.len() as u64));
+                    moved.push((key, place, frames.len() as u64));
                     frames.extend_from_slice(&bytes);
                 }
                 Ok(_) | Err(_) => {
@@ -79,15 +87,18 @@ impl ValueLog {
                     self.shared().index.remove(key);
                 }
             }
+            if frames.len() >= STEP_BYTES {
+                break;
+            }
         }
+        let seen = victim.listing.bytes() - entries.rest_bytes();
         if !frames.is_empty() {
             self.turn_over(writer)?;
             let start = writer.end;
             self.append(writer, &frames)?;
             writer.is_unsynced = true;
             let mut shared = self.shared();
-            for (at, offset) in moved {
-                let (key, place) = &victim.entries[at];
+            for (key, place, offset) in moved {
                 let place = Place {
                     segment: writer.segment,
                     offset: u32::try_from(start + offset).expect("a segment is far below 4 GiB"),
@@ -98,7 +109,7 @@ impl ValueLog {
             }
             shared.index.set_bytes(writer.segment, writer.end);
         }
-        victim.entries.truncate(left);
+        victim.seen = seen;
         Ok(())
     }
 

@@ -33,21 +33,14 @@ impl Listing {
     }
 
     /// Key and place of each frame of `segment`.
-    pub fn iter(&self, segment: u32) -> impl Iterator<Item = (&[u8], Place)> {
-        let mut rest = self.entries.as_slice();
-        std::iter::from_fn(move || {
-            let (length, after) = rest.split_first_chunk::<2>()?;
-            let (key, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-            let (offset, after) = after.split_first_chunk::<4>()?;
-            let (bytes, after) = after.split_first_chunk::<4>()?;
-            rest = after;
-            let place = Place {
-                segment,
-                offset: u32::from_le_bytes(*offset),
-                bytes: u32::from_le_bytes(*bytes),
-            };
-            Some((key, place))
-        })
+    pub fn iter(&self, segment: u32) -> Entries<'_> {
+        self.iter_from(0, segment)
+    }
+
+    /// The same without the entries in the first `seen` bytes.
+    pub fn iter_from(&self, seen: usize, segment: u32) -> Entries<'_> {
+        let rest = self.entries.get(seen..).unwrap_or_default();
+        Entries { rest, segment }
     }
 
     /// The file's bytes.
@@ -64,6 +57,47 @@ impl Listing {
         bytes.truncate(bytes.len() - 4);
         (checksum(&bytes, segment, directory) == stored).then_some(Self { entries: bytes })
     }
+}
+
+/// Entries of a listing, in order.
+pub(super) struct Entries<'l> {
+    rest: &'l [u8],
+    segment: u32,
+}
+
+impl Entries<'_> {
+    /// Bytes of those that are left.
+    pub fn rest_bytes(&self) -> usize {
+        self.rest.len()
+    }
+}
+
+impl<'l> Iterator for Entries<'l> {
+    type Item = (&'l [u8], Place);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Some((key, place, rest)) = first(self.rest, self.segment) else {
+            // What is no entry is the end.
+            self.rest = &[];
+            return None;
+        };
+        self.rest = rest;
+        Some((key, place))
+    }
+}
+
+/// The first entry, and what comes behind it.
+fn first(entries: &[u8], segment: u32) -> Option<(&[u8], Place, &[u8])> {
+    let (length, after) = entries.split_first_chunk::<2>()?;
+    let (key, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+    let (offset, after) = after.split_first_chunk::<4>()?;
+    let (bytes, after) = after.split_first_chunk::<4>()?;
+    let place = Place {
+        segment,
+        offset: u32::from_le_bytes(*offset),
+        bytes: u32::from_le_bytes(*bytes),
+    };
+    Some((key, place, after))
 }
 
 fn checksum(entries: &[u8], segment: u32, directory: DirectoryId) -> u32 {

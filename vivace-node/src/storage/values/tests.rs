@@ -231,6 +231,31 @@ fn space_of_forgotten_values_is_given_back_and_the_rest_stays() {
     kept(&open_small(home.path()));
 }
 
+/// New values wait for a step, and must not wait for a whole segment of short ones.
+#[test]
+fn a_step_looks_at_a_part_of_what_a_segment_holds() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let opened = ValueLog::with_segments(home.path(), MINE, 64 << 10, &|_, _| ());
+    let (log, _) = opened.expect("opens");
+    let many: Vec<Change> = (1..=6_000)
+        .map(|time| Change::Store(id("a", time), value(b"short")))
+        .collect();
+    log.apply(&many).expect("applies");
+    // In the next segment, for that one is full.
+    store(&log, "b", 1, &value(b"bytes"));
+    let needed = [1, 3_000, 6_000];
+    for time in (1..=6_000).filter(|time| !needed.contains(time)) {
+        forget(&log, "a", time);
+    }
+    let before = log.usage();
+    let steps = (0..100).take_while(|_| log.tidy().expect("tidies")).count();
+    assert!((3..=10).contains(&steps), "{steps}");
+    assert!(log.usage().bytes < before.bytes / 10, "{:?}", log.usage());
+    for time in needed {
+        assert_eq!(log.get(&id("a", time)), Lookup::Found(value(b"short")));
+    }
+}
+
 #[test]
 fn another_directorys_values_and_newer_ones_are_refused_unchanged() {
     let home = tempfile::tempdir().expect("a temporary directory");
