@@ -121,8 +121,7 @@ impl DataDirectory {
         parts: &[&str],
         witness: Option<&Path>,
     ) -> Result<Self, IdentityError> {
-        let (identity, lock) = Self::owned(path, owner, parts)?;
-        Self::of(path, identity, owner, witness, lock)
+        Self::attest(path, owner, parts, witness, Attestation::default())
     }
 
     /// [`DataDirectory::claim`] where the operator's word stands for what nothing in the
@@ -148,30 +147,6 @@ impl DataDirectory {
             identity.born = birth(path);
             identity.journal_born = JournalBirth::Adopted;
         }
-        Self::of(path, identity, owner, witness, lock)
-    }
-
-    /// Takes the operator's word, from now on. Who knew of no cluster's id takes over the first
-    /// that it is started with, and needs nobody's.
-    ///
-    /// # Errors
-    /// [`IdentityError`]; nothing was changed.
-    pub fn adopt(&self) -> Result<(), IdentityError> {
-        let is_said = self.identity.journal_born == JournalBirth::Adopted;
-        if self.identity.is_from_earlier && !is_said {
-            return Ok(());
-        }
-        let written = prepare(&self.path.join(IDENTITY), &self.identity)?;
-        written.put().map_err(at(&self.path))
-    }
-
-    fn of(
-        path: &Path,
-        mut identity: Identity,
-        owner: &Owner,
-        witness: Option<&Path>,
-        lock: File,
-    ) -> Result<Self, IdentityError> {
         if !is_original(identity.born, birth(path)) {
             return Err(IdentityError::Copied(path.to_owned()));
         }
@@ -190,6 +165,20 @@ impl DataDirectory {
             witness: witness.map(Path::to_owned),
             _lock: lock,
         })
+    }
+
+    /// Takes the operator's word, from now on. Who knew of no cluster's id takes over the first
+    /// that it is started with, and needs nobody's.
+    ///
+    /// # Errors
+    /// [`IdentityError`]; nothing was changed.
+    pub fn adopt(&self) -> Result<(), IdentityError> {
+        let is_said = self.identity.journal_born == JournalBirth::Adopted;
+        if self.identity.is_from_earlier && !is_said {
+            return Ok(());
+        }
+        let written = prepare(&self.path.join(IDENTITY), &self.identity)?;
+        written.put().map_err(at(&self.path))
     }
 
     fn owned(

@@ -402,16 +402,12 @@ pub fn adopt(
     layout: Option<Layout>,
 ) -> Result<(), OpenError> {
     let (path, witness) = (&settings.directory, settings.witness.as_deref());
-    let is_attested = attested != Attestation::default();
-    let directory = match is_attested {
-        true => DataDirectory::attest(path, owner, &PARTS, witness, attested)?,
-        false => claim_directory(settings, owner)?,
-    };
+    let directory = DataDirectory::attest(path, owner, &PARTS, witness, attested)?;
     let Some(layout) = layout else {
         return Ok(directory.adopt()?);
     };
     let claimed = check_layout(settings, owner, directory, layout)?;
-    if is_attested {
+    if attested != Attestation::default() {
         claimed.directory.adopt()?;
     }
     let prepared = claimed.layout.prepare(&claimed.directory);
