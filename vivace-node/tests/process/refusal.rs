@@ -1,6 +1,7 @@
 //! A cluster that has lived, and starts of it that are refused and change nothing.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -37,15 +38,20 @@ pub fn contents(path: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
     found
 }
 
-/// Copies a directory.
+/// Copies a directory; as file backups do, it goes on past a file that a running node
+/// removes or renames meanwhile.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("makes it");
     for entry in fs::read_dir(from).expect("lists") {
         let path = entry.expect("an entry").path();
         let to = to.join(path.file_name().expect("a name"));
-        match path.is_dir() {
-            true => copy(&path, &to),
-            false => drop(fs::copy(&path, &to).expect("copies")),
+        if path.is_dir() {
+            copy(&path, &to);
+            continue;
+        }
+        match fs::copy(&path, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            copied => drop(copied.expect("copies")),
         }
     }
 }
