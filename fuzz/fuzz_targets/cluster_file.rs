@@ -55,6 +55,7 @@ fn container(container: &Container, sites: &[String]) -> Value {
             container.commands_at_replicas.into(),
         ),
         ("early_data", container.early_data.into()),
+        ("direct_writes", container.direct_writes.into()),
         ("durability", container.durability.to_string().into()),
     ])
 }

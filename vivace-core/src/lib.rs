@@ -22,6 +22,7 @@ mod commit_wait;
 mod coordinator;
 mod copy;
 mod data_waiters;
+mod direct;
 mod durability;
 mod env;
 mod event;

@@ -348,6 +348,30 @@ impl LocalSet {
         self.wake_at(env.now.monotonic + SWEEP_INTERVAL);
     }
 
+    /// A direct write of this node: the value is on its way to all replicas. This member
+    /// looks after it until all have it, after a restart too. It is not refused for room,
+    /// which was there when its client asked.
+    pub fn keep_sent(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        key: &Key,
+        ts: Timestamp,
+        value: Value,
+    ) {
+        let (tag, stored) = (CopyTag::Bound(ts), StoredValue::from(&value));
+        let me = env.me;
+        if self
+            .on_write_local(env, key, tag, me, value, Sender::Sibling)
+            .is_err()
+        {
+            return;
+        }
+        self.propagator
+            .watch_sent(env, container, key, ts, (tag, stored));
+        self.wake_at(env.now.monotonic + SWEEP_INTERVAL);
+    }
+
     /// STABLE: a majority of replicas holds `ts`. RW: copies up to it may go.
     /// RMW: exactly it may, for an older one may be what was chosen. The member that
     /// carries it keeps its own until all have it: a restart must not end its way.

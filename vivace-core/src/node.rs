@@ -1,5 +1,6 @@
 //! One node: replica, local-set member and coordinator behind one door.
 
+mod arriving;
 mod data;
 mod derive;
 #[cfg(feature = "sim")]
@@ -19,6 +20,7 @@ mod stored_values;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::arriving::Arrivals;
 use crate::client_protocol::Request;
 use crate::clock::Now;
 use crate::cluster::{Cluster, Kind};
@@ -52,6 +54,7 @@ pub struct Node {
     waiters: DataWaiters,
     repairs: Repairs,
     deriving: Derivings,
+    arrivals: Arrivals,
     coordinator: Coordinator,
 }
 
@@ -86,6 +89,7 @@ impl Node {
             waiters: DataWaiters::default(),
             repairs: Repairs::default(),
             deriving: Derivings::default(),
+            arrivals: Arrivals::default(),
             coordinator: Coordinator::default(),
         })
     }
@@ -179,7 +183,10 @@ impl Node {
                 }
             }
             Event::RoundTrip { node, rtt } => self.env.set_rtt(node, rtt),
-            Event::Durable { through } => self.env.out.on_durable(through),
+            Event::Durable { through } => {
+                self.env.out.on_durable(through);
+                self.on_stored(through);
+            }
             Event::NotLoaded { to, message } => self.on_not_loaded(to, message),
             Event::ValueLost { id } => self.on_value_lost(&id),
             Event::NoRoom { message } => self.on_no_room(message),

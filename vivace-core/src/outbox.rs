@@ -111,6 +111,16 @@ impl Outbox {
         stored
     }
 
+    /// The position of what was last asked to be stored or made durable.
+    pub fn last(&self) -> Lsn {
+        self.last
+    }
+
+    /// Whether the log is durable up to `lsn`.
+    pub fn is_durable(&self, lsn: Lsn) -> bool {
+        lsn <= self.durable
+    }
+
     /// One part of the node needs the value of `id` no more; others may.
     pub fn release(&mut self, id: ValueId) {
         self.released.insert(id);

@@ -178,6 +178,36 @@ impl Propagator {
         self.pump(env, container, key);
     }
 
+    /// Carries on what a direct write has just sent to all replicas.
+    pub fn watch_sent(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        key: &Key,
+        ts: Timestamp,
+        source: (CopyTag, StoredValue),
+    ) {
+        let lately = self.ack_times.get(&env.site).copied().unwrap_or_default();
+        let settled = container.kind.is_read_write();
+        let transfer = self.admit(env, container, key, ts, source, settled);
+        transfer.is_direct = true;
+        let now = env.now.monotonic;
+        for &node in &container.replicas {
+            if env.is_up(node, Class::Bulk) && !transfer.acked.contains(&node) {
+                let flight = InFlight {
+                    via: node,
+                    bytes: 0,
+                    sent_at: now,
+                    ask_at: now + lately.max(env.rtt(node)) * ASK_AFTER + ASK_MARGIN,
+                    resend_at: now + DIRECT_PATIENCE,
+                    only_asked: false,
+                };
+                transfer.in_flight.entry(node).or_insert(flight);
+            }
+        }
+        self.remove_finished(env, container, key);
+    }
+
     fn admit(
         &mut self,
         env: &Env,
@@ -195,6 +225,7 @@ impl Propagator {
                 value,
                 settled,
                 stable: false,
+                is_direct: false,
                 acked: BTreeSet::new(),
                 lacking_sites: replicas.filter_map(|&r| env.cluster.site_of(r)).collect(),
                 in_flight: BTreeMap::new(),
@@ -222,7 +253,7 @@ impl Propagator {
             return;
         };
         let all_older = container.kind.is_read_write();
-        let mut newly_stable = None;
+        let (mut newly_stable, mut copied) = (None, false);
         for (&version, transfer) in versions.range_mut(..=ts) {
             if version != ts && !all_older {
                 continue;
@@ -249,6 +280,8 @@ impl Propagator {
                 && (acked >= majority(container.replicas.len()) || mutant!(env, DropAtFirstAck))
             {
                 transfer.stable = true;
+                // No sibling has a copy of what was sent to the replicas at once.
+                copied |= !transfer.is_direct;
                 newly_stable = Some((version, transfer.settled));
             }
         }
@@ -256,7 +289,9 @@ impl Propagator {
             if settled {
                 self.stable.remember(key, ts);
             }
-            for &node in container.local_set(env.site) {
+            let members = container.local_set(env.site).iter();
+            let me = env.me;
+            for &node in members.filter(|&&node| copied || node == me) {
                 let body = PriorityBody::Stable {
                     key: key.clone(),
                     ts,

@@ -66,6 +66,11 @@ impl<T> Votes<T> {
         }
     }
 
+    /// Whether those that said yes and `others` besides are a majority.
+    pub fn reached_with(&self, others: usize) -> bool {
+        self.yes.len() + others >= majority(self.members)
+    }
+
     /// Whether a majority has answered and one of them said no: the vote may still
     /// be won by those that are silent, or never.
     pub fn is_contested(&self) -> bool {

@@ -62,6 +62,24 @@ fn a_writer_two_readers_and_a_crash_in_every_order() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "minutes without optimization")]
+fn direct_writes_in_every_order() {
+    assert_all_is_well(&Model::rw().in_one_site().with_crashes(1), 1_000_000);
+    let mut model = Model::new(Kind::Rw, &[WRITE, READ]).in_one_site();
+    (model.crashes, model.disk) = (1, Disk::Slow);
+    assert_all_is_well(&model, 1_000_000);
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "minutes without optimization")]
+fn direct_commands_in_every_order() {
+    let model = Model::new(Kind::Rmw, &[ADD, READ_STATE]).in_one_site();
+    assert_all_is_well(&model.with_crashes(1), 1_000_000);
+    let model = Model::new(Kind::Rmw, &[ADD, OTHER_ADD]).in_one_site();
+    assert_all_is_well(&model, 1_000_000);
+}
+
+#[test]
 fn equal_searches_see_the_same() {
     let model = Model::new(Kind::Rw, &[WRITE, READ]).with_crashes(1);
     let seen = |report: Report| (report.states, report.transitions, report.depth);

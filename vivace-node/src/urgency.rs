@@ -23,7 +23,7 @@ impl Urgency {
             flow: container_of(&message.body)
                 .map_or(Flow::Answers, |container| Flow::Requests(container.0)),
             identity: Some(self.identity(message, &bytes)),
-            can_wait: is_unawaited(&message.body),
+            can_wait: is_unawaited(message),
             bytes: bytes.into(),
         }
     }
@@ -92,13 +92,16 @@ fn container_of(body: &PriorityBody) -> Option<ContainerId> {
 }
 
 /// Whether no operation waits for it: it may leave with the next message that one does.
-fn is_unawaited(body: &PriorityBody) -> bool {
+fn is_unawaited(message: &PriorityMessage) -> bool {
+    // A direct write waits for its acknowledgments.
+    if let PriorityBody::WriteRemoteAck { .. } = message.body {
+        return message.rpc == RpcId::NONE;
+    }
     matches!(
-        body,
+        message.body,
         PriorityBody::Commit { .. }
             | PriorityBody::Go { .. }
             | PriorityBody::Stable { .. }
-            | PriorityBody::WriteRemoteAck { .. }
             | PriorityBody::AskStored { .. }
             | PriorityBody::AskPropagation { .. }
             | PriorityBody::PropagationIs { .. }
@@ -110,7 +113,11 @@ fn is_unawaited(body: &PriorityBody) -> bool {
 /// Bulk's three ways: what somebody waits for, new values, repair.
 pub(crate) fn lane_of(message: &BulkMessage) -> BulkLane {
     match &message.body {
-        BulkBody::WriteRemote { .. } | BulkBody::ApplyRemote { .. } => BulkLane::Propagate,
+        BulkBody::WriteRemote { .. } | BulkBody::ApplyRemote { .. }
+            if message.rpc == RpcId::NONE =>
+        {
+            BulkLane::Propagate
+        }
         // What a replica fetches that lacks it: the call names no operation of a client.
         BulkBody::Data { .. } if message.takes_space() => BulkLane::Repair,
         _ => BulkLane::Read,

@@ -201,6 +201,7 @@ fn spec() -> ClusterSpec {
         promise_skip: true,
         commands_at_replicas: true,
         early_data: true,
+        direct_writes: true,
         copies: ValueCopies::OnePerSite,
         durability: Durability::Local,
     };

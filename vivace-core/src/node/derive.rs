@@ -26,7 +26,7 @@ impl Node {
             return;
         }
         mutant!(self.env, AckBeforeApplied =>
-            self.ack_remote(container, (key, ts), propagator, crate::outbox::Lsn::default()));
+            self.ack_remote(container, (key, ts), (propagator, RpcId::NONE), crate::outbox::Lsn::default()));
         let held = derivation.origins().find(|from| self.rmw.holds(key, *from));
         let origin = held.and_then(|from| self.rmw.find(key, from, Timestamp::MAX));
         mutant!(self.env, ApplyToAnyVersion && origin.is_none() =>
@@ -79,7 +79,7 @@ impl Node {
                 self.env
                     .counters
                     .count("derived: a version that came as commands");
-                self.store_remote(container, &key, ts, propagator, value);
+                self.store_remote(container, (&key, ts), (propagator, RpcId::NONE), value);
             }
             None => {
                 self.env
@@ -119,7 +119,7 @@ impl Node {
             .needs_not(key, ts)
             .filter(|_| !self.rmw.wants(key, ts));
         if let Some(lsn) = durable {
-            self.ack_remote(container, (key, ts), propagator, lsn);
+            self.ack_remote(container, (key, ts), (propagator, RpcId::NONE), lsn);
         }
         durable.is_some()
     }

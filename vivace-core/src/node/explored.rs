@@ -17,12 +17,13 @@ impl Node {
             waiters,
             repairs,
             deriving,
+            arrivals,
             coordinator,
         } = self;
         env.write_state(out)?;
         write!(
             out,
-            "{rw:?}{rmw:?}{lan:?}{local:?}{waiters:?}{repairs:?}{deriving:?}{coordinator:?}"
+            "{rw:?}{rmw:?}{lan:?}{local:?}{waiters:?}{repairs:?}{deriving:?}{arrivals:?}{coordinator:?}"
         )
     }
 }

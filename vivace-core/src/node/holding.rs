@@ -20,7 +20,7 @@ pub struct Holding {
 impl Node {
     /// How much is remembered of operations that are under way here: nothing where none is.
     pub fn leftovers(&self) -> usize {
-        self.coordinator.leftovers() + self.local.takeovers()
+        self.coordinator.leftovers() + self.local.takeovers() + self.arrivals.count()
     }
 
     /// What this node's replica holds of `key`; nothing where the object has no replica here.

@@ -191,7 +191,15 @@ impl Node {
                 // A replica whose clock is behind refuses for itself alone.
                 self.relay_value(container, (&key, ts), propagator, &relay, &value);
                 self.refuse_future(container, ts)?;
-                self.store_remote(container, &key, ts, propagator, value);
+                if from == self.env.me && rpc != RpcId::NONE {
+                    self.local
+                        .keep_sent(&mut self.env, container, &key, ts, value.clone());
+                }
+                let is_call = rpc != RpcId::NONE || container.kind == Kind::Rw;
+                match is_call && self.env.cluster.stores_directly(container) {
+                    true => self.take_in(container, (&key, ts), (propagator, rpc), value),
+                    false => self.store_remote(container, (&key, ts), (propagator, rpc), value),
+                }
             }
             BulkBody::ApplyRemote {
                 key,
@@ -249,25 +257,25 @@ impl Node {
     pub(super) fn store_remote(
         &mut self,
         container: &Container,
-        key: &Key,
-        ts: Timestamp,
-        propagator: NodeId,
+        (key, ts): (&Key, Timestamp),
+        asker: (NodeId, RpcId),
         value: Value,
     ) {
         let lsn = match container.kind {
             Kind::Rw | Kind::Abd => self.rw.on_write_remote(&mut self.env, key, ts, value),
             Kind::Rmw | Kind::LanRmw => self.rmw.on_write_remote(&mut self.env, key, ts, value),
         };
-        self.ack_remote(container, (key, ts), propagator, lsn);
+        self.ack_remote(container, (key, ts), asker, lsn);
         self.serve_waiters(container, key);
     }
 
-    /// Acknowledges W-REMOTE, as soon as what it brought is durable.
+    /// Acknowledges W-REMOTE to who carries the value, as soon as what it brought is
+    /// durable; a direct write's under the name of its call.
     pub(super) fn ack_remote(
         &mut self,
         container: &Container,
         (key, ts): (&Key, Timestamp),
-        propagator: NodeId,
+        (propagator, rpc): (NodeId, RpcId),
         lsn: Lsn,
     ) {
         let body = PriorityBody::WriteRemoteAck {
@@ -275,7 +283,7 @@ impl Node {
             ts,
         };
         self.env
-            .answer_when_durable(lsn, propagator, RpcId::NONE, container.epoch, body);
+            .answer_when_durable(lsn, propagator, rpc, container.epoch, body);
     }
 
     /// There is no space for a value. It is handed on all the same; who carries it hears

@@ -9,6 +9,7 @@ use crate::local_set::LOCAL_SET_OPERATION;
 use crate::message::CopyTag;
 use crate::message::{PriorityBody, PriorityMessage, Refusal, RpcId};
 use crate::operation::Input;
+use crate::outbox::Lsn;
 use crate::repair::REPAIR_OPERATION;
 use crate::timestamp::Timestamp;
 
@@ -73,6 +74,8 @@ impl Node {
                 self.refuse_future(container, at_least)?;
                 if container.replicas.contains(&self.env.me)
                     && container.kind == Kind::Rw
+                    && (!self.env.cluster.stores_directly(container)
+                        || mutant!(self.env, AnnounceUnstored))
                     && !mutant!(self.env, BufferUnannounced)
                 {
                     self.rw.learn(&mut self.env, &key, at_least);
@@ -181,6 +184,11 @@ impl Node {
                     self.local
                         .propagator
                         .on_ack(&mut self.env, container, from, &key, ts);
+                    if rpc != RpcId::NONE {
+                        let body = PriorityBody::WriteRemoteAck { key, ts };
+                        let input = Input::Priority { from, rpc, body };
+                        self.coordinator.on_answer(&mut self.env, rpc, epoch, input);
+                    }
                 }
             }
             PriorityBody::ReadTsAck { .. }
@@ -204,7 +212,9 @@ impl Node {
     fn answer_read_ts(&mut self, container: &Container, from: NodeId, rpc: RpcId, key: &Key) {
         match container.kind {
             Kind::Rw | Kind::Abd => {
-                self.rw.on_read_ts(&mut self.env, container, from, rpc, key);
+                let copy = self.copy_of_newest(container, key);
+                self.rw
+                    .on_read_ts(&mut self.env, container, (from, rpc), key, copy);
             }
             Kind::Rmw | Kind::LanRmw => {
                 self.rmw
@@ -213,8 +223,20 @@ impl Node {
         }
     }
 
+    /// Until when the log must be durable for this node to hold a local copy of what its
+    /// replica only knows of, where writes are direct: a coordinator that is no replica
+    /// stores such copies first.
+    fn copy_of_newest(&self, container: &Container, key: &Key) -> Option<Lsn> {
+        if !self.env.cluster.stores_directly(container) {
+            return None;
+        }
+        let ts = self.rw.lacking(key)?;
+        let copy = self.local.find_rw(key, ts)?;
+        (copy.ts == ts).then_some(copy.lsn)
+    }
+
     /// Another coordinator is at an object that this node changes, too.
-    fn meet(&mut self, key: &Key, ots: Timestamp) {
+    pub(super) fn meet(&mut self, key: &Key, ots: Timestamp) {
         let (node, now) = (ots.writer.node(), self.env.now.monotonic);
         let is_rival = node != self.env.me;
         if is_rival && (self.coordinator.has_round(key) || self.env.turns.are_taken_at(key)) {

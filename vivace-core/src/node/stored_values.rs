@@ -18,10 +18,14 @@ use crate::vivace_rmw::DERIVING_OPERATION;
 impl Node {
     /// Whether any part of this node needs the value of `id`.
     pub fn refers_to(&self, id: &ValueId) -> bool {
-        self.is_at_a_replica(id) || self.local.refers_to(id)
+        self.is_at_a_replica(id) || self.is_arriving(id) || self.local.refers_to(id)
     }
 
-    fn is_at_a_replica(&self, id: &ValueId) -> bool {
+    fn is_arriving(&self, id: &ValueId) -> bool {
+        matches!(id.tag, CopyTag::Bound(ts) if self.arrivals.holds(&id.key, ts))
+    }
+
+    pub(super) fn is_at_a_replica(&self, id: &ValueId) -> bool {
         let (key, CopyTag::Bound(ts)) = (&id.key, id.tag) else {
             return false;
         };

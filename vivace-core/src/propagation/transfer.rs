@@ -36,6 +36,8 @@ pub(super) struct Transfer {
     /// RW: always. RMW: the version is chosen. Only then may it stand for older ones.
     pub settled: bool,
     pub stable: bool,
+    /// This node sent it to all replicas at once, and alone keeps a copy.
+    pub is_direct: bool,
     pub acked: BTreeSet<NodeId>,
     /// Where some replica lacks it.
     pub lacking_sites: BTreeSet<SiteId>,

@@ -175,6 +175,7 @@ impl Setting {
             promise_skip: true,
             commands_at_replicas: true,
             early_data: true,
+            direct_writes: true,
             copies: ValueCopies::OnePerSite,
             durability: Durability::Local,
         };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::batch::{Batch, Pending};
 use crate::call::Call;
 use crate::cluster::Container;
+use crate::direct;
 use crate::env::Env;
 use crate::event::Class;
 use crate::fetch::Fetch;
@@ -90,7 +91,7 @@ enum Phase {
         store: Call,
         ballot: Ballot<()>,
     },
-    /// OW-TS: a majority accepts the new version.
+    /// OW-TS: a majority accepts the new version; as a direct write, that is with its value.
     Accept {
         ots: Timestamp,
         ask: Call,
@@ -293,6 +294,13 @@ impl Execute {
                     false => ballot.no(from),
                 }
             }
+            // A direct write's.
+            (Phase::Accept { ask, ballot, .. }, PriorityBody::WriteRemoteAck { .. })
+                if ask.rpc == answered =>
+            {
+                ask.answered(from);
+                ballot.yes(from, ());
+            }
             (phase, PriorityBody::Refused { why }) => {
                 match phase {
                     Phase::Promise { ask, ballot, .. } if ask.rpc == answered => {
@@ -367,6 +375,13 @@ impl Execute {
             None => Value::Tombstone,
         };
         self.built = object.map(|object| (object, value.len()));
+        if direct::is_allowed(env, container) {
+            let rpc = self.calls.next_rpc();
+            let ask = direct::store(env, container, rpc, (&self.key, ots), value, lsn);
+            let ballot = Ballot::new(env, container.replicas.len());
+            self.phase = Phase::Accept { ots, ask, ballot };
+            return Step::Continue;
+        }
         let derivation = self.derivation(container, ots, base, &value);
         let local_set = container.local_set(env.site);
         let rpc = self.calls.next_rpc();

@@ -45,6 +45,14 @@ impl Object {
         self.versions.choose(self.chosen)
     }
 
+    /// The answer to OW-TS of `ots`.
+    fn acceptance(&self, ots: Timestamp) -> PriorityBody {
+        PriorityBody::OrderedWriteTsAck {
+            accepted: self.accepted == ots,
+            promised: self.promised,
+        }
+    }
+
     /// Whoever wrote `ts` may build on it without asking: nobody comes between.
     fn accept(&mut self, ts: Timestamp) {
         self.accepted = self.accepted.max(ts);
@@ -137,6 +145,13 @@ impl Replica {
         key: &Key,
         ots: Timestamp,
     ) {
+        self.accept(env, key, ots);
+        let object = self.objects.entry(key.clone()).or_default();
+        let body = object.acceptance(ots);
+        env.answer_when_durable(object.lsn, from, rpc, container.epoch, body);
+    }
+
+    fn accept(&mut self, env: &mut Env, key: &Key, ots: Timestamp) {
         let object = self.objects.entry(key.clone()).or_default();
         let again = object.accepted == ots;
         if ots >= object.promised && !again {
@@ -148,11 +163,35 @@ impl Replica {
                 ts: ots,
             });
         }
-        let body = PriorityBody::OrderedWriteTsAck {
-            accepted: object.accepted == ots,
-            promised: object.promised,
-        };
-        env.answer_when_durable(object.lsn, from, rpc, container.epoch, body);
+    }
+
+    /// Whether OW-TS of `ots` would be accepted, or was.
+    pub fn may_accept(&self, key: &Key, ots: Timestamp) -> bool {
+        let object = self.objects.get(key);
+        object.is_none_or(|object| ots >= object.promised || object.accepted == ots)
+    }
+
+    /// W-REMOTE and OW-TS in one, of a direct write whose value is stored: what is accepted
+    /// here is here. Returns when what was done is durable.
+    ///
+    /// # Errors
+    /// The answer of a replica that has promised to refuse it.
+    pub fn accept_with_value(
+        &mut self,
+        env: &mut Env,
+        key: &Key,
+        ots: Timestamp,
+        value: StoredValue,
+    ) -> Result<Lsn, (Lsn, PriorityBody)> {
+        if self.may_accept(key, ots) {
+            self.keep(env, key, ots, value);
+            self.accept(env, key, ots);
+        }
+        let object = self.objects.entry(key.clone()).or_default();
+        match object.accepted == ots {
+            true => Ok(object.lsn),
+            false => Err((object.lsn, object.acceptance(ots))),
+        }
     }
 
     /// W-REMOTE: a version to serve. It never touches `accepted` or `promised`:
@@ -164,9 +203,17 @@ impl Replica {
         ts: Timestamp,
         value: Value,
     ) -> Lsn {
+        if self.wants(key, ts) {
+            let value = env.out.store(ValueId::version(key, ts), value);
+            return self.keep(env, key, ts, value);
+        }
+        self.objects.entry(key.clone()).or_default().lsn
+    }
+
+    /// Keeps a version whose value is stored, where it is of use.
+    fn keep(&mut self, env: &mut Env, key: &Key, ts: Timestamp, value: StoredValue) -> Lsn {
         let object = self.objects.entry(key.clone()).or_default();
         if object.versions.wants(object.chosen, ts) {
-            let value = env.out.store(ValueId::version(key, ts), value);
             for (needless, _) in object.versions.insert(object.chosen, ts, value) {
                 env.out.release(ValueId::version(key, needless));
             }

@@ -1,11 +1,13 @@
 //! The coordinator of `read(key)`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::call::Call;
 use crate::client_protocol::Success;
 use crate::cluster::Container;
 use crate::commit_wait::CommitWait;
+use crate::direct;
 use crate::env::Env;
 use crate::event::{Class, RequestId};
 use crate::fetch::Fetch;
@@ -13,6 +15,7 @@ use crate::identity::NodeId;
 use crate::key::Key;
 use crate::message::{BulkBody, PriorityBody, RpcId, TrustedTime};
 use crate::operation::{Input, Step, Ticket, refusal_text, unavailable};
+use crate::outbox::Lsn;
 use crate::query::{AWAITED, Query};
 use crate::quorum::{Tally, Votes};
 use crate::timestamp::Timestamp;
@@ -47,6 +50,9 @@ enum Phase {
     QueryTs {
         query: Query,
         reports: Votes<Report>,
+        /// What replicas know of and lack, where writes are direct: their disks lost it, or
+        /// another's local copy is on its way. They stay asked.
+        lacking: BTreeMap<NodeId, Timestamp>,
     },
     /// The value of `mts`, or a newer one.
     FetchData {
@@ -56,7 +62,8 @@ enum Phase {
         early: Option<RpcId>,
         known: Known,
     },
-    /// A majority of replicas learns the timestamp of the value in hand.
+    /// A majority of replicas learns the timestamp of the value in hand; where writes are
+    /// direct, the value too.
     WriteBack {
         ts: Timestamp,
         value: Value,
@@ -143,6 +150,7 @@ impl Read {
         self.phase = Phase::QueryTs {
             query,
             reports: Votes::new(container.replicas.len()),
+            lacking: BTreeMap::new(),
         };
         Step::Continue
     }
@@ -159,12 +167,24 @@ impl Read {
             self.remote_clock = self.remote_clock.max(clock);
         }
         match (&mut self.phase, body) {
-            (Phase::QueryTs { query, reports }, PriorityBody::ReadTsAck { known, has, .. })
-                if query.is_named(answered) =>
-            {
+            (
+                Phase::QueryTs {
+                    query,
+                    reports,
+                    lacking,
+                },
+                PriorityBody::ReadTsAck { known, has, .. },
+            ) if query.is_named(answered) => {
                 if env.is_future(container, known) {
                     return self.on_refused(env, from, answered, AHEAD);
                 }
+                if !has && known > Timestamp::ZERO && env.cluster.stores_directly(container) {
+                    env.counters
+                        .count("waits: a replica that lacks the value it knows of");
+                    lacking.insert(from, known);
+                    return self.on_reports(env, container);
+                }
+                lacking.remove(&from);
                 query.on_report(from, answered, known, has);
                 reports.yes(from, Report { known, has });
                 self.on_reports(env, container)
@@ -191,7 +211,7 @@ impl Read {
                 Phase::WriteBack {
                     publish, published, ..
                 },
-                PriorityBody::WriteTsAck { .. },
+                PriorityBody::WriteTsAck { .. } | PriorityBody::WriteRemoteAck { .. },
             ) if answered == publish.rpc => {
                 publish.answered(from);
                 published.yes(from, ());
@@ -214,19 +234,26 @@ impl Read {
     }
 
     fn on_reports(&mut self, env: &mut Env, container: &Container) -> Step {
-        let Phase::QueryTs { query, reports } = &mut self.phase else {
+        let Phase::QueryTs {
+            query,
+            reports,
+            lacking,
+        } = &mut self.phase
+        else {
             return Step::Continue;
         };
-        if reports.tally() != Tally::Reached && !mutant!(env, MinorityQuorum && reports.has_half())
-        {
-            return Step::Continue;
-        }
         let mts = reports
             .answers()
             .iter()
             .map(|(_, report)| report.known)
             .max()
             .unwrap_or_default();
+        // Nobody else need ever have had what these lack, so they count as silent unless
+        // somebody holds as much.
+        let covered = lacking.values().filter(|known| **known <= mts).count();
+        if !reports.reached_with(covered) && !mutant!(env, MinorityQuorum && reports.has_half()) {
+            return Step::Continue;
+        }
         if mts == Timestamp::ZERO && !mutant!(env, FetchNeverWritten) {
             env.reply(self.ticket.request, Ok(Success::NotFound));
             return Step::Done;
@@ -253,6 +280,8 @@ impl Read {
         let fetch = self.fetch(env, container, (sender, &holders), mts);
         let known = match (container.write_back_skip, known_by_majority) {
             (true, true) => Known::ByMajority,
+            // What is to be stored has to be here first.
+            (true, false) if env.cluster.stores_directly(container) => Known::Later,
             (true, false) => {
                 let (publish, published) = self.publish(env, container, mts);
                 Known::BeingTold { publish, published }
@@ -286,7 +315,7 @@ impl Read {
         }
     }
 
-    /// Tells a majority of the value in hand.
+    /// Tells a majority of the value in hand; where writes are direct, stores it there.
     fn write_back(
         &mut self,
         env: &mut Env,
@@ -294,7 +323,16 @@ impl Read {
         ts: Timestamp,
         value: Value,
     ) -> Step {
-        let (publish, published) = self.publish(env, container, ts);
+        let is_direct = env.cluster.stores_directly(container) && !mutant!(env, WriteBackTimestamp);
+        let (publish, published) = match is_direct {
+            true => {
+                let rpc = self.ticket.next_rpc();
+                let (version, lsn) = ((&self.key, ts), Lsn::default());
+                let store = direct::store(env, container, rpc, version, value.clone(), lsn);
+                (store, Votes::new(container.replicas.len()))
+            }
+            false => self.publish(env, container, ts),
+        };
         self.phase = Phase::WriteBack {
             ts,
             value,
@@ -445,7 +483,7 @@ impl Read {
 
     fn on_refused(&mut self, env: &mut Env, from: NodeId, answered: RpcId, why: &str) -> Step {
         let tally = match &mut self.phase {
-            Phase::QueryTs { query, reports } if query.is_named(answered) => {
+            Phase::QueryTs { query, reports, .. } if query.is_named(answered) => {
                 query.call.answered(from);
                 reports.no(from);
                 reports.tally()
@@ -503,8 +541,15 @@ impl Read {
             Phase::AwaitPeers => {}
             Phase::QueryTs { query, .. } => query.call.on_tick(env),
             Phase::FetchData { fetch, known, .. } => {
-                // A newer complete version answers too, so the question is never outdated.
-                let _ = fetch.on_tick(env);
+                // A newer complete version answers too, so the question is never outdated;
+                // but where writes are direct, whoever told of it may have been the only one
+                // to have it, and is down.
+                let is_in_vain = fetch.on_tick(env);
+                if is_in_vain && env.cluster.stores_directly(container) {
+                    env.counters
+                        .count("restarted: a read whose value nobody sent");
+                    return self.begin(env, container);
+                }
                 if let Known::BeingTold { publish, .. } = known {
                     publish.on_tick(env);
                 }
@@ -520,8 +565,11 @@ impl Read {
     }
 
     fn waiting_for(&self) -> &'static str {
-        match self.phase {
+        match &self.phase {
             Phase::AwaitPeers => "no majority of replicas is connected",
+            Phase::QueryTs { lacking, .. } if !lacking.is_empty() => {
+                "replicas lack the newest value that they know of, and too few others answered in time"
+            }
             Phase::QueryTs { .. } => "no majority of replicas answered R-TS in time",
             Phase::FetchData { .. } => {
                 "the newest value is known but nobody who holds it answered in time"

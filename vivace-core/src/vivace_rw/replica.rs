@@ -59,16 +59,17 @@ impl Replica {
             .count() as u64
     }
 
-    /// R-TS: reports what is durable, or will be when the answer leaves (mend 8).
+    /// R-TS: reports what is durable, or will be when the answer leaves (mend 8). A local
+    /// copy of the newest, durable at `copy`, counts where the replica lacks the value.
     pub fn on_read_ts(
         &self,
         env: &mut Env,
         container: &Container,
-        from: NodeId,
-        rpc: RpcId,
+        (from, rpc): (NodeId, RpcId),
         key: &Key,
+        copy: Option<Lsn>,
     ) {
-        let (known, has, lsn) = match self.objects.get(key) {
+        let (known, mut has, mut lsn) = match self.objects.get(key) {
             Some(object) => (
                 object.known,
                 object.complete_ts() >= object.known,
@@ -78,6 +79,9 @@ impl Replica {
         };
         if !has && known > Timestamp::ZERO {
             env.counters.count("read: a timestamp ahead of its value");
+        }
+        if let Some(copied) = copy {
+            (has, lsn) = (true, lsn.max(copied));
         }
         let lsn = if mutant!(env, ReportVolatile) {
             Lsn::default()
@@ -143,8 +147,17 @@ impl Replica {
         mutant!(env, EraseOnNewerTimestamp && ts < object.known => return object.lsn);
         mutant!(env, BufferUnannounced && ts > object.known =>
             return object.buffer(env, key, ts, value));
+        if ts <= object.complete_ts() {
+            return object.lsn;
+        }
+        let value = env.out.store(ValueId::version(key, ts), value);
+        self.complete(env, key, ts, value)
+    }
+
+    /// Keeps `ts`, whose value is stored, as the complete version where it is the newest.
+    pub fn complete(&mut self, env: &mut Env, key: &Key, ts: Timestamp, value: StoredValue) -> Lsn {
+        let object = self.objects.entry(key.clone()).or_default();
         if ts > object.complete_ts() {
-            let value = env.out.store(ValueId::version(key, ts), value);
             if let Some((older, _)) = object.complete.replace((ts, value)) {
                 env.out.release(ValueId::version(key, older));
             }

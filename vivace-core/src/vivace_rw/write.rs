@@ -7,6 +7,7 @@ use crate::client_protocol::Success;
 use crate::clock::Mode;
 use crate::cluster::Container;
 use crate::commit_wait::CommitWait;
+use crate::direct;
 use crate::durability::Durability;
 use crate::env::Env;
 use crate::event::Class;
@@ -56,6 +57,17 @@ enum Phase {
         stored: Votes<()>,
         /// A member will not bind its copy any more.
         given_up: bool,
+    },
+    /// Query mode, before a direct store: the timestamp alone.
+    QueryTs {
+        query: Call,
+        known: Votes<Timestamp>,
+    },
+    /// Timestamp and value to all replicas at once, where they are one with the local set.
+    StoreDirectly {
+        ts: Timestamp,
+        store: Call,
+        stored: Votes<()>,
     },
     /// Query mode: the local copies get their timestamp.
     Bind {
@@ -156,11 +168,16 @@ impl Write {
                     key: self.key.clone(),
                 };
                 let query = Call::priority(env, container, rpc, &container.replicas, body);
+                let known = Votes::new(container.replicas.len());
+                if direct::is_allowed(env, container) {
+                    self.phase = Phase::QueryTs { query, known };
+                    return Step::Continue;
+                }
                 let tag = CopyTag::Unbound(self.write);
                 let store = self.store_call(env, container, tag, Default::default());
                 self.phase = Phase::QueryAndStore {
                     query,
-                    known: Votes::new(container.replicas.len()),
+                    known,
                     store,
                     stored: Votes::new(local_set.len()),
                     given_up: false,
@@ -171,6 +188,13 @@ impl Write {
     }
 
     fn store(&mut self, env: &mut Env, container: &Container, ts: Timestamp, lsn: Lsn) {
+        if direct::is_allowed(env, container) {
+            let (rpc, value) = (self.ticket.next_rpc(), self.value.clone());
+            let store = direct::store(env, container, rpc, (&self.key, ts), value, lsn);
+            let stored = Votes::new(container.replicas.len());
+            self.phase = Phase::StoreDirectly { ts, store, stored };
+            return;
+        }
         let store = self.store_call(env, container, CopyTag::Bound(ts), lsn);
         let stored = Votes::new(container.local_set(env.site).len());
         self.phase = Phase::StoreLocal { ts, store, stored };
@@ -206,7 +230,7 @@ impl Write {
         }
         match (&mut self.phase, body) {
             (
-                Phase::QueryAndStore { query, known, .. },
+                Phase::QueryAndStore { query, known, .. } | Phase::QueryTs { query, known },
                 PriorityBody::ReadTsAck { known: ts, .. },
             ) if answered == query.rpc => {
                 query.answered(from);
@@ -217,6 +241,12 @@ impl Write {
                 | Phase::StoreLocal { store, stored, .. },
                 PriorityBody::WriteLocalAck {},
             ) if answered == store.rpc => {
+                store.answered(from);
+                stored.yes(from, ());
+            }
+            (Phase::StoreDirectly { store, stored, .. }, PriorityBody::WriteRemoteAck { .. })
+                if answered == store.rpc =>
+            {
                 store.answered(from);
                 stored.yes(from, ());
             }
@@ -280,6 +310,23 @@ impl Write {
                 }
                 Step::Continue
             }
+            Phase::QueryTs { known, .. } if known.tally() == Tally::Reached => {
+                let seen = known.answers().iter().map(|(_, ts)| *ts).max();
+                let (ts, lsn) = env.clock.next_above(
+                    container.timestamps,
+                    seen.unwrap_or_default(),
+                    &mut env.out,
+                );
+                self.store(env, container, ts, lsn);
+                Step::Continue
+            }
+            Phase::StoreDirectly { ts, stored, .. }
+                if stored.tally() == Tally::Reached
+                    || mutant!(env, MinorityQuorum && stored.has_half()) =>
+            {
+                let ts = *ts;
+                self.await_clock(env, container, ts)
+            }
             Phase::Bind { ts, bound, .. } if bound.tally() == Tally::Reached => {
                 self.publish(env, container, *ts);
                 Step::Continue
@@ -293,19 +340,23 @@ impl Write {
                     || mutant!(env, MinorityQuorum && published.has_half()) =>
             {
                 let ts = *ts;
-                match CommitWait::start(env, container, ts, self.remote_clock) {
-                    None => {
-                        self.phase = Phase::AwaitHolders { ts };
-                        self.finish(env)
-                    }
-                    Some(wait) => {
-                        let rpc = self.ticket.next_rpc();
-                        self.phase = Phase::AwaitClock { ts, wait, rpc };
-                        Step::Continue
-                    }
-                }
+                self.await_clock(env, container, ts)
             }
             _ => Step::Continue,
+        }
+    }
+
+    fn await_clock(&mut self, env: &mut Env, container: &Container, ts: Timestamp) -> Step {
+        match CommitWait::start(env, container, ts, self.remote_clock) {
+            None => {
+                self.phase = Phase::AwaitHolders { ts };
+                self.finish(env)
+            }
+            Some(wait) => {
+                let rpc = self.ticket.next_rpc();
+                self.phase = Phase::AwaitClock { ts, wait, rpc };
+                Step::Continue
+            }
         }
     }
 
@@ -374,7 +425,9 @@ impl Write {
         why: &Refusal,
     ) -> Step {
         let tally = match &mut self.phase {
-            Phase::QueryAndStore { query, known, .. } if query.rpc == answered => {
+            Phase::QueryAndStore { query, known, .. } | Phase::QueryTs { query, known }
+                if query.rpc == answered =>
+            {
                 query.answered(from);
                 known.no(from);
                 known.tally()
@@ -389,6 +442,7 @@ impl Write {
             }
             Phase::QueryAndStore { store, stored, .. }
             | Phase::StoreLocal { store, stored, .. }
+            | Phase::StoreDirectly { store, stored, .. }
                 if store.rpc == answered =>
             {
                 store.answered(from);
@@ -418,7 +472,7 @@ impl Write {
 
     fn fail(&mut self, env: &mut Env, container: &Container, reason: &str) -> Step {
         let failure = match self.phase {
-            Phase::AwaitPeers => unavailable(reason),
+            Phase::AwaitPeers | Phase::QueryTs { .. } => unavailable(reason),
             // An unbound copy can only be dropped, never read.
             Phase::QueryAndStore { .. } => {
                 self.give_up_copies(env, container);
@@ -426,6 +480,7 @@ impl Write {
             }
             Phase::Bind { .. }
             | Phase::StoreLocal { .. }
+            | Phase::StoreDirectly { .. }
             | Phase::PublishTs { .. }
             | Phase::AwaitClock { .. }
             | Phase::AwaitHolders { .. } => unknown(reason),
@@ -460,7 +515,10 @@ impl Write {
                 query.on_peer_up(env, node, class);
                 store.on_peer_up(env, node, class);
             }
-            Phase::StoreLocal { store, .. } => store.on_peer_up(env, node, class),
+            Phase::QueryTs { query, .. } => query.on_peer_up(env, node, class),
+            Phase::StoreLocal { store, .. } | Phase::StoreDirectly { store, .. } => {
+                store.on_peer_up(env, node, class);
+            }
             Phase::Bind { bind, .. } => bind.on_peer_up(env, node, class),
             Phase::PublishTs { publish, .. } => publish.on_peer_up(env, node, class),
             Phase::AwaitClock { wait, .. } => wait.on_peer_up(env, node, class),
@@ -483,7 +541,10 @@ impl Write {
                 query.on_tick(env);
                 store.on_tick(env);
             }
-            Phase::StoreLocal { store, .. } => store.on_tick(env),
+            Phase::QueryTs { query, .. } => query.on_tick(env),
+            Phase::StoreLocal { store, .. } | Phase::StoreDirectly { store, .. } => {
+                store.on_tick(env);
+            }
             Phase::Bind {
                 ts,
                 bind,
@@ -515,6 +576,8 @@ impl Write {
         match self.phase {
             Phase::AwaitPeers => "no majority of replicas and local set is connected",
             Phase::QueryAndStore { .. } => "no majority answered R-TS and W-LOCAL in time",
+            Phase::QueryTs { .. } => "no majority of replicas answered R-TS in time",
+            Phase::StoreDirectly { .. } => "no majority of replicas answered W-REMOTE in time",
             Phase::Bind { .. } => "no majority of the local set answered BIND in time",
             Phase::StoreLocal { .. } => "no majority of the local set answered W-LOCAL in time",
             Phase::PublishTs { .. } => "no majority of replicas answered W-TS in time",
@@ -535,7 +598,10 @@ impl Write {
                 .into_iter()
                 .chain(store.next_wakeup())
                 .min(),
-            Phase::StoreLocal { store, .. } => store.next_wakeup(),
+            Phase::QueryTs { query, .. } => query.next_wakeup(),
+            Phase::StoreLocal { store, .. } | Phase::StoreDirectly { store, .. } => {
+                store.next_wakeup()
+            }
             Phase::Bind {
                 bind,
                 patient_until,

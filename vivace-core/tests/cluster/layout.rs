@@ -51,6 +51,7 @@ pub fn container(kind: Kind, replicas: &[u16], local_sets: &[&[u16]]) -> Contain
         promise_skip: true,
         commands_at_replicas: true,
         early_data: true,
+        direct_writes: true,
         copies: ValueCopies::OnePerSite,
         durability: Durability::Local,
     }

@@ -29,6 +29,7 @@ fn cluster() -> Arc<Cluster> {
         promise_skip: true,
         commands_at_replicas: true,
         early_data: true,
+        direct_writes: true,
         copies: ValueCopies::OnePerSite,
         durability: vivace_core::Durability::Local,
     };

@@ -45,6 +45,7 @@ pub fn cluster_for(rng: &mut impl Rng, kind: Kind, clocks: Clocks) -> (ClusterSp
         promise_skip: rng.random_bool(0.8),
         commands_at_replicas: rng.random_bool(0.8),
         early_data: rng.random_bool(0.8),
+        direct_writes: rng.random_bool(0.8),
         copies: vivace_core::cluster::ValueCopies::OnePerSite,
         durability: vivace_core::Durability::Local,
         ..layout::container(kind, &[], &[])

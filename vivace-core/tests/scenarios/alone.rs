@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use vivace_core::clock::{ClockReading, Now};
-use vivace_core::cluster::{Cluster, Kind, TimestampSource};
+use vivace_core::cluster::{Cluster, ClusterSpec, Kind, TimestampSource};
 use vivace_core::machine::Machines;
 use vivace_core::message::{
     BulkBody, BulkMessage, CopyTag, PriorityBody, PriorityMessage, RpcId, WriteId,
@@ -31,7 +31,15 @@ pub struct Alone {
 
 impl Alone {
     pub fn new(me: NodeId, kind: Kind, timestamps: TimestampSource) -> Self {
-        let spec = spec(kind, |container| container.timestamps = timestamps);
+        Self::on(
+            me,
+            spec(kind, |container| container.timestamps = timestamps),
+        )
+    }
+
+    /// A node of the cluster `spec`.
+    pub fn on(me: NodeId, spec: ClusterSpec) -> Self {
+        let others: Vec<NodeId> = spec.nodes.keys().copied().filter(|&n| n != me).collect();
         let cluster = Arc::new(Cluster::new(spec).unwrap());
         let clock = ClockReading {
             time_ns: 1_000_000_000,
@@ -43,7 +51,7 @@ impl Alone {
         };
         let machines = Machines::builtin();
         let mut node = Node::new(me, Incarnation(1), cluster, machines, now, 0).unwrap();
-        for peer in (0..9).map(NodeId).filter(|peer| *peer != me) {
+        for peer in others {
             for class in [Class::Priority, Class::Bulk] {
                 node.handle(now, Event::PeerUp { node: peer, class });
             }

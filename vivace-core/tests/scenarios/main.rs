@@ -13,6 +13,7 @@ mod alone;
 mod backup;
 mod clocks;
 mod commands;
+mod direct;
 mod durability;
 mod early_data;
 mod full_disk;

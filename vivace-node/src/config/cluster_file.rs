@@ -100,6 +100,8 @@ struct ContainerFields {
     commands_at_replicas: bool,
     #[serde(default = "yes")]
     early_data: bool,
+    #[serde(default = "yes")]
+    direct_writes: bool,
     #[serde(default)]
     copies: CopiesField,
     #[serde(default)]
@@ -346,6 +348,7 @@ fn check_container(
         promise_skip: container.promise_skip,
         commands_at_replicas: container.commands_at_replicas,
         early_data: container.early_data,
+        direct_writes: container.direct_writes,
         copies: match container.copies {
             CopiesField::OnePerSite => ValueCopies::OnePerSite,
             CopiesField::MemberByReplica => ValueCopies::MemberByReplica,

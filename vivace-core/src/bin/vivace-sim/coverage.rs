@@ -71,10 +71,12 @@ const EXPECTED_MARKS: &[&str] = &[
     "repeated: a command with an unknown outcome",
     "repeated: a request without an answer",
     "repeated: a value without an acknowledgment",
+    "restarted: a read whose value nobody sent",
     "sent: commands in their value's stead",
     "shared: a read joins another's round",
     "superseded: a value by a newer one",
     "taken over: a value that nobody carried",
+    "waits: a replica that lacks the value it knows of",
     "waits: a value to be taken over",
 ];
 
@@ -85,6 +87,7 @@ const NOT_IN_SWARMS: &[&str] = &[
     "asked: a value that its commands do not make here",
     "asked: a value, for too many are being made",
     "dropped: a question for a value, for room",
+    "dropped: a value, because the disk is behind",
     "dropped: an answer of another epoch",
     "dropped: an answer, because the disk is behind",
     "lost: a value, by the disk",

@@ -1,5 +1,6 @@
 //! What may happen in a small cluster: its nodes, its clients, and how much may fail.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cluster::{ClusterSpec, Container, Kind, TimestampSource, ValueCopies};
@@ -76,7 +77,8 @@ pub enum Weighed {
     Every,
 }
 
-/// A small cluster of one object, in which each node is a site of its own (m = 1).
+/// A small cluster of one object, in which each node is a site of its own (m = 1), or all
+/// are one site.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// The algorithm.
@@ -87,6 +89,8 @@ pub struct Model {
     pub nodes: u16,
     /// Which of them are replicas.
     pub replicas: Vec<NodeId>,
+    /// Whether all nodes are in one site, whose local set the replicas are: writes are direct.
+    pub is_one_site: bool,
     /// What clients do.
     pub steps: Vec<Step>,
     /// How many crashes there may be, of all `may_crash` together.
@@ -122,6 +126,7 @@ impl Model {
             timestamps: TimestampSource::Query,
             nodes: 3,
             replicas: all.to_vec(),
+            is_one_site: false,
             steps: steps.to_vec(),
             crashes: 0,
             may_crash: all.to_vec(),
@@ -155,6 +160,13 @@ impl Model {
         Self::new(Kind::Rmw, &steps)
     }
 
+    /// The same in one site.
+    #[must_use]
+    pub fn in_one_site(mut self) -> Self {
+        self.is_one_site = true;
+        self
+    }
+
     /// The same, where that many nodes may crash.
     #[must_use]
     pub fn with_crashes(mut self, crashes: u8) -> Self {
@@ -177,25 +189,34 @@ impl Model {
     }
 
     pub(super) fn spec(&self) -> ClusterSpec {
-        let sites = || (0..self.nodes).map(|n| (NodeId(n), SiteId(n)));
+        let site_of = |n| SiteId(if self.is_one_site { 0 } else { n });
+        let sites = || (0..self.nodes).map(|n| (NodeId(n), site_of(n)));
+        let mut local_sets: BTreeMap<SiteId, Vec<NodeId>> = BTreeMap::new();
+        for (node, site) in sites().filter(|(n, _)| !self.is_one_site || self.replicas.contains(n))
+        {
+            local_sets.entry(site).or_default().push(node);
+        }
+        let names = local_sets.keys().map(|site| format!("site{}", site.0));
+        let names = names.collect();
         let container = Container {
             id: ContainerId(1),
             name: CONTAINER.into(),
             kind: self.kind,
             epoch: Epoch(1),
             replicas: self.replicas.clone(),
-            local_sets: sites().map(|(node, site)| (site, vec![node])).collect(),
+            local_sets,
             timestamps: self.timestamps,
             write_back_skip: true,
             promise_skip: true,
             commands_at_replicas: true,
             early_data: true,
+            direct_writes: true,
             copies: ValueCopies::OnePerSite,
             durability: Durability::Local,
         };
         ClusterSpec {
             name: "small".into(),
-            sites: sites().map(|(_, site)| format!("site{}", site.0)).collect(),
+            sites: names,
             nodes: sites().collect(),
             containers: vec![container],
             clock_error_max: Duration::from_nanos(1),

@@ -17,6 +17,9 @@ const DURABLE_DELAY_MAX: Duration = Duration::from_millis(300);
 /// Apart from what else a seed draws.
 const DURABILITY_STREAM: u64 = 0x6475_7261_626c_6521;
 
+/// The same.
+const ONE_SITE_STREAM: u64 = 0x6f6e_6520_7369_7465;
+
 /// Operations on one machine before its key makes room for a fresh one, at most.
 const MACHINE_USES_MAX: u32 = 60;
 
@@ -65,6 +68,7 @@ impl Configuration {
             // What a broken clock refuses for good would fill a small backlog for good.
             spec.backlog_bytes_max = BACKLOG_BYTES_MAX;
         }
+        draw_one_sites(seed, &mut spec, shape);
         let links = draw_links(rng, &spec, shape);
         if shape == Shape::Wide {
             draw_durabilities(seed, &mut spec, &links);
@@ -275,6 +279,7 @@ fn draw_container(
         promise_skip: rng.random_bool(0.8),
         commands_at_replicas: rng.random_bool(0.8),
         early_data: rng.random_bool(0.8),
+        direct_writes: true,
         copies: pick(
             rng,
             &[
@@ -284,6 +289,26 @@ fn draw_container(
             ],
         ),
         durability: Durability::Local,
+    }
+}
+
+/// Clusters of one site whose replicas are its local set, as many have: their writes are
+/// direct, where that is not turned off.
+fn draw_one_sites(seed: u64, spec: &mut ClusterSpec, shape: Shape) {
+    let rng = &mut ChaCha8Rng::seed_from_u64(seed ^ ONE_SITE_STREAM);
+    if shape == Shape::Narrow && rng.random_bool(0.2) {
+        spec.sites.truncate(1);
+        spec.nodes.values_mut().for_each(|site| *site = SiteId(0));
+        for container in &mut spec.containers {
+            container.local_sets.retain(|&site, _| site == SiteId(0));
+        }
+    }
+    for container in &mut spec.containers {
+        container.direct_writes = rng.random_bool(0.8);
+        if spec.sites.len() == 1 && rng.random_bool(0.7) {
+            let set = container.replicas.clone();
+            container.local_sets.insert(SiteId(0), set);
+        }
     }
 }
 

@@ -1,0 +1,186 @@
+//! Values of direct writes that have come, and that the disk does not hold yet.
+//!
+//! Elsewhere a timestamp is told only when its value is safe in a local set, so a record that
+//! a power failure leaves without its value loses nothing. A direct write's value has no such
+//! place to come back from: a replica that knew of it and had it no more would keep readers
+//! waiting for what was perhaps never stored anywhere. So the replica learns of it, and writes
+//! so into its log, when the value is durable.
+
+use std::collections::BTreeMap;
+
+use super::Node;
+use crate::cluster::{Container, Kind};
+use crate::identity::NodeId;
+use crate::key::Key;
+use crate::message::RpcId;
+use crate::outbox::Lsn;
+use crate::stored::{StoredValue, ValueId};
+use crate::timestamp::Timestamp;
+use crate::value::Value;
+
+/// At this many the next is dropped, as if it were lost on its way: it comes again.
+const ARRIVING_MAX: usize = 65_536;
+
+/// Who is told when the value is stored, and under which call.
+type Asker = (NodeId, RpcId);
+
+#[derive(Clone, Debug)]
+struct Arriving {
+    value: StoredValue,
+    askers: Vec<Asker>,
+}
+
+/// All of a node's.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Arrivals {
+    values: BTreeMap<Key, BTreeMap<Timestamp, Arriving>>,
+    /// When the log is durable up to here, these are.
+    due: BTreeMap<Lsn, Vec<(Key, Timestamp)>>,
+    count: usize,
+}
+
+impl Arrivals {
+    /// Adds who asks to a value that is on its way to the disk; false where there is none.
+    fn join(&mut self, key: &Key, ts: Timestamp, asker: Asker) -> bool {
+        let versions = self.values.get_mut(key);
+        let Some(arriving) = versions.and_then(|versions| versions.get_mut(&ts)) else {
+            return false;
+        };
+        if !arriving.askers.contains(&asker) {
+            arriving.askers.push(asker);
+        }
+        true
+    }
+
+    fn add(&mut self, lsn: Lsn, key: &Key, ts: Timestamp, value: StoredValue, asker: Asker) {
+        let askers = vec![asker];
+        let versions = self.values.entry(key.clone()).or_default();
+        versions.insert(ts, Arriving { value, askers });
+        self.due.entry(lsn).or_default().push((key.clone(), ts));
+        self.count += 1;
+    }
+
+    fn take(&mut self, key: &Key, ts: Timestamp) -> Option<Arriving> {
+        let versions = self.values.get_mut(key)?;
+        let arrived = versions.remove(&ts)?;
+        if versions.is_empty() {
+            self.values.remove(key);
+        }
+        self.count -= 1;
+        Some(arrived)
+    }
+
+    /// Whether `ts` of `key` is among them.
+    pub fn holds(&self, key: &Key, ts: Timestamp) -> bool {
+        let versions = self.values.get(key);
+        versions.is_some_and(|versions| versions.contains_key(&ts))
+    }
+
+    /// How many there are.
+    #[cfg(feature = "sim")]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+impl Node {
+    /// W-REMOTE where writes are direct: the value first, then what tells of it.
+    pub(super) fn take_in(
+        &mut self,
+        container: &Container,
+        (key, ts): (&Key, Timestamp),
+        asker: Asker,
+        value: Value,
+    ) {
+        let stored = StoredValue::from(&value);
+        if self.is_unwanted(container, key, ts) || stored == StoredValue::Tombstone {
+            return self.learn(container, (key, ts), stored, &[asker]);
+        }
+        mutant!(self.env, LearnBeforeStored => {
+            self.env.out.store(ValueId::version(key, ts), value);
+            return self.learn(container, (key, ts), stored, &[asker]);
+        });
+        if self.arrivals.join(key, ts, asker) {
+            return;
+        }
+        if self.arrivals.count >= ARRIVING_MAX {
+            self.env
+                .counters
+                .count("dropped: a value, because the disk is behind");
+            return;
+        }
+        let lsn = match self.local.find_rw(key, ts).filter(|copy| copy.ts == ts) {
+            // Filed under the same name.
+            Some(copy) if copy.tag == ValueId::version(key, ts).tag => copy.lsn,
+            _ => {
+                self.env.out.store(ValueId::version(key, ts), value);
+                self.env.out.last()
+            }
+        };
+        self.arrivals.add(lsn, key, ts, stored, asker);
+        if self.env.out.is_durable(lsn) {
+            self.learn_arrived(key, ts);
+        }
+    }
+
+    /// Whether the value is here, or will not be wanted.
+    fn is_unwanted(&self, container: &Container, key: &Key, ts: Timestamp) -> bool {
+        match container.kind {
+            Kind::Rw | Kind::Abd => self.rw.best(key) >= ts,
+            Kind::Rmw | Kind::LanRmw => self.rmw.holds(key, ts) || !self.rmw.may_accept(key, ts),
+        }
+    }
+
+    /// The log is durable up to `through`: replicas learn of the values stored by then.
+    pub(super) fn on_stored(&mut self, through: Lsn) {
+        while let Some(due) = self.arrivals.due.first_entry()
+            && *due.key() <= through
+        {
+            for (key, ts) in due.remove() {
+                self.learn_arrived(&key, ts);
+            }
+        }
+    }
+
+    fn learn_arrived(&mut self, key: &Key, ts: Timestamp) {
+        let Some(arrived) = self.arrivals.take(key, ts) else {
+            return;
+        };
+        let cluster = self.env.cluster.clone();
+        if let Some(container) = cluster.container(key.container) {
+            self.learn(container, (key, ts), arrived.value, &arrived.askers);
+        }
+        if !self.is_at_a_replica(&ValueId::version(key, ts)) {
+            self.env.out.release(ValueId::version(key, ts));
+        }
+    }
+
+    /// The value is stored, or there is nothing to store. An RMW object's replica accepts it
+    /// with that, unless it has promised otherwise.
+    fn learn(
+        &mut self,
+        container: &Container,
+        (key, ts): (&Key, Timestamp),
+        value: StoredValue,
+        askers: &[Asker],
+    ) {
+        let kept = match container.kind {
+            Kind::Rw | Kind::Abd => Ok(self.rw.complete(&mut self.env, key, ts, value)),
+            Kind::Rmw | Kind::LanRmw => {
+                self.meet(key, ts);
+                self.rmw.accept_with_value(&mut self.env, key, ts, value)
+            }
+        };
+        for &asker in askers {
+            match &kept {
+                Ok(lsn) => self.ack_remote(container, (key, ts), asker, *lsn),
+                Err((lsn, refusal)) => {
+                    let ((node, rpc), epoch) = (asker, container.epoch);
+                    self.env
+                        .answer_when_durable(*lsn, node, rpc, epoch, refusal.clone());
+                }
+            }
+        }
+        self.serve_waiters(container, key);
+    }
+}

@@ -1,0 +1,76 @@
+//! Schedules of direct writes: one site, whose three nodes are the replicas and the local set.
+
+use vivace_core::cluster::{ClusterSpec, Kind};
+use vivace_core::sim::LogTail;
+use vivace_core::{Mutants, NodeId};
+
+use crate::cluster::script::{DELAYS, drop_if, is_data, is_write_remote, ms};
+use crate::cluster::{Spread, layout};
+use crate::trial::{READ, Trial, Verdict, put};
+
+const ALL: [u16; 3] = [0, 1, 2];
+
+fn one_site(kind: Kind) -> ClusterSpec {
+    let mut spec = layout::sites(&[3]);
+    spec.containers = vec![layout::container(kind, &ALL, &[&ALL])];
+    spec
+}
+
+/// 2 has come to all replicas, and no disk holds it yet, when they all lose power: each
+/// finds what it had written into its log, and not the value. A read finds 1, which was
+/// acknowledged.
+pub fn the_power_fails_before_values_are_stored(mutants: Mutants) -> Verdict {
+    let mut trial = Trial::on(one_site(Kind::Rw), mutants, 0);
+    trial.ask(0, put(1));
+    trial.settle();
+    trial.simulation.delays.disk = Spread::exactly(ms(300));
+    trial.begin(0, put(2));
+    trial.run_for(100);
+    for node in ALL {
+        trial.simulation.set_disk_full(NodeId(node), true);
+        trial.simulation.crash_with(NodeId(node), LogTail::Kept);
+    }
+    trial.simulation.delays.disk = DELAYS.disk;
+    for node in ALL {
+        trial.simulation.set_disk_full(NodeId(node), false);
+    }
+    trial.restart(&ALL);
+    trial.ask(1, READ);
+    trial.verdict()
+}
+
+/// 2 is at its coordinator alone, which answers no question for it, so that a reader asks
+/// the others too. It dies. They have heard of 2, and must not say that they know it: they
+/// would be asked for it for ever.
+pub fn a_question_for_a_lone_value_goes_to_all(mutants: Mutants) -> Verdict {
+    let mut trial = Trial::on(one_site(Kind::Rw), mutants, 0);
+    trial.ask(0, put(1));
+    trial.settle();
+    drop_if(&mut trial.simulation, |from, _, wire| {
+        from == NodeId(0) && (is_write_remote(wire) || is_data(wire))
+    });
+    trial.begin(0, put(2));
+    trial.run_for(10);
+    trial.begin(2, READ);
+    trial.run_for(500);
+    trial.crash(&[0]);
+    trial.ask(1, READ);
+    trial.verdict()
+}
+
+/// 2 is at its coordinator alone when it is read. The coordinator dies: whoever reads next
+/// must find 2, so the first reader has stored it.
+pub fn a_lone_value_is_read_and_its_holder_crashes(mutants: Mutants) -> Verdict {
+    let mut trial = Trial::on(one_site(Kind::Rw), mutants, 0);
+    trial.ask(0, put(1));
+    trial.settle();
+    drop_if(&mut trial.simulation, |from, _, wire| {
+        from == NodeId(0) && is_write_remote(wire)
+    });
+    trial.begin(0, put(2));
+    trial.run_for(10);
+    trial.ask(2, READ);
+    trial.crash(&[0]);
+    trial.ask(1, READ);
+    trial.verdict()
+}
