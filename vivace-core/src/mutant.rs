@@ -93,9 +93,6 @@ mutants! {
     /// Direct writes: a replica knows of a value, and writes so into its log, before the
     /// value is durable. After a power failure majorities know of what none of them has.
     LearnBeforeStored = "learn-before-stored",
-    /// Direct writes: a reader's question for a value tells of its timestamp, as it does where
-    /// values are safe first. Its one holder is down, and every read waits for it.
-    AnnounceUnstored = "announce-unstored",
     /// Direct writes: a read tells a majority of the timestamp of what it found at one
     /// replica, and not of the value. That replica dies, and every read waits for it.
     WriteBackTimestamp = "write-back-timestamp",

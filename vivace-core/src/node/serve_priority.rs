@@ -74,8 +74,7 @@ impl Node {
                 self.refuse_future(container, at_least)?;
                 if container.replicas.contains(&self.env.me)
                     && container.kind == Kind::Rw
-                    && (!self.env.cluster.stores_directly(container)
-                        || mutant!(self.env, AnnounceUnstored))
+                    && !self.env.cluster.stores_directly(container)
                     && !mutant!(self.env, BufferUnannounced)
                 {
                     self.rw.learn(&mut self.env, &key, at_least);

@@ -4,7 +4,7 @@ use vivace_core::cluster::{ClusterSpec, Kind};
 use vivace_core::sim::LogTail;
 use vivace_core::{Mutants, NodeId};
 
-use crate::cluster::script::{DELAYS, drop_if, is_data, is_write_remote, ms};
+use crate::cluster::script::{DELAYS, drop_if, is_write_remote, ms};
 use crate::cluster::{Spread, layout};
 use crate::trial::{READ, Trial, Verdict, put};
 
@@ -35,25 +35,6 @@ pub fn the_power_fails_before_values_are_stored(mutants: Mutants) -> Verdict {
         trial.simulation.set_disk_full(NodeId(node), false);
     }
     trial.restart(&ALL);
-    trial.ask(1, READ);
-    trial.verdict()
-}
-
-/// 2 is at its coordinator alone, which answers no question for it, so that a reader asks
-/// the others too. It dies. They have heard of 2, and must not say that they know it: they
-/// would be asked for it for ever.
-pub fn a_question_for_a_lone_value_goes_to_all(mutants: Mutants) -> Verdict {
-    let mut trial = Trial::on(one_site(Kind::Rw), mutants, 0);
-    trial.ask(0, put(1));
-    trial.settle();
-    drop_if(&mut trial.simulation, |from, _, wire| {
-        from == NodeId(0) && (is_write_remote(wire) || is_data(wire))
-    });
-    trial.begin(0, put(2));
-    trial.run_for(10);
-    trial.begin(2, READ);
-    trial.run_for(500);
-    trial.crash(&[0]);
     trial.ask(1, READ);
     trial.verdict()
 }
