@@ -53,6 +53,19 @@ fn ten_kills_lose_nothing_and_every_node_starts_again() {
     assert_eq!(left_running(&out), 0);
 }
 
+#[test]
+fn in_one_site_nothing_is_lost_either() {
+    let parent = tempfile::tempdir().expect("a temporary directory");
+    let out = parent.path().join("run");
+    let flags = ["--one-site", "--kills", "10", "--all-every", "4"];
+    let (output, said) = ran(crash(&out, &flags));
+    assert!(output.status.success(), "{said}");
+    let report = report(&out);
+    assert!(report.is_clean(), "{report:?}");
+    assert!(report.kills >= 10 && report.operations > 100, "{report:?}");
+    assert_eq!(left_running(&out), 0);
+}
+
 /// Needs root, for a loop device.
 #[test]
 fn on_a_disk_that_fills_up_nothing_is_lost_either() {

@@ -22,6 +22,7 @@ pub enum Storage {
 #[command(after_help = "Examples:\n  \
     experiments crash                               300 kills of 3 nodes, about 7 minutes\n  \
     experiments crash --kills 20 --out results/try  in a hurry\n  \
+    experiments crash --one-site                    all nodes in one site\n  \
     experiments crash --storage memory --kills 20   shows that losses are found; exits with 1\n  \
     experiments crash --small-disk 512              on a disk that fills up, as root\n  \
     experiments crash --node target/release/vivace-node\n\n\
@@ -40,7 +41,10 @@ pub struct CrashArguments {
     /// Nodes, one in each site, 1 to 9.
     #[arg(long, default_value_t = 3, value_parser = within(1_u16, 9, ""))]
     pub nodes: u16,
-    /// Clients, 1 to 64, spread over the sites; each does one thing at a time.
+    /// All nodes in one site: writes are direct.
+    #[arg(long)]
+    pub one_site: bool,
+    /// Clients, 1 to 64, spread over the nodes; each does one thing at a time.
     #[arg(long, default_value_t = 6, value_parser = within(1_u32, 64, ""))]
     pub clients: u32,
     /// When a client gives an operation up, 100 to 10000 ms.
@@ -96,6 +100,7 @@ impl CrashArguments {
             parameters: json!({
                 "kills": self.kills,
                 "nodes": self.nodes,
+                "one_site": self.one_site,
                 "clients": self.clients,
                 "deadline_ms": self.deadline_ms,
                 "all_every": self.all_every,

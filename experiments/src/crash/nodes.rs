@@ -70,6 +70,8 @@ pub struct Nodes {
     program: PathBuf,
     subcommand: &'static str,
     laid: Laid,
+    /// By number less one: for clients of that node alone.
+    client_files: Vec<PathBuf>,
     logs: Vec<PathBuf>,
     /// By number less one; none while dead.
     children: Vec<Option<Child>>,
@@ -85,10 +87,14 @@ impl Nodes {
         arguments: &CrashArguments,
         disk: Option<&SmallDisk>,
     ) -> anyhow::Result<Self> {
+        let (sites, nodes_per_site) = match arguments.one_site {
+            true => (1, arguments.nodes),
+            false => (arguments.nodes, 1),
+        };
         let layout = Layout {
             cluster: "crash".to_owned(),
-            sites: arguments.nodes,
-            nodes_per_site: 1,
+            sites,
+            nodes_per_site,
             base_port: free_base_port(arguments.nodes)?,
         };
         let place = disk.map_or(directory, SmallDisk::path);
@@ -103,6 +109,10 @@ impl Nodes {
                 forget_all(file)?;
             }
         }
+        let client_files = match arguments.one_site {
+            true => client_files_by_node(&laid.client_files[0], arguments.nodes)?,
+            false => laid.client_files.clone(),
+        };
         let (program, subcommand) = match &arguments.node {
             Some(node) => (node.clone(), "run"),
             None => (std::env::current_exe()?, NODE_PROCESS),
@@ -115,6 +125,7 @@ impl Nodes {
             subcommand,
             children: laid.node_files.iter().map(|_| None).collect(),
             laid,
+            client_files,
             logs,
         })
     }
@@ -124,9 +135,9 @@ impl Nodes {
         self.children.len()
     }
 
-    /// The client file of each site.
+    /// Each node's client file, of which it is the only address.
     pub fn client_files(&self) -> &[PathBuf] {
-        &self.laid.client_files
+        &self.client_files
     }
 
     /// Starts one (numbered from 0) that is dead.
@@ -208,7 +219,7 @@ impl Nodes {
         node: usize,
         since: Instant,
     ) -> anyhow::Result<Result<Duration, NodeFault>> {
-        let config = ClientConfig::from_file(&self.laid.client_files[node])?;
+        let config = ClientConfig::from_file(&self.client_files[node])?;
         let config = config.timeout(PROBE_DEADLINE);
         let mut said = "its ports are not open".to_owned();
         loop {
@@ -272,6 +283,26 @@ fn keep_free(file: &Path, reserve_bytes: u64) -> anyhow::Result<()> {
     let kept = format!("reserve_bytes = {reserve_bytes}");
     fs::write(file, text.replace(line, &kept))?;
     Ok(())
+}
+
+/// The client file of a site's nodes, once for each of them alone.
+fn client_files_by_node(file: &Path, nodes: u16) -> anyhow::Result<Vec<PathBuf>> {
+    let text = fs::read_to_string(file)?;
+    let line = text.lines().find(|line| line.starts_with("nodes = ["));
+    let line = line.with_context(|| format!("{}: names no nodes", file.display()))?;
+    let addresses: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
+    anyhow::ensure!(
+        addresses.len() == usize::from(nodes),
+        "{}: names {} nodes of {nodes}",
+        file.display(),
+        addresses.len()
+    );
+    let files = (1..).zip(addresses).map(|(node, address)| {
+        let path = file.with_file_name(format!("client-node-{node}.toml"));
+        fs::write(&path, text.replace(line, &format!("nodes = [{address:?}]")))?;
+        Ok(path)
+    });
+    files.collect()
 }
 
 /// A base port whose nodes' ports are free now.
