@@ -256,7 +256,13 @@ async fn a_refused_start_cuts_nothing_off_torn_values() {
     let mut processes = lived().await;
     let data = data(&processes);
     let values = data.join("values/00000001.values");
-    let whole = fs::read(&values).expect("reads");
+    let mut whole = fs::read(&values).expect("reads");
+    // Zeros behind it are to be written over.
+    let end = whole
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .expect("not all are");
+    whole.truncate(end + 1);
     fs::write(&values, [&whole[..], b"VVAL and no more"].concat()).expect("writes");
     // As if the node had never started, which its journal denies.
     let witness = processes.cluster().join("node-1/node.witness");

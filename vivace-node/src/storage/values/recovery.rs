@@ -104,12 +104,24 @@ struct Scan {
     listing: Listing,
     /// Behind the last intact header.
     end: u64,
+    /// Behind the last byte that is not zero, or `end`.
+    content_end: u64,
     damaged: u64,
 }
 
 /// Steps from frame to frame; over a damaged one by its header, over a damaged header to
-/// the next intact one.
+/// the next intact one. Behind all of them there may be zeros, to be written over.
 fn scan(segment: u32, bytes: &[u8]) -> Scan {
+    let written = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |at| at + 1);
+    let mut found = scan_frames(segment, bytes, written);
+    found.content_end = found.end.max(written as u64);
+    found
+}
+
+fn scan_frames(segment: u32, bytes: &[u8], written: usize) -> Scan {
     let mut found = Scan {
         end: SEGMENT_HEADER_BYTES.min(bytes.len() as u64),
         ..Scan::default()
@@ -130,12 +142,13 @@ fn scan(segment: u32, bytes: &[u8]) -> Scan {
                 found.listing.push(&header.key, place);
                 found.end = end as u64;
             }
+            // The last write, unfinished.
+            Some(_) if written < end => return found,
+            None => return found,
             Some(_) => {
                 found.damaged += 1;
                 found.end = end as u64;
             }
-            // The last write, unfinished.
-            None => return found,
         }
         at = end;
     }
@@ -332,7 +345,7 @@ impl Found {
         if !has_header {
             warn_of_header(&path);
         }
-        self.recovered.cut_bytes += bytes.len() as u64 - scan.end;
+        self.recovered.cut_bytes += scan.content_end - scan.end;
         self.take_in(segment, scan.end, &scan.listing);
         self.last = Last::Open {
             segment,
@@ -395,6 +408,7 @@ impl Found {
             segment,
             file: Arc::new(file),
             end,
+            zeros_end: 0,
             listing,
             is_unsynced: false,
             victim: None,

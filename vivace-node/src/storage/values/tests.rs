@@ -1,7 +1,7 @@
 //! What every value store does, and what the log does after damage.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,15 @@ fn last_segment(home: &Path) -> PathBuf {
         .expect("there is a segment")
 }
 
+/// Behind the last byte of a file that is not zero.
+fn written_bytes(path: &Path) -> u64 {
+    let bytes = fs::read(path).expect("reads");
+    bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |at| at as u64 + 1)
+}
+
 fn tidy_all(log: &ValueLog) {
     while log.tidy().expect("tidies") {}
 }
@@ -66,15 +75,24 @@ fn values_survive_a_restart_and_forgotten_ones_may() {
 
 #[test]
 fn a_torn_last_write_is_cut_and_the_log_goes_on_behind_it() {
+    torn_last_write(|file, end| file.set_len(end - 100).expect("truncates"));
+}
+
+/// It was to go over zeros, some of which are still there.
+#[test]
+fn a_torn_last_write_over_zeros_is_cut_too() {
+    torn_last_write(|file, end| file.write_all_at(&[0; 100], end - 100).expect("writes"));
+}
+
+fn torn_last_write(tear: impl Fn(&File, u64)) {
     let home = tempfile::tempdir().expect("a temporary directory");
     let (log, _) = open(home.path());
     store(&log, "a", 1, &long_value(1, 5000));
     store(&log, "b", 1, &long_value(2, 5000));
     drop(log);
     let path = last_segment(home.path());
-    let bytes = fs::metadata(&path).expect("metadata").len();
     let file = OpenOptions::new().write(true).open(&path).expect("opens");
-    file.set_len(bytes - 100).expect("truncates");
+    tear(&file, written_bytes(&path));
     let (log, recovered) = open(home.path());
     assert_eq!((recovered.values, recovered.damaged), (1, 0));
     assert!(recovered.cut_bytes > 4800);
@@ -87,6 +105,53 @@ fn a_torn_last_write_is_cut_and_the_log_goes_on_behind_it() {
         log.get(&id("c", 1)),
         Lookup::Found(value(b"behind the cut"))
     );
+}
+
+#[test]
+fn short_groups_are_written_over_zeros_and_the_rest_of_those_goes() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (log, _) = open(home.path());
+    store(&log, "a", 1, &long_value(1, 1000));
+    let path = last_segment(home.path());
+    let length = || fs::metadata(&path).expect("metadata").len();
+    let first = length();
+    for time in 2..=100 {
+        store(&log, "a", time, &long_value(time, 1000));
+    }
+    assert_eq!(length(), first, "a hundred syncs, one length");
+    store(&log, "a", 101, &long_value(101, 1_000_000));
+    assert_eq!(length(), written_bytes(&path), "a long one needs none");
+    store(&log, "a", 102, &long_value(102, 1000));
+    assert!(length() > written_bytes(&path));
+    drop(log);
+    let (log, recovered) = open(home.path());
+    assert_eq!(
+        (recovered.values, recovered.cut_bytes, recovered.damaged),
+        (102, 0, 0)
+    );
+    assert_eq!(length(), written_bytes(&path));
+    for time in 1..=102 {
+        assert!(
+            matches!(log.get(&id("a", time)), Lookup::Found(_)),
+            "{time}"
+        );
+    }
+}
+
+/// Bytes of a value are no zeros to be written over.
+#[test]
+fn values_that_end_in_zeros_are_whole() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (log, _) = open(home.path());
+    store(&log, "a", 1, &value(&[0; 1000]));
+    drop(log);
+    let (log, recovered) = open(home.path());
+    assert_eq!(
+        (recovered.values, recovered.cut_bytes, recovered.damaged),
+        (1, 0, 0)
+    );
+    store(&log, "b", 1, &value(b"behind"));
+    assert_eq!(log.get(&id("a", 1)), Lookup::Found(value(&[0; 1000])));
 }
 
 /// fjall 3.1.13 opens a journal with a zeroed page without an error and with half of its
@@ -120,7 +185,7 @@ fn every_damaged_byte_under_an_open_log_is_an_answer_not_a_value() {
     let path = last_segment(home.path());
     let bytes = fs::read(&path).expect("reads");
     let file = OpenOptions::new().write(true).open(&path).expect("opens");
-    for at in recovery::SEGMENT_HEADER_BYTES..bytes.len() as u64 {
+    for at in recovery::SEGMENT_HEADER_BYTES..written_bytes(&path) {
         let byte = bytes[at as usize];
         file.write_all_at(&[byte ^ 0x10], at).expect("writes");
         match log.get(&id("a", 1)) {
@@ -139,7 +204,8 @@ fn a_misdirected_write_is_never_served() {
     store(&log, "a", 1, &long_value(1, 500));
     store(&log, "a", 2, &long_value(2, 500));
     let path = last_segment(home.path());
-    let bytes = fs::read(&path).expect("reads");
+    let mut bytes = fs::read(&path).expect("reads");
+    bytes.truncate(written_bytes(&path) as usize);
     let frame = (bytes.len() - recovery::SEGMENT_HEADER_BYTES as usize) / 2;
     let file = OpenOptions::new().write(true).open(&path).expect("opens");
     let second = &bytes[bytes.len() - frame..];
@@ -155,7 +221,7 @@ fn a_value_that_was_damaged_is_mended_by_storing_it_again() {
     let (log, _) = open(home.path());
     store(&log, "a", 1, &value(b"bytes"));
     let path = last_segment(home.path());
-    let end = fs::metadata(&path).expect("metadata").len();
+    let end = written_bytes(&path);
     let file = OpenOptions::new().write(true).open(&path).expect("opens");
     file.write_all_at(b"?", end - 1).expect("writes");
     assert!(matches!(log.get(&id("a", 1)), Lookup::Damaged(_)));

