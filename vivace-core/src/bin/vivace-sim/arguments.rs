@@ -173,6 +173,9 @@ pub struct Exhaust {
     /// states.
     #[arg(long)]
     pub overtakings: Option<u8>,
+    /// All nodes in one site, where writes are direct; otherwise each is a site of its own
+    #[arg(long)]
+    pub one_site: bool,
     /// Disks finish at any later moment, not before a node's next event.
     #[arg(long)]
     pub slow_disk: bool,

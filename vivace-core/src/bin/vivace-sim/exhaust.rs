@@ -43,6 +43,7 @@ fn model(asked: &Exhaust) -> Result<Model, Fault> {
         ModelName::Rw => Model::rw(),
         ModelName::Rmw => Model::rmw(),
     };
+    model.is_one_site = asked.one_site;
     model.timestamps = asked.timestamps.source();
     model.crashes = asked.crashes;
     model.losses = asked.losses;
@@ -105,11 +106,16 @@ fn describe(model: &Model) -> String {
         .overtakings
         .map_or_else(|| "any number of".to_owned(), |count| count.to_string());
     format!(
-        "{:?}, timestamps by {:?}, n = {}, m = 1: {}; {} crashes among {}, {} losses, {} early timers, \
+        "{:?}, timestamps by {:?}, n = {}, {}: {}; {} crashes among {}, {} losses, {} early timers, \
          {} overtakings, disk {:?}, mutants {}",
         model.kind,
         model.timestamps,
         model.replicas.len(),
+        if model.is_one_site {
+            "one site"
+        } else {
+            "m = 1"
+        },
         steps.join(", "),
         model.crashes,
         nodes.join(", "),
