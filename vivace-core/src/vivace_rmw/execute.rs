@@ -250,6 +250,7 @@ impl Execute {
             (
                 Phase::FetchBase {
                     recheck: Some(Recheck { ask, ballot }),
+                    accepted: base,
                     ..
                 },
                 PriorityBody::OrderedReadTsAck {
@@ -260,6 +261,11 @@ impl Execute {
                     has,
                 },
             ) if ask.rpc == answered => {
+                if accepted == *base && !has && env.cluster.stores_directly(container) {
+                    // Its disk lost the base, which nobody else need ever have had: it
+                    // counts as silent.
+                    return Step::Continue;
+                }
                 ask.answered(from);
                 self.contention.see(env, container, promised);
                 let promise = Promise {

@@ -6,7 +6,7 @@ use vivace_core::client_protocol::{Failure, Request, Success};
 use vivace_core::cluster::{ClusterSpec, Container, Kind, TimestampSource};
 use vivace_core::machine::builtin::Counter;
 use vivace_core::message::{BulkBody, PriorityBody};
-use vivace_core::sim::Wire;
+use vivace_core::sim::{LogTail, Spread, Wire};
 use vivace_core::{Class, NodeId, Timestamp, Value, WriterId, codec};
 
 use crate::alone::{Alone, Sent, key};
@@ -152,6 +152,38 @@ fn a_lone_version_holds_nobody_up() {
     simulation.crash(ZERO);
     let reply = simulation.await_reply(asked);
     assert!(reply.is_ok(), "{reply:?}");
+    assert_eq!(count(&mut simulation, TWO), 101);
+}
+
+/// A version that one replica accepted, whose coordinator died before it had it itself, is lost
+/// by that replica's disk: it can't have been chosen, so others go on without it.
+#[test]
+fn a_lone_version_that_the_disk_lost_holds_nobody_up() {
+    let one_first = |container: &mut Container| container.replicas = vec![ONE, ZERO, TWO];
+    let mut simulation = simulate(one_site_of(Kind::Rmw, 3, one_first));
+    sent_for(&mut simulation, ZERO, add("k", nth(1), 1));
+    drop_if(&mut simulation, |from, to, wire| {
+        from == ZERO && (is_write_remote(wire) && to != ONE)
+    });
+    simulation.delays.disk = Spread::exactly(ms(50));
+    simulation.request(ZERO, add("k", nth(2), 10), ms(60_000));
+    simulation.run_for(ms(10));
+    simulation.crash_with(ZERO, LogTail::Lost);
+    simulation.run_for(ms(500));
+    simulation.delays.disk = Spread::ZERO;
+    simulation.restart(ZERO);
+    simulation.script = None;
+    simulation.crash(ONE);
+    simulation.lose_values(ONE, 1.0);
+    simulation.restart(ONE);
+    simulation.run_for(ms(100));
+    let other = Nth {
+        session: 2,
+        ..nth(1)
+    };
+    let (reply, _) = simulation.ask(TWO, add("k", other, 100));
+    assert!(reply.is_ok(), "{reply:?}");
+    assert!(simulation.count("rechecked: promises whose base does not come") > 0);
     assert_eq!(count(&mut simulation, TWO), 101);
 }
 
