@@ -14,14 +14,14 @@ pub struct Agreement {
     /// Nodes of different epochs refuse each other's messages, and may disagree.
     pub epoch: Epoch,
     /// CRC-32C of the container's name, kind, replicas, local sets and source of timestamps;
-    /// where clocks count, of their bounds too; and of whether its writes are direct.
+    /// where clocks count, of their bounds too; and of whether all is in one place, where
+    /// earlier versions read otherwise.
     pub checksum: u32,
 }
 
 impl Agreement {
     /// What is told of where two nodes disagree.
-    pub const FIELDS: &str =
-        "name, kind, replicas, local_sets, timestamps, direct_writes, or the clock's bounds";
+    pub const FIELDS: &str = "name, kind, replicas, local_sets, timestamps, or the clock's bounds";
 
     /// What `cluster` says of `container`. The order in which sites and nodes are listed
     /// makes no difference.
@@ -45,7 +45,7 @@ impl Agreement {
             let (error, slack) = (spec.clock_error_max, spec.clock_slack);
             write!(text, " {error:?} {slack:?}").expect("a string takes all");
         }
-        if cluster.stores_directly(container) {
+        if cluster.is_one_place(container) {
             text += " direct";
         }
         Self {

@@ -103,7 +103,7 @@ pub struct Container {
     /// Whether a read asks a replica in its own site for timestamp and value at once.
     pub early_data: bool,
     /// Whether a write goes to all replicas at once, value and timestamp together, where
-    /// [`Cluster::stores_directly`] says that the container's layout allows it.
+    /// the container's layout allows it ([`Cluster::is_one_place`]).
     pub direct_writes: bool,
     /// How many copies of a value cross a link.
     pub copies: ValueCopies,
@@ -349,18 +349,17 @@ impl Cluster {
         &self.warnings
     }
 
-    /// Whether the members of the one local set are the replicas of a container that
-    /// wants direct writes: a majority that holds a value is then a majority that knows its
-    /// timestamp, so one round stores both, as in ABD (RW) or Alg. 2 (RMW), and whoever
-    /// reads an RW object stores both where it can't tell that a majority has them. In
+    /// Whether the members of the one local set are the replicas: a majority that holds a
+    /// value is then a majority that knows its timestamp, so one round may store both, as in
+    /// ABD (RW) or Alg. 2 (RMW), and whoever reads an RW object stores both where it can't
+    /// tell that a majority has them, whether or not writes are direct at this node. In
     /// several sites, values would have to be waited for across links.
-    pub fn stores_directly(&self, container: &Container) -> bool {
+    pub fn is_one_place(&self, container: &Container) -> bool {
         let mut sets = container.local_sets.values();
         let (Some(set), None) = (sets.next(), sets.next()) else {
             return false;
         };
-        container.direct_writes
-            && container.kind.uses_local_sets()
+        container.kind.uses_local_sets()
             && set.len() == container.replicas.len()
             && set.iter().all(|node| container.replicas.contains(node))
     }

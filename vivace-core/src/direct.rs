@@ -1,5 +1,5 @@
 //! Writes that store timestamp and value at once, where the members of the one local set are
-//! the replicas ([`Cluster::stores_directly`](crate::cluster::Cluster::stores_directly)).
+//! the replicas ([`Cluster::is_one_place`](crate::cluster::Cluster::is_one_place)).
 
 use crate::call::Call;
 use crate::cluster::Container;
@@ -13,7 +13,9 @@ use crate::value::Value;
 /// Whether this node's writes are direct. One that is no replica could not look after what it
 /// sent, and takes the way through the local set.
 pub fn is_allowed(env: &Env, container: &Container) -> bool {
-    container.replicas.contains(&env.me) && env.cluster.stores_directly(container)
+    container.direct_writes
+        && container.replicas.contains(&env.me)
+        && env.cluster.is_one_place(container)
 }
 
 /// W-REMOTE to all replicas, as a call of its own, not before `lsn` is durable. A replica of an

@@ -402,7 +402,8 @@ impl Propagator {
     }
 
     /// Drops versions that all replicas hold, and superseded ones that are not on
-    /// their way. A transfer under way is never cut: its bytes are half paid for.
+    /// their way. A transfer under way is never cut: its bytes are half paid for. What a
+    /// direct write sent is not this node's to cut, and the newer one is on its way as well.
     fn remove_finished(&mut self, env: &mut Env, container: &Container, key: &Key) {
         let Some(versions) = self.transfers.get_mut(key) else {
             return;
@@ -415,7 +416,7 @@ impl Propagator {
         let (totals, ended) = (&mut self.totals, &mut self.ended);
         let mut delivered = Timestamp::ZERO;
         versions.retain(|&ts, transfer| {
-            let superseded = ts < newest_settled && transfer.in_flight.is_empty();
+            let superseded = ts < newest_settled && !transfer.is_half_paid();
             let everywhere = transfer.acked.len() == container.replicas.len();
             if superseded && !everywhere {
                 env.counters.count("superseded: a value by a newer one");

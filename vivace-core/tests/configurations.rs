@@ -192,7 +192,8 @@ fn what_majorities_and_promises_rest_on_must_be_equal_at_all_nodes() {
 
 #[test]
 fn what_each_node_decides_alone_may_differ() {
-    let edits: [Edit; 6] = [
+    let edits: [Edit; 7] = [
+        |spec| spec.containers[0].direct_writes = false,
         |spec| spec.containers[0].replicas.reverse(),
         // Replicas promise whether or not coordinators make use of it.
         |spec| spec.containers[0].promise_skip = false,

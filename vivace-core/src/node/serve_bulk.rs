@@ -196,7 +196,7 @@ impl Node {
                         .keep_sent(&mut self.env, container, &key, ts, value.clone());
                 }
                 let is_call = rpc != RpcId::NONE || container.kind == Kind::Rw;
-                match is_call && self.env.cluster.stores_directly(container) {
+                match is_call && self.env.cluster.is_one_place(container) {
                     true => self.take_in(container, (&key, ts), (propagator, rpc), value),
                     false => self.store_remote(container, (&key, ts), (propagator, rpc), value),
                 }

@@ -74,7 +74,7 @@ impl Node {
                 self.refuse_future(container, at_least)?;
                 if container.replicas.contains(&self.env.me)
                     && container.kind == Kind::Rw
-                    && !self.env.cluster.stores_directly(container)
+                    && !self.env.cluster.is_one_place(container)
                     && !mutant!(self.env, BufferUnannounced)
                 {
                     self.rw.learn(&mut self.env, &key, at_least);
@@ -226,7 +226,7 @@ impl Node {
     /// replica only knows of, where writes are direct: a coordinator that is no replica
     /// stores such copies first.
     fn copy_of_newest(&self, container: &Container, key: &Key) -> Option<Lsn> {
-        if !self.env.cluster.stores_directly(container) {
+        if !self.env.cluster.is_one_place(container) {
             return None;
         }
         let ts = self.rw.lacking(key)?;

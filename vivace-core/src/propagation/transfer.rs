@@ -60,6 +60,12 @@ impl Transfer {
         replicas.all(|node| self.acked.contains(node) || cluster.site_of(*node) != Some(site))
     }
 
+    /// Whether copies are under way that were sent from here, at their bytes' cost.
+    pub fn is_half_paid(&self) -> bool {
+        let mut flights = self.in_flight.values();
+        flights.any(|flight| !self.is_direct || flight.bytes > 0)
+    }
+
     /// What it takes on its way: as commands, where there are any.
     pub fn bytes_as(&self, commands: Option<&Derivation>) -> u64 {
         commands.map_or(self.bytes(), |commands| commands.bytes() as u64)

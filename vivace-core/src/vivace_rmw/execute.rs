@@ -261,7 +261,7 @@ impl Execute {
                     has,
                 },
             ) if ask.rpc == answered => {
-                if accepted == *base && !has && env.cluster.stores_directly(container) {
+                if accepted == *base && !has && env.cluster.is_one_place(container) {
                     // Its disk lost the base, which nobody else need ever have had: it
                     // counts as silent.
                     return Step::Continue;

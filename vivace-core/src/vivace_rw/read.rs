@@ -178,7 +178,7 @@ impl Read {
                 if env.is_future(container, known) {
                     return self.on_refused(env, from, answered, AHEAD);
                 }
-                if !has && known > Timestamp::ZERO && env.cluster.stores_directly(container) {
+                if !has && known > Timestamp::ZERO && env.cluster.is_one_place(container) {
                     env.counters
                         .count("waits: a replica that lacks the value it knows of");
                     lacking.insert(from, known);
@@ -281,7 +281,7 @@ impl Read {
         let known = match (container.write_back_skip, known_by_majority) {
             (true, true) => Known::ByMajority,
             // What is to be stored has to be here first.
-            (true, false) if env.cluster.stores_directly(container) => Known::Later,
+            (true, false) if env.cluster.is_one_place(container) => Known::Later,
             (true, false) => {
                 let (publish, published) = self.publish(env, container, mts);
                 Known::BeingTold { publish, published }
@@ -323,7 +323,7 @@ impl Read {
         ts: Timestamp,
         value: Value,
     ) -> Step {
-        let is_direct = env.cluster.stores_directly(container) && !mutant!(env, WriteBackTimestamp);
+        let is_direct = env.cluster.is_one_place(container) && !mutant!(env, WriteBackTimestamp);
         let (publish, published) = match is_direct {
             true => {
                 let rpc = self.ticket.next_rpc();
@@ -545,7 +545,7 @@ impl Read {
                 // but where writes are direct, whoever told of it may have been the only one
                 // to have it, and is down.
                 let is_in_vain = fetch.on_tick(env);
-                if is_in_vain && env.cluster.stores_directly(container) {
+                if is_in_vain && env.cluster.is_one_place(container) {
                     env.counters
                         .count("restarted: a read whose value nobody sent");
                     return self.begin(env, container);
@@ -574,7 +574,9 @@ impl Read {
             Phase::FetchData { .. } => {
                 "the newest value is known but nobody who holds it answered in time"
             }
-            Phase::WriteBack { .. } => "no majority of replicas answered W-TS in time",
+            Phase::WriteBack { .. } => {
+                "no majority of replicas confirmed the newest version in time"
+            }
             Phase::AwaitClock { .. } => {
                 "no trusted clock passed the timestamp in time: are clocks synchronized?"
             }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use vivace_core::client_protocol::{Failure, Request, Success};
 use vivace_core::cluster::{ClusterSpec, Container, Kind, TimestampSource};
 use vivace_core::machine::builtin::Counter;
-use vivace_core::message::{BulkBody, PriorityBody};
+use vivace_core::message::{BulkBody, BulkMessage, PriorityBody, RpcId};
 use vivace_core::sim::{LogTail, Spread, Wire};
-use vivace_core::{Class, NodeId, Timestamp, Value, WriterId, codec};
+use vivace_core::{Class, Event, NodeId, Timestamp, Value, WriterId, codec};
 
 use crate::alone::{Alone, Sent, key};
 use crate::cluster::requests::{Nth, add, read, read_state, write};
@@ -286,6 +286,50 @@ fn a_replica_that_was_away_is_caught_up() {
     settle(&mut simulation);
     simulation.crash(ZERO);
     assert_eq!(value_of(&mut simulation, TWO).as_deref(), Some(&b"b"[..]));
+}
+
+/// A replica that answers nobody, and whose connections stand: of an object that changes all
+/// the time, it is owed the newest version, and not all of them.
+#[test]
+fn a_silent_replica_is_owed_the_newest_version_alone() {
+    let mut simulation = simulate(one_site(3, |_| {}));
+    for other in [ZERO, ONE] {
+        simulation.block(other, TWO);
+        simulation.block(TWO, other);
+    }
+    for number in 0..100 {
+        let value = format!("value {number}");
+        assert!(simulation.ask(ZERO, write("k", value)).0.is_ok());
+    }
+    assert!(
+        simulation.status(ZERO).backlog.values <= 2,
+        "{:?}",
+        simulation.status(ZERO).backlog
+    );
+    for other in [ZERO, ONE] {
+        simulation.unblock(other, TWO);
+        simulation.unblock(TWO, other);
+    }
+    settle(&mut simulation);
+    let held = simulation.holding(TWO, &key()).expect("it is a replica");
+    assert_eq!(held.versions.len(), 1);
+}
+
+/// What one node alone holds of another's direct write is stored before it is returned, also
+/// where the reader's own writes go through the local set.
+#[test]
+fn nodes_may_differ_in_whether_they_write_directly() {
+    let mut simulation = simulate(one_site(3, |container| container.direct_writes = false));
+    let message = BulkMessage {
+        rpc: RpcId::NONE,
+        epoch: vivace_core::Epoch(1),
+        body: remote("k", 5),
+    };
+    simulation.inject(ZERO, Event::Bulk { from: ONE, message });
+    simulation.run_for(ms(10));
+    assert_eq!(value_of(&mut simulation, ONE).as_deref(), Some(&b"a"[..]));
+    simulation.crash(ZERO);
+    assert_eq!(value_of(&mut simulation, TWO).as_deref(), Some(&b"a"[..]));
 }
 
 /// Whoever told of a timestamp was the only one to have its value, and died before it sent it: a

@@ -483,7 +483,8 @@ fn finish_values(found: values::Found) -> Result<ValueLog, OpenError> {
     let (log, found) = ValueLog::of(found).map_err(|source| not_opened(&path, source))?;
     if found.cut_bytes > 0 {
         tracing::info!(
-            "{}: cut off {} bytes of a write that a crash interrupted",
+            "{}: cut off {} bytes behind the last whole value: a write that a crash interrupted, \
+             or damage; what is missing for it is fetched from the other replicas",
             path.display(),
             found.cut_bytes
         );

@@ -1,7 +1,7 @@
 //! What one client does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -69,6 +69,9 @@ pub struct Load {
     /// Why no operation of this load can succeed.
     refusal: OnceLock<String>,
     history: Option<History>,
+    /// One for all: a thousand clients' own would take half a gigabyte, and the load's first
+    /// tenths of a second to fill it with zeros.
+    measured: Mutex<Measured>,
 }
 
 impl Load {
@@ -83,6 +86,10 @@ impl Load {
         patience: Duration,
         history: Option<History>,
     ) -> std::io::Result<Self> {
+        let shares = Operation::ALL.map(|operation| asked.share(operation));
+        let drawn = Operation::ALL.into_iter().zip(shares);
+        let drawn = drawn.filter(|&(_, share)| share > 0);
+        let measured = Measured::of(drawn.map(|(operation, _)| operation));
         let (run, start) = (rand::random(), Instant::now());
         let open = |rate| {
             Schedule::start(Plan {
@@ -99,7 +106,7 @@ impl Load {
             rmw: client.container(&rmw),
             rw_name: rw,
             rmw_name: rmw,
-            shares: Operation::ALL.map(|operation| asked.share(operation)),
+            shares,
             keys: Keys::new(asked.keys, asked.skew()),
             key_prefix: asked.key_prefix(run),
             value_bytes: asked.value_bytes,
@@ -117,7 +124,14 @@ impl Load {
             over_at: OnceLock::new(),
             refusal: OnceLock::new(),
             history,
+            measured: Mutex::new(measured),
         })
+    }
+
+    /// What was measured until now.
+    pub fn measured(&self) -> MutexGuard<'_, Measured> {
+        // A client that panicked has nothing to add; what the others counted holds.
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn start(&self) -> Instant {
@@ -267,8 +281,7 @@ fn unix_ns_of(moment: Instant) -> u64 {
 }
 
 /// Asks until the load is over.
-pub async fn run_client(load: Arc<Load>, client: u32) -> Measured {
-    let mut measured = Measured::default();
+pub async fn run_client(load: Arc<Load>, client: u32) {
     let mut phase = load.phase.subscribe();
     let mut number = 0u64;
     loop {
@@ -283,7 +296,7 @@ pub async fn run_client(load: Arc<Load>, client: u32) -> Measured {
         if due.elapsed() > load.patience {
             // As long as an answer may take it has waited for its begin.
             if counts {
-                measured.failed(operation, EXPIRED);
+                load.measured().failed(operation, EXPIRED);
             }
             tokio::task::yield_now().await;
             continue;
@@ -309,14 +322,13 @@ pub async fn run_client(load: Arc<Load>, client: u32) -> Measured {
         };
         match failure {
             _ if !counts => {}
-            None => measured.succeeded(operation, start - due, end - due),
-            Some(outcome) => measured.failed(operation, outcome),
+            None => load.measured().succeeded(operation, start - due, end - due),
+            Some(outcome) => load.measured().failed(operation, outcome),
         }
         if matches!((&load.pace, &ended), (Pace::Closed, Some(Err(_)))) {
             sleep(FAILURE_PAUSE).await;
         }
     }
-    measured
 }
 
 /// Carries out one operation; yields what a history calls its result.

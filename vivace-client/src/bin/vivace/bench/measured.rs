@@ -56,6 +56,14 @@ pub fn outcome_name(error: &OperationError) -> &'static str {
 }
 
 impl Measured {
+    /// Nothing yet, of these kinds.
+    pub fn of(operations: impl Iterator<Item = Operation>) -> Self {
+        Self {
+            kinds: operations.map(|kind| (kind, Kind::default())).collect(),
+            seconds: 0.0,
+        }
+    }
+
     /// Counts an operation with a result: how long it waited for its begin, and how long it
     /// took with that.
     pub fn succeeded(&mut self, operation: Operation, wait: Duration, latency: Duration) {
@@ -69,23 +77,6 @@ impl Measured {
     pub fn failed(&mut self, operation: Operation, outcome: &'static str) {
         let kind = self.kinds.entry(operation).or_default();
         *kind.failures.entry(outcome).or_default() += 1;
-    }
-
-    /// Adds another client's measurements.
-    pub fn add(&mut self, other: Self) {
-        for (operation, theirs) in other.kinds {
-            let ours = self.kinds.entry(operation).or_default();
-            for (ours, theirs) in [
-                (&mut ours.latency_us, &theirs.latency_us),
-                (&mut ours.wait_us, &theirs.wait_us),
-            ] {
-                ours.add(theirs)
-                    .expect("all histograms have the same range");
-            }
-            for (outcome, count) in theirs.failures {
-                *ours.failures.entry(outcome).or_default() += count;
-            }
-        }
     }
 
     /// Whether any operation had a result: a run without one measured nothing.

@@ -80,19 +80,17 @@ fn hdr_fault(directory: &Path, error: &std::io::Error) -> Fault {
 }
 
 /// Waits for the clients, shows how far they are, and cuts them off on Ctrl-C.
-async fn watch(load: &Load, mut clients: JoinSet<Measured>, duration: Duration) -> Measured {
+async fn watch(load: &Load, mut clients: JoinSet<()>, duration: Duration) -> Measured {
     let bar = ProgressBar::new(duration.as_millis() as u64);
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg}") {
         bar.set_style(style);
     }
     let start = load.start();
-    let mut measured = Measured::default();
     let mut ticks = interval(PROGRESS_INTERVAL);
     loop {
         tokio::select! {
             ended = clients.join_next() => match ended {
-                Some(Ok(one)) => measured.add(one),
-                // A client that panicked has nothing to add; the others have.
+                Some(Ok(())) => {}
                 Some(Err(error)) => remark!("vivace: a client broke down: {error}"),
                 None => break,
             },
@@ -107,6 +105,7 @@ async fn watch(load: &Load, mut clients: JoinSet<Measured>, duration: Duration) 
         }
     }
     bar.finish_and_clear();
+    let mut measured = std::mem::take(&mut *load.measured());
     measured.took(load.measured_for());
     measured
 }
