@@ -58,12 +58,8 @@ enum Phase {
         /// A member will not bind its copy any more.
         given_up: bool,
     },
-    /// Query mode, before a direct store: the timestamp alone.
-    QueryTs {
-        query: Call,
-        known: Votes<Timestamp>,
-    },
-    /// Timestamp and value to all replicas at once, where they are one with the local set.
+    /// Clock mode: timestamp and value to all replicas at once, where they are one with the
+    /// local set.
     StoreDirectly {
         ts: Timestamp,
         store: Call,
@@ -154,13 +150,13 @@ impl Write {
             return Step::Continue;
         }
         if let Some(ts) = self.given {
-            self.store(env, container, ts, Lsn::default());
+            self.store_at(env, container, ts, Lsn::default());
             return Step::Continue;
         }
         match env.clock.mode_for(container.timestamps) {
             Mode::Clock => {
                 let (ts, lsn) = env.clock.next_from_clock(env.now, &mut env.out);
-                self.store(env, container, ts, lsn);
+                self.store_at(env, container, ts, lsn);
             }
             Mode::Query => {
                 let rpc = self.ticket.next_rpc();
@@ -168,16 +164,11 @@ impl Write {
                     key: self.key.clone(),
                 };
                 let query = Call::priority(env, container, rpc, &container.replicas, body);
-                let known = Votes::new(container.replicas.len());
-                if direct::is_allowed(env, container) {
-                    self.phase = Phase::QueryTs { query, known };
-                    return Step::Continue;
-                }
                 let tag = CopyTag::Unbound(self.write);
                 let store = self.store_call(env, container, tag, Default::default());
                 self.phase = Phase::QueryAndStore {
                     query,
-                    known,
+                    known: Votes::new(container.replicas.len()),
                     store,
                     stored: Votes::new(local_set.len()),
                     given_up: false,
@@ -187,14 +178,20 @@ impl Write {
         Step::Continue
     }
 
-    fn store(&mut self, env: &mut Env, container: &Container, ts: Timestamp, lsn: Lsn) {
+    /// Stores under a timestamp that nobody was asked for. What a direct write leaves at a
+    /// minority is older than later writes by clock; by query it might not be.
+    fn store_at(&mut self, env: &mut Env, container: &Container, ts: Timestamp, lsn: Lsn) {
         if direct::is_allowed(env, container) {
             let (rpc, value) = (self.ticket.next_rpc(), self.value.clone());
             let store = direct::store(env, container, rpc, (&self.key, ts), value, lsn);
             let stored = Votes::new(container.replicas.len());
             self.phase = Phase::StoreDirectly { ts, store, stored };
-            return;
+        } else {
+            self.store(env, container, ts, lsn);
         }
+    }
+
+    fn store(&mut self, env: &mut Env, container: &Container, ts: Timestamp, lsn: Lsn) {
         let store = self.store_call(env, container, CopyTag::Bound(ts), lsn);
         let stored = Votes::new(container.local_set(env.site).len());
         self.phase = Phase::StoreLocal { ts, store, stored };
@@ -230,7 +227,7 @@ impl Write {
         }
         match (&mut self.phase, body) {
             (
-                Phase::QueryAndStore { query, known, .. } | Phase::QueryTs { query, known },
+                Phase::QueryAndStore { query, known, .. },
                 PriorityBody::ReadTsAck { known: ts, .. },
             ) if answered == query.rpc => {
                 query.answered(from);
@@ -308,16 +305,6 @@ impl Write {
                 } else {
                     self.bind(env, container, ts, lsn);
                 }
-                Step::Continue
-            }
-            Phase::QueryTs { known, .. } if known.tally() == Tally::Reached => {
-                let seen = known.answers().iter().map(|(_, ts)| *ts).max();
-                let (ts, lsn) = env.clock.next_above(
-                    container.timestamps,
-                    seen.unwrap_or_default(),
-                    &mut env.out,
-                );
-                self.store(env, container, ts, lsn);
                 Step::Continue
             }
             Phase::StoreDirectly { ts, stored, .. }
@@ -425,9 +412,7 @@ impl Write {
         why: &Refusal,
     ) -> Step {
         let tally = match &mut self.phase {
-            Phase::QueryAndStore { query, known, .. } | Phase::QueryTs { query, known }
-                if query.rpc == answered =>
-            {
+            Phase::QueryAndStore { query, known, .. } if query.rpc == answered => {
                 query.answered(from);
                 known.no(from);
                 known.tally()
@@ -472,7 +457,7 @@ impl Write {
 
     fn fail(&mut self, env: &mut Env, container: &Container, reason: &str) -> Step {
         let failure = match self.phase {
-            Phase::AwaitPeers | Phase::QueryTs { .. } => unavailable(reason),
+            Phase::AwaitPeers => unavailable(reason),
             // An unbound copy can only be dropped, never read.
             Phase::QueryAndStore { .. } => {
                 self.give_up_copies(env, container);
@@ -515,7 +500,6 @@ impl Write {
                 query.on_peer_up(env, node, class);
                 store.on_peer_up(env, node, class);
             }
-            Phase::QueryTs { query, .. } => query.on_peer_up(env, node, class),
             Phase::StoreLocal { store, .. } | Phase::StoreDirectly { store, .. } => {
                 store.on_peer_up(env, node, class);
             }
@@ -541,7 +525,6 @@ impl Write {
                 query.on_tick(env);
                 store.on_tick(env);
             }
-            Phase::QueryTs { query, .. } => query.on_tick(env),
             Phase::StoreLocal { store, .. } | Phase::StoreDirectly { store, .. } => {
                 store.on_tick(env);
             }
@@ -576,7 +559,6 @@ impl Write {
         match self.phase {
             Phase::AwaitPeers => "no majority of replicas and local set is connected",
             Phase::QueryAndStore { .. } => "no majority answered R-TS and W-LOCAL in time",
-            Phase::QueryTs { .. } => "no majority of replicas answered R-TS in time",
             Phase::StoreDirectly { .. } => "no majority of replicas answered W-REMOTE in time",
             Phase::Bind { .. } => "no majority of the local set answered BIND in time",
             Phase::StoreLocal { .. } => "no majority of the local set answered W-LOCAL in time",
@@ -598,7 +580,6 @@ impl Write {
                 .into_iter()
                 .chain(store.next_wakeup())
                 .min(),
-            Phase::QueryTs { query, .. } => query.next_wakeup(),
             Phase::StoreLocal { store, .. } | Phase::StoreDirectly { store, .. } => {
                 store.next_wakeup()
             }

@@ -76,17 +76,13 @@ fn a_write_is_one_round_of_four_messages() {
     assert_eq!(value_of(&mut simulation, TWO).as_deref(), Some(&b"a"[..]));
 }
 
+/// What it left at a minority might be newer than a later write by query.
 #[test]
-fn a_write_by_query_asks_for_timestamps_first() {
+fn a_write_by_query_goes_through_the_local_set() {
     let by_query = |container: &mut Container| container.timestamps = TimestampSource::Query;
     let mut simulation = simulate(one_site(3, by_query));
-    let (sent, took) = sent_for(&mut simulation, ZERO, write("k", "a"));
-    assert!((ms(4)..ms(5)).contains(&took), "{took:?}");
-    assert!(
-        !sent
-            .iter()
-            .any(|wire| is_write_local(wire) || is_write_ts(wire))
-    );
+    let (sent, _) = sent_for(&mut simulation, ZERO, write("k", "a"));
+    assert!(sent.iter().any(is_write_local) && sent.iter().any(is_write_ts));
 }
 
 #[test]
