@@ -97,7 +97,8 @@ impl Call {
         call
     }
 
-    /// Expects an answer of `node`, which has been asked otherwise: only repeats go to it.
+    /// Expects an answer of `node`, which has been asked otherwise or need not be: only repeats
+    /// go to it.
     pub fn expect(&mut self, env: &Env, node: NodeId) {
         let pause = self.first_pause(env, node);
         self.waiting.push(Waiting {
@@ -105,6 +106,15 @@ impl Call {
             repeat_at: env.now.monotonic + pause,
             pause,
         });
+    }
+
+    /// Asks `node`, which was only expected to answer, unless it has.
+    pub fn ask(&self, env: &mut Env, node: NodeId) {
+        let is_waiting = self.waiting.iter().any(|waiting| waiting.node == node);
+        if is_waiting && env.is_up(node, self.class()) {
+            env.out
+                .send_when_durable(self.lsn, node, self.message.clone());
+        }
     }
 
     fn class(&self) -> Class {
@@ -149,6 +159,9 @@ impl Call {
                 Class::Bulk => (waiting.pause * 2).min(BULK_RETRY_REMOTE_MAX),
             };
             waiting.repeat_at = env.now.monotonic + env.jitter.around(waiting.pause);
+            if class == Class::Priority {
+                env.set_late(waiting.node);
+            }
             if env.is_up(waiting.node, class) {
                 env.counters.count("repeated: a request without an answer");
                 env.out

@@ -26,7 +26,13 @@ struct Peer {
     priority_up: bool,
     bulk_up: bool,
     rtt: Option<Duration>,
+    /// Until when it is not counted on, for it did not answer in time.
+    late_until: Duration,
 }
+
+/// How long a peer that did not answer in time is not counted on: what one that died costs,
+/// until its connection is known to be broken, is one wait a second.
+const LATE_FOR: Duration = Duration::from_secs(1);
 
 /// What is assumed of a peer in another site before a round trip was measured.
 const RTT_UNKNOWN_REMOTE: Duration = Duration::from_millis(100);
@@ -204,6 +210,18 @@ impl Env {
                 Class::Priority => peer.priority_up,
                 Class::Bulk => peer.bulk_up,
             })
+    }
+
+    /// Records that `node` has not answered in time.
+    pub fn set_late(&mut self, node: NodeId) {
+        let until = self.now.monotonic + LATE_FOR;
+        self.peers.entry(node).or_default().late_until = until;
+    }
+
+    /// Whether `node` is likely to answer a priority message at once.
+    pub fn is_prompt(&self, node: NodeId) -> bool {
+        let is_late = |peer: &Peer| self.now.monotonic < peer.late_until;
+        self.is_up(node, Class::Priority) && !self.peers.get(&node).is_some_and(is_late)
     }
 
     /// Whether a majority of `members` can be reached in `class` now.

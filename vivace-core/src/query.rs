@@ -1,5 +1,9 @@
 //! R-TS to all replicas, and R-DATA with it to one in the coordinator's site.
 //!
+//! Where a container has one place, all replicas are as near as each other, and no more than a
+//! majority is asked at first: it answers as soon, and the others are spared half of a read's
+//! messages. Repeats go to all.
+//!
 //! That one answers R-TS as always, and at once sends its newest version where it has it.
 //! In the common case no other is newer, and the value is here before the farthest
 //! timestamp: a read takes one round trip between sites and nothing besides. What comes so
@@ -18,6 +22,7 @@ use crate::key::Key;
 use crate::message::{PriorityBody, PriorityMessage, RpcId};
 use crate::operation::Ticket;
 use crate::outbox::Message;
+use crate::quorum::majority;
 use crate::timestamp::Timestamp;
 use crate::value::Value;
 
@@ -32,6 +37,8 @@ pub struct Query {
     /// The replica that would be asked for both.
     near: Option<NodeId>,
     early: Option<Early>,
+    /// Who was not asked at first.
+    spare: Vec<NodeId>,
 }
 
 /// A version asked for along with its timestamp.
@@ -56,9 +63,10 @@ impl Query {
     ) -> Self {
         let near = near(env, container);
         let asked = near.filter(|_| together && container.early_data);
-        let mut others = container.replicas.clone();
-        others.retain(|&node| Some(node) != asked);
         let rpc = ticket.next_rpc();
+        let spare = spare(env, container, asked, rpc);
+        let mut others = container.replicas.clone();
+        others.retain(|&node| Some(node) != asked && !spare.contains(&node));
         let early = asked.map(|node| {
             let rpc = ticket.next_rpc();
             let body = PriorityBody::ReadTsAndData { key: key.clone() };
@@ -73,10 +81,24 @@ impl Query {
         });
         let body = PriorityBody::ReadTs { key: key.clone() };
         let mut call = Call::priority(env, container, rpc, &others, body);
-        if let Some(node) = asked {
+        for &node in asked.iter().chain(&spare) {
             call.expect(env, node);
         }
-        Self { call, near, early }
+        Self {
+            call,
+            near,
+            early,
+            spare,
+        }
+    }
+
+    /// Asks the others too: an answer does not count.
+    pub fn ask_all(&mut self, env: &mut Env) {
+        for node in std::mem::take(&mut self.spare) {
+            env.counters
+                .count("asked after all: a replica beyond a majority");
+            self.call.ask(env, node);
+        }
     }
 
     /// Whether an answer to `rpc` is one to this.
@@ -134,6 +156,30 @@ impl Query {
     pub fn is_behind(&self, mut have: impl Iterator<Item = (NodeId, bool)>) -> Option<bool> {
         let near = self.near?;
         have.find(|(node, _)| *node == near).map(|(_, has)| !has)
+    }
+}
+
+/// Replicas that a query need not go to at first. Others have their turn by the call's number.
+fn spare(env: &mut Env, container: &Container, asked: Option<NodeId>, rpc: RpcId) -> Vec<NodeId> {
+    if !env.cluster.is_one_place(container) {
+        return Vec::new();
+    }
+    let mut replicas = container.replicas.clone();
+    let turn = rpc.operation % replicas.len() as u64;
+    replicas.rotate_left(turn as usize);
+    // Stable: in turn among equals.
+    replicas.sort_by_key(|&node| match node == env.me || Some(node) == asked {
+        true => 0,
+        false if env.is_prompt(node) => 1,
+        false => 2,
+    });
+    let spare = replicas.split_off(majority(replicas.len()));
+    match replicas.iter().all(|&node| env.is_prompt(node)) {
+        true => {
+            env.counters.count("spared: replicas beyond a majority");
+            spare
+        }
+        false => Vec::new(),
     }
 }
 

@@ -238,6 +238,7 @@ impl Read {
                 if query.is_named(answered) =>
             {
                 query.call.answered(from);
+                query.ask_all(env);
                 reports.no(from);
                 if reports.tally() == Tally::Unreachable {
                     let reason = format!("a majority refused: {}", refusal_text(&why));

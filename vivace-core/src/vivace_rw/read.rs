@@ -182,6 +182,7 @@ impl Read {
                     env.counters
                         .count("waits: a replica that lacks the value it knows of");
                     lacking.insert(from, known);
+                    query.ask_all(env);
                     return self.on_reports(env, container);
                 }
                 lacking.remove(&from);
@@ -485,6 +486,7 @@ impl Read {
         let tally = match &mut self.phase {
             Phase::QueryTs { query, reports, .. } if query.is_named(answered) => {
                 query.call.answered(from);
+                query.ask_all(env);
                 reports.no(from);
                 reports.tally()
             }

@@ -45,6 +45,8 @@ pub fn a_lone_value_is_read_and_its_holder_crashes(mutants: Mutants) -> Verdict 
     let mut trial = Trial::on(one_site(Kind::Rw), mutants, 0);
     trial.ask(0, put(1));
     trial.settle();
+    // Then it is 0's turn to be asked by 2.
+    trial.ask(2, READ);
     drop_if(&mut trial.simulation, |from, _, wire| {
         from == NodeId(0) && is_write_remote(wire)
     });

@@ -76,6 +76,64 @@ fn a_write_is_one_round_of_four_messages() {
     assert_eq!(value_of(&mut simulation, TWO).as_deref(), Some(&b"a"[..]));
 }
 
+fn is_read_ts(wire: &Wire) -> bool {
+    matches!(wire, Wire::Priority(message) if matches!(message.body, PriorityBody::ReadTs { .. }))
+}
+
+#[test]
+fn a_read_asks_a_majority_and_each_other_replica_in_turn() {
+    for kind in [Kind::Rw, Kind::Rmw] {
+        let mut simulation = simulate(one_site_of(kind, 3, |_| {}));
+        let (change, look) = match kind {
+            Kind::Rmw => (add("k", nth(1), 1), read_state::<Counter>("k")),
+            _ => (write("k", "a"), read("k")),
+        };
+        sent_for(&mut simulation, ZERO, change);
+        simulation.sent = Some(Vec::new());
+        for _ in 0..3 {
+            let (reply, took) = simulation.ask(ZERO, look.clone());
+            assert!(reply.is_ok(), "{reply:?}");
+            assert!((ms(2)..ms(3)).contains(&took), "{took:?}");
+        }
+        let sent = simulation.sent.take().expect("just asked for");
+        let asked = |node| {
+            let to = |(from, to, wire): &&(NodeId, NodeId, Wire)| {
+                (*from, *to) == (ZERO, node) && is_read_ts(wire)
+            };
+            sent.iter().filter(to).count()
+        };
+        assert_eq!(asked(ONE) + asked(TWO), 3, "{kind:?}: {sent:?}");
+        assert!(asked(ONE) >= 1 && asked(TWO) >= 1, "{kind:?}: {sent:?}");
+    }
+}
+
+/// The peer's connection stands, as one of a process that died does for a while.
+#[test]
+fn a_silent_replica_keeps_reads_waiting_once_a_second() {
+    let mut simulation = simulate(one_site(3, |_| {}));
+    sent_for(&mut simulation, ZERO, write("k", "a"));
+    drop_if(&mut simulation, |_, to, _| to == ONE);
+    let reads = |simulation: &mut Simulation| -> Vec<Duration> {
+        let read_once = |_| {
+            let (reply, took) = simulation.ask(ZERO, read("k"));
+            assert!(reply.is_ok(), "{reply:?}");
+            took
+        };
+        (0..100).map(read_once).collect()
+    };
+    let took = reads(&mut simulation);
+    let waited = took.iter().filter(|took| **took > ms(3)).count();
+    assert_eq!(waited, 1, "{took:?}");
+    assert!(took.iter().all(|took| *took < ms(20)), "{took:?}");
+    simulation.run_for(ms(1_500));
+    let took = reads(&mut simulation);
+    assert_eq!(
+        took.iter().filter(|took| **took > ms(3)).count(),
+        1,
+        "{took:?}"
+    );
+}
+
 /// What it left at a minority might be newer than a later write by query.
 #[test]
 fn a_write_by_query_goes_through_the_local_set() {
@@ -316,6 +374,9 @@ fn a_silent_replica_is_owed_the_newest_version_alone() {
 #[test]
 fn nodes_may_differ_in_whether_they_write_directly() {
     let mut simulation = simulate(one_site(3, |container| container.direct_writes = false));
+    // Then it is node 0's turn to be asked.
+    assert_eq!(value_of(&mut simulation, ONE), None);
+    assert_eq!(value_of(&mut simulation, ONE), None);
     let message = BulkMessage {
         rpc: RpcId::NONE,
         epoch: vivace_core::Epoch(1),
@@ -335,6 +396,8 @@ fn a_read_whose_only_holder_dies_starts_over() {
     let mut simulation = simulate(one_site(3, |_| {}));
     assert!(simulation.ask(ONE, write("k", "old")).0.is_ok());
     settle(&mut simulation);
+    // Then it is node 0's turn to be asked.
+    assert_eq!(value_of(&mut simulation, TWO).as_deref(), Some(&b"old"[..]));
     drop_if(&mut simulation, |from, _, wire| {
         from == ZERO && (is_write_remote(wire) || matches!(bulk(wire), Some(BulkBody::Data { .. })))
     });
