@@ -107,7 +107,10 @@ fn main() -> ExitCode {
                 Err(error) => failed(&error),
             }
         }
-        Command::Load(arguments) => run_load(&arguments),
+        Command::Load(arguments) => {
+            vivace_node::avoid_huge_pages();
+            run_load(&arguments)
+        }
         Command::Guard(arguments) => run_guard(&arguments),
         Command::Echo(arguments) => run_echo(&arguments),
         Command::Probe(arguments) => run_probe(&arguments),

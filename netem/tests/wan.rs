@@ -247,6 +247,42 @@ fn a_wan_is_what_its_file_says_and_can_be_changed_while_it_runs() {
         watched.contains("west:east") && watched.contains("priority"),
         "{watched}"
     );
+    let for_programs = ["watch", "--json", "--count", "2", "--interval", "100ms"];
+    let watched = wan.netem(&for_programs).expect("watches");
+    let looks: Vec<Value> = watched
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON, a line each"))
+        .collect();
+    let up_for = |look: &Value| look["seconds"].as_f64().expect("a number");
+    assert_eq!(looks.len(), 2, "{watched}");
+    let between = up_for(&looks[1]) - up_for(&looks[0]);
+    assert!((0.09..5.0).contains(&between), "{between} s");
+
+    // As the router itself: where that may not run in real time, nothing may.
+    let realtime = wan.status()["performance"]["scheduling"] == "SCHED_FIFO";
+    let words = [
+        "exec",
+        "west.1",
+        "--realtime",
+        "--",
+        "cat",
+        "/proc/self/stat",
+    ];
+    match run(
+        NETEM,
+        &[&words[..3], &["--wan", &wan.name], &words[3..]].concat(),
+    ) {
+        // Fields 40 and 41: the priority, and the policy (2 is SCHED_RR).
+        Ok(stat) => {
+            let fields: Vec<&str> = stat.split_whitespace().collect();
+            assert_eq!(
+                (realtime, fields[39], fields[40]),
+                (true, "1", "2"),
+                "{stat}"
+            );
+        }
+        Err(refused) => assert!(!realtime && refused.contains("rtprio"), "{refused}"),
+    }
 
     run(NETEM, &["down", &wan.name]).expect("down");
     assert_eq!(wan.left(), [""; 0]);

@@ -16,6 +16,7 @@ use vivace_core::codec::{self, MESSAGE_BYTES_MAX};
 
 use crate::config::ClusterConfig;
 use crate::runtime::Asked;
+use crate::threads::{Scheduling, Task};
 use crate::transport::identity::{ClientName, ClusterName, Identity, IdentityError, Role};
 use crate::transport::lock::lock;
 use crate::transport::reset::endpoint_config;
@@ -91,6 +92,7 @@ impl ClientPort {
         cluster: &ClusterConfig,
         asked: mpsc::Sender<Asked>,
         refusals: Arc<ClientRefusals>,
+        scheduling: Scheduling,
     ) -> Result<Self, ClientPortError> {
         let mut config = identity.client_port_server_config()?;
         let mut transport = quinn::TransportConfig::default();
@@ -108,9 +110,8 @@ impl ClientPort {
         let (open, may_open) = oneshot::channel();
         let cluster = cluster.name.clone();
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("vivace-clients".into())
-            .spawn(move || {
+        let thread = scheduling
+            .spawn(Task::Clients, move || {
                 let runtime = match tokio::runtime::Builder::new_current_thread()
                     // Replies that the core has ready at once are all written before the
                     // driver sends: by default each was a packet of its own.

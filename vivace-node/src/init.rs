@@ -232,6 +232,7 @@ impl Layout {
              ca = \"../ca.pem\"\n\
              certificate = \"node.pem\"  # names cluster, node and site\n\
              key = \"node.key\"\n\
+             realtime = false  # true: small operations run before all else on this machine\n\
              \n\
              [storage]\n\
              kind = \"disk\"  # or \"memory\", which forgets all when the process ends\n\

@@ -64,13 +64,17 @@ mod client_port;
 mod clock_source;
 pub mod config;
 pub mod dev;
+mod huge_pages;
 pub mod init;
 mod kernel_clock;
 mod runtime;
 pub mod storage;
+mod threads;
 pub mod transport;
 mod urgency;
 
 pub use client_port::ClientPortError;
 pub use clock_source::ClockSource;
+pub use huge_pages::avoid_huge_pages;
 pub use runtime::{Asked, NodeOptions, REQUESTS_MAX, RunningNode, Sockets, StartError};
+pub use threads::{NoRealtime, Scheduling};

@@ -76,6 +76,7 @@ impl RunningNode {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(mut options: NodeOptions) -> Result<Self, StartError> {
+        options.scheduling.check()?;
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let (asked, requests) = mpsc::channel(REQUESTS_MAX);
         let (stop, stopped) = mpsc::channel(1);
@@ -112,6 +113,7 @@ impl RunningNode {
             containers: agreements(&options.cluster),
             peers: peers(&options.cluster, options.node),
             limits: options.limits.clone(),
+            scheduling: options.scheduling,
         };
         let knows_nobody = |states: &Arc<PeerStates>| incarnation.0 > 1 && states.is_empty();
         let is_alone = transport_config.peers.is_empty();
@@ -139,6 +141,7 @@ impl RunningNode {
             &options.cluster,
             asked.clone(),
             Arc::clone(&client_refusals),
+            options.scheduling,
         )?;
         let (core, reports) = Core::recover(&options, claimed, incarnation, client_refusals)?;
         let drive = core.drive(transport.clone(), events, requests, reports, stopped);
@@ -246,8 +249,10 @@ impl Core {
             rand::random(),
         )?;
         let Opened { engine, reports } = match claimed {
-            Some(claimed) => claimed.open(&mut |record| node.recover(record))?,
-            None => open_memory()?,
+            Some(claimed) => {
+                claimed.open(options.scheduling, &mut |record| node.recover(record))?
+            }
+            None => open_memory(options.scheduling)?,
         };
         let missing = node.drop_unstored(&|id| engine.contains(id));
         if missing > 0 {

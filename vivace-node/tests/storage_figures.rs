@@ -25,12 +25,12 @@ use vivace_core::{
     Action, ContainerId, Event, Incarnation, Key, KeyName, Lsn, Node, NodeId, RequestId, Timestamp,
     Value, WriterId,
 };
-use vivace_node::ClockSource;
 use vivace_node::config::ClusterConfig;
 use vivace_node::init::Layout;
 use vivace_node::storage::identity::{DataDirectory, DirectoryId, Owner};
 use vivace_node::storage::values::{Change, Lookup, ValueLog, ValueStore};
 use vivace_node::storage::{Claimed, DiskSettings, Engine, Load, News, Opened, Reports, layout};
+use vivace_node::{ClockSource, Scheduling};
 
 const ME: NodeId = NodeId(1);
 
@@ -193,7 +193,7 @@ fn open(
         layout::Layout::default(),
     )
     .unwrap();
-    let Opened { engine, reports } = claimed.open(recover).unwrap();
+    let Opened { engine, reports } = claimed.open(Scheduling::Inherited, recover).unwrap();
     (engine, reports)
 }
 

@@ -20,6 +20,7 @@ pub struct NodeProcessArguments {
 /// Does what `vivace-node run` does, until standard input ends: with the parent, or
 /// when that says so.
 pub fn run_node(arguments: &NodeProcessArguments) -> ExitCode {
+    vivace_node::avoid_huge_pages();
     let started = NodeConfig::from_file(&arguments.config)
         .map_err(anyhow::Error::from)
         .and_then(|config| Ok(RunningNode::start(NodeOptions::from_config(config))?));

@@ -33,7 +33,7 @@ impl LoadProcess {
         let file = directory.join("load.json");
         fs::write(&file, serde_json::to_vec_pretty(config)?)?;
         let program = std::env::current_exe().context("this program's own file")?;
-        let mut command = wan.command(host, &program);
+        let mut command = wan.realtime_command(host, &program);
         command
             .arg(LOAD)
             .arg(&file)

@@ -19,7 +19,7 @@ use crate::step::record::{OwnWrites, Percentiles};
 use crate::step::spec::Marks;
 use crate::step::{MessageUse, Step, StoreKind, StoreWork, Traffic, WindowRecord, WindowSpec};
 use crate::store::{Processes, start_etcd, start_vivace};
-use crate::wan::{WORK_PREFIX, Wan, WanStatus};
+use crate::wan::{WORK_PREFIX, Wan, WanStatus, WanWatch};
 
 /// How long a store may take until it serves.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
@@ -39,6 +39,10 @@ const SLICE: Duration = Duration::from_millis(250);
 
 /// How long the store's own writes run before a window.
 const OWN_WRITES_LEAD: Duration = Duration::from_secs(3);
+
+/// What tails then are to be read with.
+const NOT_REALTIME: &str = "no real-time scheduling here: hosts' programs wait for each other's \
+                            turns on the processors that they share";
 
 /// How long starting and preparing usually take; for the estimate alone.
 const START_TYPICAL: Duration = Duration::from_secs(4);
@@ -83,7 +87,10 @@ pub async fn measure(
         .tempdir_in(data)
         .with_context(|| data.display().to_string())?;
     let mut bench = Bench::start(step, work, tools, directory.path()).await?;
-    let notes = bench.alarm().await?.into_iter().collect();
+    let mut notes: Vec<String> = bench.alarm().await?.into_iter().collect();
+    if !bench.wan.is_realtime() {
+        notes.push(NOT_REALTIME.into());
+    }
     let mut records = Vec::new();
     let begun = tokio::time::Instant::now();
     for window in &work.windows {
@@ -197,9 +204,11 @@ impl<'a> Bench<'a> {
             Answer::Began => {}
             other => bail!("the load answered {other:?}"),
         }
-        let before = self.wan.status(true)?;
+        let before = self.wan.status(false)?;
+        let looks = self.wan.watch(SLICE)?;
         let listed = MessageLogs::mark(self.work, self.directory)?;
-        let (measured, slices, mut after) = self.watch(&mut on_tick).await?;
+        let (measured, slices, mut after) =
+            self.watch(looks, before.overruns(), &mut on_tick).await?;
         self.store.check()?;
         if window.traffic == Traffic::Idle {
             // What follows behind is a part of what the operations cost the links.
@@ -222,29 +231,32 @@ impl<'a> Bench<'a> {
     /// Waits for the measurement's end and looks at the router's lateness meanwhile.
     async fn watch(
         &mut self,
+        mut looks: WanWatch,
+        mut overruns: u64,
         on_tick: &mut impl FnMut(),
     ) -> anyhow::Result<(Measured, Vec<Slice>, WanStatus)> {
         let mut slices = Vec::new();
         let mut begin_ns = monotonic_ns();
-        let mut ticks = tokio::time::interval(SLICE);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut overruns = self.wan.status(false)?.overruns();
-        let mut answer = None;
+        let mut ended = None;
         loop {
-            if answer.is_none() {
-                tokio::select! {
+            // A look once more after the end: it tells of the last slice.
+            let look = match &ended {
+                None => tokio::select! {
                     biased;
-                    came = self.load.answer() => answer = Some(came?),
-                    _ = ticks.tick() => {}
-                }
-            }
-            let status = self.wan.status(true)?;
+                    came = self.load.answer() => {
+                        ended = Some((came?, self.wan.status(false)?));
+                        continue;
+                    }
+                    look = looks.next() => look?,
+                },
+                Some(_) => looks.next().await?,
+            };
             let end_ns = monotonic_ns();
-            let mut late = status.window();
-            if status.overruns() > overruns {
+            let mut late = look.window();
+            if look.overruns() > overruns {
                 // The WAN was not what its file says.
                 late.max_us = u64::MAX;
-                overruns = status.overruns();
+                overruns = look.overruns();
             }
             slices.push(Slice {
                 begin_ns,
@@ -253,9 +265,9 @@ impl<'a> Bench<'a> {
             });
             begin_ns = end_ns;
             on_tick();
-            match answer.take() {
-                Some(Answer::Measured(measured)) => return Ok((measured, slices, status)),
-                Some(other) => bail!("the load answered {other:?}"),
+            match ended.take() {
+                Some((Answer::Measured(measured), after)) => return Ok((measured, slices, after)),
+                Some((other, _)) => bail!("the load answered {other:?}"),
                 None => {}
             }
         }

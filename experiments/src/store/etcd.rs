@@ -68,7 +68,7 @@ pub fn start_etcd(
         }
         let peers = format!("http://{address}:{PEER_PORT}");
         let clients = format!("http://{address}:{CLIENT_PORT}");
-        let mut command = wan.command(host, program);
+        let mut command = wan.realtime_command(host, program);
         command
             .args(["--name", name])
             .arg("--data-dir")

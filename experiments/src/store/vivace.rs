@@ -112,10 +112,10 @@ pub fn start_vivace(
         write_pair(&home, "node", &ca.issue(&role, VALID_FOR)?)?;
         write(
             &home.join("node.toml"),
-            &node_file(node.id, priority_share(spec, node.id)),
+            &node_file(node.id, priority_share(spec, node.id), wan.is_realtime()),
         )?;
         DataDirectory::make(&home.join("data"), &Owner::named(CLUSTER, NodeId(node.id)))?;
-        let mut command = wan.command(&node.host, &program.path);
+        let mut command = wan.realtime_command(&node.host, &program.path);
         command
             .arg(program.subcommand)
             .arg(home.join("node.toml"))
@@ -228,14 +228,14 @@ fn priority_share(spec: &WanSpec, node: u16) -> Option<u64> {
 }
 
 /// All nodes share one machine's clock, so a fixed bound is true.
-fn node_file(node: u16, priority_bytes_per_s: Option<u64>) -> String {
+fn node_file(node: u16, priority_bytes_per_s: Option<u64>, is_realtime: bool) -> String {
     let priority = priority_bytes_per_s.map_or(String::new(), |rate| {
         let burst = (rate / POLICED_BURSTS_A_SECOND).max(PriorityBound::BURST_BYTES_MIN);
         format!("[priority]\nbytes_per_s = {rate}\nburst_bytes = {burst}\n")
     });
     format!(
         "node = {node}\ncluster = \"../cluster.toml\"\nca = \"../ca.pem\"\n\
-         certificate = \"node.pem\"\nkey = \"node.key\"\n[storage]\nkind = \"disk\"\n\
+         certificate = \"node.pem\"\nkey = \"node.key\"\nrealtime = {is_realtime}\n[storage]\nkind = \"disk\"\n\
          directory = \"data\"\n[clock]\nsource = \"fixed\"\nerror_us = 500\n\
          {priority}"
     )

@@ -7,6 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+
+use vivace_node::Scheduling;
 
 use super::guard::Guard;
 use super::status::WanStatus;
@@ -95,6 +99,7 @@ pub fn beside_this_program(name: &str) -> Option<PathBuf> {
 pub struct Wan {
     netem: Netem,
     name: String,
+    is_realtime: bool,
     /// Taken down by this, after everything else here is gone.
     _guard: Guard,
 }
@@ -120,6 +125,7 @@ impl Wan {
             _guard: Guard::post(netem.path(), &name)?,
             netem: netem.clone(),
             name,
+            is_realtime: Scheduling::Realtime.check().is_ok(),
         };
         let file = file.to_str().context("the directory's name is not UTF-8")?;
         wan.netem.run(&["up", file, "--name", &wan.name])?;
@@ -134,6 +140,22 @@ impl Wan {
             .arg(program)
             .process_group(0);
         command
+    }
+
+    /// The same ahead of all that is not real-time, where that is allowed.
+    pub fn realtime_command(&self, host: &str, program: &Path) -> Command {
+        let mut command = Command::new(self.netem.path());
+        command.args(["exec", host, "--wan", &self.name]);
+        if self.is_realtime {
+            command.arg("--realtime");
+        }
+        command.arg("--").arg(program).process_group(0);
+        command
+    }
+
+    /// Whether programs can run in real time here, as if each host had processors of its own.
+    pub fn is_realtime(&self) -> bool {
+        self.is_realtime
     }
 
     /// Runs a command of `netem` for this WAN and yields what it says.
@@ -172,6 +194,27 @@ impl Wan {
             false => &["status", "--json"],
         };
         Ok(serde_json::from_str(&self.netem(words)?)?)
+    }
+
+    /// Begins to look at it every `interval`.
+    ///
+    /// # Errors
+    /// `netem` can't be run.
+    pub fn watch(&self, interval: Duration) -> anyhow::Result<WanWatch> {
+        let interval = format!("{}ms", interval.as_millis());
+        let mut netem = tokio::process::Command::new(self.netem.path())
+            .args(["watch", "--json", "--wan", &self.name, "--interval"])
+            .arg(interval)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| self.netem.path().display().to_string())?;
+        let output = netem.stdout.take().context("its output is a pipe")?;
+        Ok(WanWatch {
+            _netem: netem,
+            lines: BufReader::new(output).lines(),
+        })
     }
 
     /// Fills the links of `pairs` both ways with what `traffic` says, instead of what
@@ -221,6 +264,26 @@ impl Wan {
             }
             tokio::time::sleep(LOOK_PAUSE).await;
         }
+    }
+}
+
+/// A WAN's status again and again, told by one process: one that starts for each look
+/// would take the processor from what is measured.
+pub struct WanWatch {
+    _netem: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl WanWatch {
+    /// The next look; its window of lateness is the time since the last.
+    ///
+    /// # Errors
+    /// The router does not answer.
+    pub async fn next(&mut self) -> anyhow::Result<WanStatus> {
+        let line = self.lines.next_line().await?;
+        Ok(serde_json::from_str(
+            &line.context("netem watch has ended")?,
+        )?)
     }
 }
 

@@ -270,6 +270,7 @@ async fn stop_signal() -> anyhow::Result<()> {
 }
 
 fn run(path: &Path) -> anyhow::Result<()> {
+    vivace_node::avoid_huge_pages();
     let config = NodeConfig::from_file(path)?;
     for warning in config.cluster.cluster.warnings() {
         tracing::warn!("{warning}");

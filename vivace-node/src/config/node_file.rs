@@ -9,6 +9,7 @@ use vivace_core::NodeId;
 use super::{ClusterConfig, ConfigError, Wrong, field, read_toml};
 use crate::clock_source::ClockSource;
 use crate::storage::DiskSettings;
+use crate::threads::Scheduling;
 use crate::transport::identity::Identity;
 use crate::transport::{BoundScope, PriorityBound};
 
@@ -17,6 +18,8 @@ use crate::transport::{BoundScope, PriorityBound};
 struct NodeFile {
     node: u16,
     cluster: PathBuf,
+    #[serde(default)]
+    realtime: bool,
     ca: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
@@ -114,6 +117,8 @@ pub struct NodeConfig {
     pub clock: ClockSource,
     /// What its priority class may use between sites.
     pub priority_bound: Option<PriorityBound>,
+    /// How its threads are scheduled.
+    pub scheduling: Scheduling,
 }
 
 impl NodeConfig {
@@ -185,6 +190,10 @@ impl NodeConfig {
             storage,
             clock,
             priority_bound,
+            scheduling: match file.realtime {
+                true => Scheduling::Realtime,
+                false => Scheduling::Inherited,
+            },
         })
     }
 }

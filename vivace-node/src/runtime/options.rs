@@ -10,6 +10,7 @@ use crate::client_port::ClientPortError;
 use crate::clock_source::ClockSource;
 use crate::config::{ClusterConfig, NodeConfig, StorageConfig};
 use crate::storage::OpenError;
+use crate::threads::{NoRealtime, Scheduling};
 use crate::transport::identity::Identity;
 use crate::transport::{self, ClassSocket, Limits, PeerAddress, SocketFactory};
 
@@ -46,6 +47,8 @@ pub struct NodeOptions {
     pub client_address: SocketAddr,
     /// Bounds and intervals of the transport.
     pub limits: Limits,
+    /// How its threads are scheduled.
+    pub scheduling: Scheduling,
 }
 
 impl NodeOptions {
@@ -65,6 +68,7 @@ impl NodeOptions {
                 priority_bound: config.priority_bound,
                 ..Limits::default()
             },
+            scheduling: config.scheduling,
         }
     }
 }
@@ -75,6 +79,9 @@ pub enum StartError {
     /// The node is not in the cluster.
     #[error(transparent)]
     Node(#[from] vivace_core::UnknownNode),
+    /// Real-time scheduling was asked for and is not allowed.
+    #[error(transparent)]
+    Scheduling(#[from] NoRealtime),
     /// The storage can't be used.
     #[error("storage: {0}")]
     Storage(#[from] OpenError),
@@ -91,7 +98,7 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Storage(error) => error.exit_code(),
-            Self::Node(_) | Self::Transport(_) | Self::ClientPort(_) => 1,
+            Self::Node(_) | Self::Scheduling(_) | Self::Transport(_) | Self::ClientPort(_) => 1,
         }
     }
 }

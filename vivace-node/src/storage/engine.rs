@@ -31,6 +31,7 @@ use super::space::{Room, Space};
 use super::value_lane::{LOADS_MAX, ValueBatch, ValueLane, list_values};
 use super::values::{Change, Lookup, Usage, ValueStore};
 use super::watermark::Watermark;
+use crate::threads::Scheduling;
 
 /// Bytes on their way to the disk beyond which clients hear `Busy`.
 const PENDING_BYTES_BUSY: u64 = 64 << 20;
@@ -150,6 +151,7 @@ pub struct Engine<T> {
     store: Arc<dyn ValueStore>,
     space: Option<Arc<Space>>,
     loaded: mpsc::Sender<Loaded>,
+    scheduling: Scheduling,
     mark: Watermark<2>,
     last: Lsn,
     gathered: Vec<Change>,
@@ -183,17 +185,19 @@ impl<T> Engine<T> {
         store: Arc<dyn ValueStore>,
         space: Option<Arc<Space>>,
         cache_bytes: u64,
+        scheduling: Scheduling,
     ) -> std::io::Result<(Self, Reports)> {
         let (done_sender, done) = mpsc::unbounded_channel();
         let (loaded_sender, loaded) = mpsc::channel(LOADED_MAX);
         let journal = journal
-            .map(|opened| JournalLane::start(opened, done_sender.clone()))
+            .map(|opened| JournalLane::start(opened, done_sender.clone(), scheduling))
             .transpose()?;
         let lane = ValueLane::start(
             store.clone(),
             space.clone(),
             done_sender,
             loaded_sender.clone(),
+            scheduling,
         )?;
         let engine = Self {
             journal,
@@ -201,6 +205,7 @@ impl<T> Engine<T> {
             store,
             space,
             loaded: loaded_sender,
+            scheduling,
             mark: Watermark::default(),
             last: Lsn::default(),
             gathered: Vec::new(),
@@ -410,7 +415,7 @@ impl<T> Engine<T> {
     /// # Errors
     /// The operating system's, where it has no more threads.
     pub fn list(&self) -> std::io::Result<()> {
-        list_values(self.store.clone(), self.loaded.clone())
+        list_values(self.store.clone(), self.loaded.clone(), self.scheduling)
     }
 
     /// Whether a value is stored, or on its way, as far as is known without reading it.

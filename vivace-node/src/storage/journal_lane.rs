@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc as events;
@@ -17,6 +17,7 @@ use vivace_core::record::Record;
 use super::engine::Done;
 use super::journal_disk::{JournalDisk, JournalFile};
 use super::stop_process;
+use crate::threads::{Scheduling, Task};
 
 /// How often a disk without space, and a checkpoint that must wait, are tried again.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -52,6 +53,7 @@ impl JournalLane {
     pub fn start(
         opened: Opened<JournalDisk>,
         done: events::UnboundedSender<Done>,
+        scheduling: Scheduling,
     ) -> std::io::Result<Self> {
         let (batches, incoming) = mpsc::channel();
         let settled = Arc::new(Settled::default());
@@ -64,8 +66,8 @@ impl JournalLane {
             ..
         } = opened;
         let prepared = done.clone();
-        let commit = thread::Builder::new().name("vivace-journal".into());
-        let keep = thread::Builder::new().name("vivace-keeper".into());
+        let commit = move || commit_batches(committer, &incoming, &done, &sealed);
+        let keep = move || keep_journal(keeper, &kept, &prepared, &known);
         Ok(Self {
             appender,
             overflow: VecDeque::new(),
@@ -74,8 +76,8 @@ impl JournalLane {
             batches: Some(batches),
             settled,
             threads: vec![
-                commit.spawn(move || commit_batches(committer, &incoming, &done, &sealed))?,
-                keep.spawn(move || keep_journal(keeper, &kept, &prepared, &known))?,
+                scheduling.spawn(Task::Journal, commit)?,
+                scheduling.spawn(Task::Keeper, keep)?,
             ],
         })
     }

@@ -20,6 +20,7 @@ use super::progress::Progress;
 use super::sealed_text::SealedTextError;
 use super::space::{Room, Space, is_forbidden, is_no_space};
 use super::values::{self, MemoryStore, ValueLog};
+use crate::threads::Scheduling;
 
 /// The exit code of a start that finds no space.
 const EXIT_FULL: u8 = 20;
@@ -272,16 +273,25 @@ impl Claimed {
     }
 
     /// Hands what the node promised in earlier lives to `recover`, in order, and begins
-    /// its next life.
+    /// its next life, with threads scheduled as is said.
     ///
     /// # Errors
     /// [`OpenError`]; nothing was changed, unless a disk failed that had taken what is new: then
     /// what a crash had left unfinished may be gone.
-    pub fn open<T>(self, recover: &mut dyn FnMut(Record)) -> Result<Opened<T>, OpenError> {
-        self.open_or_fail(recover).map_err(OpenError::or_full)
+    pub fn open<T>(
+        self,
+        scheduling: Scheduling,
+        recover: &mut dyn FnMut(Record),
+    ) -> Result<Opened<T>, OpenError> {
+        self.open_or_fail(scheduling, recover)
+            .map_err(OpenError::or_full)
     }
 
-    fn open_or_fail<T>(mut self, recover: &mut dyn FnMut(Record)) -> Result<Opened<T>, OpenError> {
+    fn open_or_fail<T>(
+        mut self,
+        scheduling: Scheduling,
+        recover: &mut dyn FnMut(Record),
+    ) -> Result<Opened<T>, OpenError> {
         self.check_space()?;
         let read = match self.directory.is_new() {
             true => None,
@@ -322,8 +332,13 @@ impl Claimed {
         let reserve = self.settings.reserve_bytes;
         let space = Arc::new(Space::watch(self.directory.path(), reserve));
         let cache_bytes = self.settings.cache_bytes;
-        let (mut engine, reports) =
-            Engine::start(Some(journal), Arc::new(values), Some(space), cache_bytes)?;
+        let (mut engine, reports) = Engine::start(
+            Some(journal),
+            Arc::new(values),
+            Some(space),
+            cache_bytes,
+            scheduling,
+        )?;
         engine.hold(self.directory);
         Ok(Opened { engine, reports })
     }
@@ -511,9 +526,9 @@ fn not_opened(path: &Path, source: values::OpenError) -> OpenError {
 ///
 /// # Errors
 /// [`OpenError::Threads`].
-pub fn open_memory<T>() -> Result<Opened<T>, OpenError> {
+pub fn open_memory<T>(scheduling: Scheduling) -> Result<Opened<T>, OpenError> {
     // The cache shares the values' bytes, and saves a thread's turn.
     let (store, cache_bytes) = (Arc::new(MemoryStore::default()), DiskSettings::CACHE_BYTES);
-    let (engine, reports) = Engine::start(None, store, None, cache_bytes)?;
+    let (engine, reports) = Engine::start(None, store, None, cache_bytes, scheduling)?;
     Ok(Opened { engine, reports })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc as events;
@@ -13,6 +13,7 @@ use super::engine::{Done, Loaded};
 use super::space::Space;
 use super::stop_process;
 use super::values::{ApplyError, Change, ValueStore};
+use crate::threads::{Scheduling, Task};
 
 /// Values written with one sync; more wait for the next.
 const GROUP_BYTES_MAX: usize = 16 << 20;
@@ -23,6 +24,9 @@ const LISTED_IDS: usize = 1024;
 /// Loads that wait for the reading thread; beyond it a message that needs one is not
 /// sent, as if it were lost, and is asked for again.
 pub const LOADS_MAX: usize = 1024;
+
+/// Steps of tidying between two tries of a disk without space: a segment's worth.
+const TIDY_STEPS_FULL: u32 = 64;
 
 /// How often a disk without space is tried again, and the space of an idle one measured.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -65,6 +69,7 @@ impl ValueLane {
         space: Option<Arc<Space>>,
         done: events::UnboundedSender<Done>,
         loaded: events::Sender<Loaded>,
+        scheduling: Scheduling,
     ) -> std::io::Result<Self> {
         let (batches, incoming) = mpsc::channel();
         let (loads, asked) = mpsc::sync_channel(LOADS_MAX);
@@ -76,10 +81,8 @@ impl ValueLane {
             done,
             is_stopping: is_stopping.clone(),
         };
-        let write = thread::Builder::new().name("vivace-values".into());
-        let read = thread::Builder::new().name("vivace-loads".into());
-        let writer = write.spawn(move || writer.run())?;
-        read.spawn(move || read_values(&*store, &asked, &loaded))?;
+        let writer = scheduling.spawn(Task::Values, move || writer.run())?;
+        scheduling.spawn(Task::Loads, move || read_values(&*store, &asked, &loaded))?;
         Ok(Self {
             batches: Some(batches),
             loads: Some(loads),
@@ -170,9 +173,10 @@ impl Writer {
                     if self.is_stopping.load(Ordering::Relaxed) {
                         return false;
                     }
-                    // Removing what nobody needs may make some.
-                    self.tidy();
-                    thread::sleep(PATIENCE);
+                    // Removing what nobody needs may make some; a segment's worth, and the
+                    // batch tries again.
+                    let _ = (0..TIDY_STEPS_FULL).all(|_| self.tidy());
+                    std::thread::sleep(PATIENCE);
                     if let Some(space) = &self.space {
                         space.measure();
                     }
@@ -217,6 +221,7 @@ fn read_values(
 pub fn list_values(
     store: Arc<dyn ValueStore>,
     loaded: events::Sender<Loaded>,
+    scheduling: Scheduling,
 ) -> std::io::Result<()> {
     let list = move || {
         for part in store.parts() {
@@ -228,8 +233,5 @@ pub fn list_values(
         }
         let _ = loaded.blocking_send(Loaded::AllIds);
     };
-    thread::Builder::new()
-        .name("vivace-scan".into())
-        .spawn(list)
-        .map(|_| ())
+    scheduling.spawn(Task::Scan, list).map(|_| ())
 }

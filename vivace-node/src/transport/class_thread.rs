@@ -23,6 +23,7 @@ use super::reset::endpoint_config;
 use super::socket::ClassSocket;
 use super::state::{Peer, Shared};
 use super::{accept, bulk, dial, pacer, priority};
+use crate::threads::{Scheduling, Task};
 
 /// Makes a class's socket, on the class's thread and inside its runtime, for a
 /// socket belongs to the reactor that it is made in.
@@ -82,11 +83,17 @@ impl ClassThread {
         class: TrafficClass,
         identity: Identity,
         socket: SocketFactory,
+        scheduling: Scheduling,
     ) -> Result<Self, ThreadError> {
         let (ready, is_ready) = mpsc::sync_channel(1);
-        let thread = thread::Builder::new()
-            .name(format!("vivace-{}", class.name()))
-            .spawn(move || run(&shared, class, &identity, socket, &ready))
+        let task = match class {
+            TrafficClass::Priority => Task::Priority,
+            TrafficClass::Bulk => Task::Bulk,
+        };
+        let thread = scheduling
+            .spawn(task, move || {
+                run(&shared, class, &identity, socket, &ready);
+            })
             .map_err(ThreadError::Thread)?;
         let Ready {
             runtime,

@@ -53,6 +53,7 @@ mod status;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::threads::Scheduling;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
@@ -107,6 +108,8 @@ pub struct TransportConfig {
     pub peers: Vec<PeerAddress>,
     /// Bounds and intervals.
     pub limits: Limits,
+    /// How the threads are scheduled.
+    pub scheduling: Scheduling,
 }
 
 /// Why the transport did not start; nothing is left running.
@@ -164,10 +167,11 @@ impl Transport {
         events: mpsc::Sender<TransportEvent>,
     ) -> Result<Self, StartError> {
         config.limits.validate()?;
-        let identity = config.identity.clone();
+        let (identity, scheduling) = (config.identity.clone(), config.scheduling);
         let shared = Arc::new(shared_state(config, events)?);
         let start = |class, factory| {
-            ClassThread::start(shared.clone(), class, identity.clone(), factory)
+            let (shared, identity) = (shared.clone(), identity.clone());
+            ClassThread::start(shared, class, identity, factory, scheduling)
                 .map_err(|source| StartError::Thread { class, source })
         };
         let priority = start(TrafficClass::Priority, priority)?;
@@ -270,6 +274,7 @@ fn shared_state(
         containers,
         peers,
         limits,
+        scheduling: _,
     } = config;
     let configured = Role::Node {
         cluster: cluster.clone(),

@@ -1,6 +1,7 @@
 //! One host: a network namespace whose only way out is a TUN device.
 
-use std::fs;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -77,21 +78,39 @@ fn device(ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Result<SyncDevice> {
     Ok(device)
 }
 
-/// Packets that found the queue between a host and the router full, all hosts together.
-pub fn overruns(hosts: &[Host]) -> Result<u64> {
-    let namespaces: Vec<PathBuf> = hosts.iter().map(|host| host.namespace.clone()).collect();
-    let count = move || -> Result<u64> {
+/// Packets that found the queue between a host and the router full.
+pub struct Overruns {
+    /// Every host's table of interfaces: opened once, it stays its namespace's.
+    devices: Vec<File>,
+}
+
+impl Overruns {
+    /// Of these hosts.
+    pub fn of(hosts: &[Host]) -> Result<Self> {
+        let namespaces: Vec<PathBuf> = hosts.iter().map(|host| host.namespace.clone()).collect();
+        let open = move || -> Result<Vec<File>> {
+            let in_namespace = |namespace: &PathBuf| {
+                namespaces::enter(namespace)?;
+                Ok(File::open("/proc/thread-self/net/dev")?)
+            };
+            namespaces.iter().map(in_namespace).collect()
+        };
+        match std::thread::spawn(open).join() {
+            Ok(devices) => Ok(Self { devices: devices? }),
+            Err(_) => bail!("opening the hosts' tables of interfaces panicked"),
+        }
+    }
+
+    /// All hosts' together, since they were made.
+    pub fn count(&mut self) -> Result<u64> {
         let mut sum = 0;
-        for namespace in &namespaces {
-            namespaces::enter(namespace)?;
-            let devices = fs::read_to_string("/proc/thread-self/net/dev")?;
-            sum += transmit_drops(&devices).unwrap_or(0);
+        for file in &mut self.devices {
+            let mut table = String::new();
+            file.rewind()?;
+            file.read_to_string(&mut table)?;
+            sum += transmit_drops(&table).unwrap_or(0);
         }
         Ok(sum)
-    };
-    match std::thread::spawn(count).join() {
-        Ok(result) => result,
-        Err(_) => bail!("counting drops panicked"),
     }
 }
 

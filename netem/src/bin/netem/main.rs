@@ -15,6 +15,7 @@ mod namespaces;
 #[cfg(target_os = "linux")]
 mod output;
 #[cfg(target_os = "linux")]
+mod realtime;
 mod router;
 #[cfg(target_os = "linux")]
 mod server;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use netem::topology_file::Plan;
 
 use crate::control::{Answer, PATIENCE, Request, read_line, write_line};
-use crate::host;
+use crate::host::Overruns;
 use crate::router::Asker;
 use crate::state::{Host, State};
 use crate::tcp_flows::{FLOWS_MAX, TcpFlows};
@@ -17,6 +17,7 @@ pub struct Server {
     asker: Asker,
     plan: Plan,
     hosts: Vec<Host>,
+    overruns: Overruns,
     tcp_flows: BTreeMap<usize, TcpFlows>,
 }
 
@@ -30,6 +31,7 @@ impl Server {
             asker,
             plan,
             hosts: state.hosts.clone(),
+            overruns: Overruns::of(&state.hosts)?,
             tcp_flows: BTreeMap::new(),
         };
         std::thread::Builder::new()
@@ -55,7 +57,7 @@ impl Server {
         };
         let mut answer = answer.unwrap_or_else(|error| Answer::Refused(format!("{error:#}")));
         if let Answer::Status(status) = &mut answer {
-            status.router.overrun_packets = host::overruns(&self.hosts)?;
+            status.router.overrun_packets = self.overruns.count()?;
             for (&link, flows) in &self.tcp_flows {
                 status.links[link].tcp_flows = flows.flows();
             }

@@ -12,6 +12,7 @@ use crate::storage::layout::Layout;
 use crate::storage::test_values::{id, long_value, value};
 use crate::storage::values::{ApplyError, MemoryStore, Part};
 use crate::storage::{Claimed, DiskSettings, Opened};
+use crate::threads::Scheduling;
 
 /// Longer than any step takes, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -87,8 +88,14 @@ struct Life {
 impl Life {
     fn gated(cache_bytes: u64) -> (Self, Arc<Gated>) {
         let store = Arc::new(Gated::default());
-        let (engine, reports) =
-            Engine::start(None, store.clone(), None, cache_bytes).expect("starts");
+        let (engine, reports) = Engine::start(
+            None,
+            store.clone(),
+            None,
+            cache_bytes,
+            Scheduling::Inherited,
+        )
+        .expect("starts");
         let durable = Lsn::default();
         (
             Self {
@@ -109,7 +116,7 @@ impl Life {
         let claimed = Claimed::claim(&settings, &owner(), Layout::default());
         let claimed = claimed.expect("is the node's");
         let mut records = Vec::new();
-        let opened = claimed.open(&mut |record| records.push(record));
+        let opened = claimed.open(Scheduling::Inherited, &mut |record| records.push(record));
         let Opened { engine, reports } = opened.expect("opens");
         let durable = Lsn::default();
         (
@@ -190,7 +197,13 @@ fn a_position_is_durable_when_all_before_it_are_on_both_ways() {
     let store = Arc::new(Gated::default());
     store.shut(true);
     let (done, reports) = mpsc::unbounded_channel();
-    let lane = ValueLane::start(store.clone(), None, done, life.engine.loaded.clone());
+    let lane = ValueLane::start(
+        store.clone(),
+        None,
+        done,
+        life.engine.loaded.clone(),
+        Scheduling::Inherited,
+    );
     life.engine.lane = lane.expect("starts");
     life.engine.persist(Lsn(1), record(1));
     life.engine.store(Lsn(2), id("a", 1), value(b"held back"));

@@ -24,6 +24,7 @@ pub(super) const FORMAT: u32 = 1;
 pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
 
 const MAGIC: &[u8; 8] = b"VIVACEVL";
+const LEAVING: &str = "gone";
 const CHECKSUM_AT: usize = SEGMENT_HEADER_BYTES as usize - 4;
 
 pub(super) fn values_path(home: &Path, segment: u32) -> PathBuf {
@@ -96,6 +97,23 @@ fn check_header(
         });
     }
     Ok(header[28..32] == segment.to_le_bytes())
+}
+
+/// What a segment's file is called while its space is given back.
+pub(super) fn leaving_path(segment: &Path) -> PathBuf {
+    segment.with_extension(LEAVING)
+}
+
+/// Removes what an earlier life had begun to remove. What stays takes space, and no more.
+fn remove_leaving(home: &Path) {
+    for entry in fs::read_dir(home).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|name| name == LEAVING)
+            && let Err(error) = fs::remove_file(&path)
+        {
+            tracing::warn!("{}: {error}", path.display());
+        }
+    }
 }
 
 /// What reading a whole segment found.
@@ -400,6 +418,7 @@ impl Found {
                 (segment, file, SEGMENT_HEADER_BYTES, Listing::default())
             }
         };
+        remove_leaving(&self.home);
         for (segment, encoded) in self.lists {
             // Only a hint, for the next start.
             let _ = fs::write(listing_path(&self.home, segment), encoded);
@@ -412,6 +431,7 @@ impl Found {
             listing,
             is_unsynced: false,
             victim: None,
+            leaving: None,
         };
         Ok((self.index, writer, self.recovered))
     }

@@ -323,6 +323,38 @@ fn a_step_looks_at_a_part_of_what_a_segment_holds() {
 }
 
 #[test]
+fn a_segment_leaves_piece_by_piece_and_what_a_crash_left_of_it_goes_at_the_next_start() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let opened = ValueLog::with_segments(home.path(), MINE, 9 << 20, &|_, _| ());
+    let (log, _) = opened.expect("opens");
+    for time in 1..=20 {
+        store(&log, "a", time, &long_value(time, 500_000));
+    }
+    for time in 1..=19 {
+        forget(&log, "a", time);
+    }
+    let gone = home.path().join("00000001.gone");
+    let lengths: Vec<u64> = std::iter::from_fn(|| log.tidy().expect("tidies").then_some(()))
+        .filter_map(|()| Some(fs::metadata(&gone).ok()?.len()))
+        .collect();
+    let pieces = lengths.windows(2).map(|pair| pair[0] - pair[1]);
+    assert!(lengths.len() >= 5, "{lengths:?}");
+    assert!(
+        pieces.into_iter().all(|piece| piece == 2 << 20),
+        "{lengths:?}"
+    );
+    assert!(!gone.exists());
+
+    fs::write(&gone, b"what a crash left").expect("writes");
+    drop(log);
+    let (log, recovered) = open(home.path());
+    assert_eq!((recovered.values, recovered.damaged), (1, 0));
+    assert!(!gone.exists());
+    let kept = log.get(&id("a", 20));
+    assert_eq!(kept, Lookup::Found(long_value(20, 500_000)));
+}
+
+#[test]
 fn another_directorys_values_and_newer_ones_are_refused_unchanged() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let (log, _) = open(home.path());

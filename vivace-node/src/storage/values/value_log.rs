@@ -4,7 +4,8 @@
 //! [`SEGMENT_BYTES`] each: a header of [`SEGMENT_HEADER_BYTES`], then frames
 //! ([`super::frame`]); beside each full one its list `NNNNNNNN.ids`
 //! ([`super::listing`]). The last segment is written to; full ones of which half is no
-//! longer needed are copied to the end and removed ([`super::compaction`]).
+//! longer needed are copied to the end, renamed to `NNNNNNNN.gone`, and removed
+//! ([`super::compaction`]).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use vivace_core::stored::ValueId;
 
-use super::compaction::Victim;
+use super::compaction::{Leaving, Victim};
 use super::index::{Index, Place};
 use super::listing::{LISTING_BYTES_MAX, Listing};
 use super::recovery::Found;
@@ -116,6 +117,7 @@ pub(super) struct Writer {
     /// Frames copied behind the last sync.
     pub is_unsynced: bool,
     pub victim: Option<Victim>,
+    pub leaving: Option<Leaving>,
 }
 
 impl ValueLog {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::namespaces::{self, RUN_VARIABLE};
+use crate::realtime::{self, become_realtime};
 use crate::state::State;
 
 /// Run a command on a host: `netem exec west.1 -- ping 10.77.2.1`. Its environment
@@ -15,6 +16,11 @@ use crate::state::State;
 pub struct Exec {
     /// SITE (its first host) or SITE.HOST.
     host: String,
+    /// Run it in real time (SCHED_RR), ahead of all that is not: where many hosts share few
+    /// processors, each is as fast as if it had its own. For measurements; what never sleeps
+    /// keeps others from running.
+    #[arg(long)]
+    realtime: bool,
     /// The command with its arguments.
     #[arg(last = true, required = true)]
     command: Vec<String>,
@@ -30,6 +36,9 @@ impl Exec {
         let host = state.host(&self.host)?;
         namespaces::enter_user_namespace(&state)?;
         namespaces::enter(&host.namespace)?;
+        if self.realtime {
+            become_realtime(realtime::COMMAND)?;
+        }
         let (program, arguments) = self
             .command
             .split_first()

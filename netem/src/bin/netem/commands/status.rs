@@ -23,12 +23,27 @@ pub struct Show {
     wan: Option<String>,
 }
 
+/// What programs get: [`State`] and [`Status`] in one object.
 #[derive(Serialize)]
-struct Everything<'a> {
+pub struct Everything<'a> {
     #[serde(flatten)]
     state: &'a State,
     #[serde(flatten)]
-    status: &'a Flattened<'a>,
+    status: Flattened<'a>,
+}
+
+impl<'a> Everything<'a> {
+    /// A WAN as it is.
+    pub fn of(state: &'a State, status: &'a Status) -> Self {
+        Self {
+            state,
+            status: Flattened {
+                seconds: status.seconds,
+                performance: &status.router,
+                link_status: &status.links,
+            },
+        }
+    }
 }
 
 /// [`Status`] without the clash of names with [`State`].
@@ -45,19 +60,8 @@ impl Show {
         let state = State::chosen(self.wan.as_deref())?;
         let status = control::status(&state, self.begin_window)?;
         if self.json {
-            let flattened = Flattened {
-                seconds: status.seconds,
-                performance: &status.router,
-                link_status: &status.links,
-            };
-            let everything = Everything {
-                state: &state,
-                status: &flattened,
-            };
-            say(format_args!(
-                "{}",
-                serde_json::to_string_pretty(&everything)?
-            ));
+            let everything = Everything::of(&state, &status);
+            say(serde_json::to_string_pretty(&everything)?);
             return Ok(());
         }
         print_state(&state);

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Args;
 use netem::topology_file::Time;
 
+use super::status::Everything;
 use crate::control::{self, FlowStatus, LinkStatus, Status};
 use crate::output::say;
 use crate::state::State;
@@ -23,8 +24,12 @@ pub struct Watch {
     #[arg(long)]
     count: Option<u32>,
     /// Show links that carry nothing, too.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     all: bool,
+    /// For programs: a line per look with what `status --json` has, its `window` since the
+    /// look before.
+    #[arg(long)]
+    json: bool,
     /// Which WAN; default: the only one that is up.
     #[arg(long)]
     wan: Option<String>,
@@ -44,6 +49,14 @@ impl Watch {
         while self.count.is_none_or(|count| looks < count) {
             std::thread::sleep(interval);
             let now = control::status(&state, true)?;
+            looks += 1;
+            if self.json {
+                let line = serde_json::to_string(&Everything::of(&state, &now))?;
+                if !say(line) {
+                    return Ok(());
+                }
+                continue;
+            }
             let mut page = String::new();
             if redraw {
                 page += HOME;
@@ -55,7 +68,6 @@ impl Watch {
                 return Ok(());
             }
             before = now;
-            looks += 1;
         }
         Ok(())
     }

@@ -9,7 +9,9 @@
 //! Packets are stamped as they are read, and everything after that is computed in
 //! virtual time: when the thread is late, that packet is late, but nothing shifts
 //! behind it. It sleeps on an absolute timer and wakes a little early, because a
-//! sleeping processor takes tens of microseconds to come back.
+//! sleeping processor takes tens of microseconds to come back; never for more than an
+//! eighth of its sleep, for the processor that it polls on is one that the hosts' programs
+//! share.
 
 mod clock;
 mod forwarding;
@@ -24,26 +26,23 @@ use anyhow::{Context, Result};
 use netem::topology_file::Plan;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
-};
 use tun_rs::SyncDevice;
 
 use crate::control::{Answer, Request};
+use crate::realtime::{self, become_realtime};
 use clock::{Clock, Timer};
 use forwarding::Forwarding;
 
-/// Woken this long before a packet is due, the thread polls the clock for the rest:
+/// Woken at most this long before a packet is due, the thread polls the clock for the rest:
 /// about what a sleeping processor of a virtual machine takes to come back.
-const WAKE_EARLY: Duration = Duration::from_micros(50);
+const WAKE_EARLY_MAX: Duration = Duration::from_micros(50);
+
+/// And at most this part of the time until it is due: what wakes often is back soon.
+const WAKE_EARLY_PART: u32 = 8;
 
 /// How often cross traffic is computed while nothing else happens, so that no packet
 /// has to wait for more than this much of it.
 const CROSS_TRAFFIC_STEP: Duration = Duration::from_millis(1);
-
-/// Of 1 to 99; above what is left at normal, below the kernel's own threads.
-const REALTIME_PRIORITY: u8 = 10;
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 64;
@@ -85,11 +84,12 @@ impl Router {
             wake: wake.clone(),
             asked,
             forwarding,
+            awaited: None,
         };
         turn.watch()?;
         let body = move || {
             let _ended = WriteWhenDropped(ended);
-            turn.forwarding.set_scheduling(become_realtime());
+            turn.forwarding.set_scheduling(scheduling());
             if let Err(error) = turn.run() {
                 eprintln!("netem: the router fails: {error:#}");
             }
@@ -143,19 +143,13 @@ impl Drop for WriteWhenDropped {
     }
 }
 
-/// Asks for real-time scheduling; says what came of it.
-fn become_realtime() -> String {
+/// How the thread is scheduled from here on: in real time, where that is allowed.
+fn scheduling() -> String {
     // Against the kernel's habit of grouping wake-ups of ordinary threads.
     let _ = nix::sys::prctl::set_timerslack(1);
-    let fifo = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-    let priority = ThreadPriority::Crossplatform(
-        REALTIME_PRIORITY
-            .try_into()
-            .expect("the constant is 0 to 99"),
-    );
-    match set_thread_priority_and_policy(thread_native_id(), priority, fifo) {
+    match become_realtime(realtime::ROUTER) {
         Ok(()) => "SCHED_FIFO".to_owned(),
-        Err(error) => format!("normal (SCHED_FIFO is not allowed: {error:?})"),
+        Err(error) => format!("normal ({error:#})"),
     }
 }
 
@@ -166,6 +160,8 @@ struct Turn {
     wake: Arc<EventFd>,
     asked: Receiver<Question>,
     forwarding: Forwarding,
+    /// The packet that the thread sleeps for, by when it is due, and when to wake for it.
+    awaited: Option<(Duration, Duration)>,
 }
 
 impl Turn {
@@ -208,11 +204,11 @@ impl Turn {
         let now = Clock::now();
         let mut until = None;
         if let Some(due) = self.forwarding.next_event() {
-            let early = due.saturating_sub(WAKE_EARLY);
-            if early <= now {
+            let wake = self.wake_for(due, now);
+            if wake <= now {
                 return Ok(EpollTimeout::ZERO);
             }
-            until = Some(early);
+            until = Some(wake);
         }
         if self.forwarding.has_cross_traffic() {
             self.forwarding.advance(now);
@@ -221,6 +217,19 @@ impl Turn {
         }
         self.timer.set(until)?;
         Ok(EpollTimeout::NONE)
+    }
+
+    /// When to wake for what is `due`; said once for each, or each look would halve the rest.
+    fn wake_for(&mut self, due: Duration, now: Duration) -> Duration {
+        match self.awaited {
+            Some((known, wake)) if known == due => wake,
+            _ => {
+                let sleep = due.saturating_sub(now);
+                let wake = due - (sleep / WAKE_EARLY_PART).min(WAKE_EARLY_MAX);
+                self.awaited = Some((due, wake));
+                wake
+            }
+        }
     }
 
     /// Answers all that was asked; true when told to stop.
