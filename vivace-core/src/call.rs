@@ -43,6 +43,8 @@ pub struct Call {
 #[derive(Clone, Debug)]
 struct Waiting {
     node: NodeId,
+    /// Whether it was asked at all.
+    is_asked: bool,
     repeat_at: Duration,
     pause: Duration,
 }
@@ -97,21 +99,33 @@ impl Call {
         call
     }
 
-    /// Expects an answer of `node`, which has been asked otherwise or need not be: only repeats
-    /// go to it.
+    /// Expects an answer of `node`, which has been asked otherwise: only repeats go to it.
     pub fn expect(&mut self, env: &Env, node: NodeId) {
+        self.wait_for(env, node, true);
+    }
+
+    /// Asks `node` only if others have not answered when a first repeat is due, or by
+    /// [`Call::ask`].
+    pub fn spare(&mut self, env: &Env, node: NodeId) {
+        self.wait_for(env, node, false);
+    }
+
+    fn wait_for(&mut self, env: &Env, node: NodeId, is_asked: bool) {
         let pause = self.first_pause(env, node);
         self.waiting.push(Waiting {
             node,
+            is_asked,
             repeat_at: env.now.monotonic + pause,
             pause,
         });
     }
 
-    /// Asks `node`, which was only expected to answer, unless it has.
-    pub fn ask(&self, env: &mut Env, node: NodeId) {
-        let is_waiting = self.waiting.iter().any(|waiting| waiting.node == node);
-        if is_waiting && env.is_up(node, self.class()) {
+    /// Asks `node`, which was spared, unless it has been asked since.
+    pub fn ask(&mut self, env: &mut Env, node: NodeId) {
+        let mut waiting = self.waiting.iter_mut();
+        let spared = waiting.find(|waiting| waiting.node == node && !waiting.is_asked);
+        let was_spared = spared.map(|waiting| waiting.is_asked = true).is_some();
+        if was_spared && env.is_up(node, self.class()) {
             env.out
                 .send_when_durable(self.lsn, node, self.message.clone());
         }
@@ -159,7 +173,8 @@ impl Call {
                 Class::Bulk => (waiting.pause * 2).min(BULK_RETRY_REMOTE_MAX),
             };
             waiting.repeat_at = env.now.monotonic + env.jitter.around(waiting.pause);
-            if class == Class::Priority {
+            let was_asked = std::mem::replace(&mut waiting.is_asked, true);
+            if was_asked && class == Class::Priority {
                 env.set_late(waiting.node);
             }
             if env.is_up(waiting.node, class) {

@@ -81,8 +81,11 @@ impl Query {
         });
         let body = PriorityBody::ReadTs { key: key.clone() };
         let mut call = Call::priority(env, container, rpc, &others, body);
-        for &node in asked.iter().chain(&spare) {
+        if let Some(node) = asked {
             call.expect(env, node);
+        }
+        for &node in &spare {
+            call.spare(env, node);
         }
         Self {
             call,

@@ -134,22 +134,26 @@ impl Wan {
 
     /// A command that will run on a host (`SITE.HOST`), apart from this terminal.
     pub fn command(&self, host: &str, program: &Path) -> Command {
-        let mut command = Command::new(self.netem.path());
-        command
-            .args(["exec", host, "--wan", &self.name, "--"])
-            .arg(program)
-            .process_group(0);
-        command
+        self.exec(host, &[], program)
     }
 
     /// The same ahead of all that is not real-time, where that is allowed.
     pub fn realtime_command(&self, host: &str, program: &Path) -> Command {
+        let options: &[&str] = match self.is_realtime {
+            true => &["--realtime"],
+            false => &[],
+        };
+        self.exec(host, options, program)
+    }
+
+    fn exec(&self, host: &str, options: &[&str], program: &Path) -> Command {
         let mut command = Command::new(self.netem.path());
-        command.args(["exec", host, "--wan", &self.name]);
-        if self.is_realtime {
-            command.arg("--realtime");
-        }
-        command.arg("--").arg(program).process_group(0);
+        command
+            .args(["exec", host, "--wan", &self.name])
+            .args(options)
+            .arg("--")
+            .arg(program)
+            .process_group(0);
         command
     }
 
