@@ -50,8 +50,8 @@ impl Task {
         }
     }
 
-    /// Its real-time priority, of 1 to 99, if an operation of 24 bytes waits for it: what
-    /// carries values waits its turn.
+    /// Its real-time priority, of 1 to 99, if a timestamp waits for it: what carries values
+    /// waits its turn.
     const fn realtime_priority(self) -> Option<u8> {
         match self {
             Self::Priority => Some(3),
