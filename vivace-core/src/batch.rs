@@ -200,7 +200,7 @@ impl Batch {
                     {
                         env.session_floor = env.session_floor.max(horizon.0.time);
                     }
-                    match next.map(|next| (next.encode().0.len(), next)) {
+                    match next.map(|next| (next.bytes(), next)) {
                         Some((bytes, _)) if bytes > env.cluster.spec().value_bytes_max => {
                             Err(too_large(bytes, env.cluster.spec().value_bytes_max))
                         }

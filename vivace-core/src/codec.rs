@@ -6,7 +6,9 @@
 //! [`Value`](crate::Value) document. `tests/golden.rs` holds the bytes.
 
 use bincode::config::{Configuration, LittleEndian, Varint, standard};
-use bincode::{Decode, Encode};
+use bincode::enc::EncoderImpl;
+use bincode::enc::write::SizeWriter;
+use bincode::{BorrowDecode, Decode, Encode};
 
 /// The longest encoding that any message may have: the largest value, plus 4 KiB
 /// for all that stands around it.
@@ -44,6 +46,34 @@ fn layout() -> Configuration<LittleEndian, Varint, bincode::config::Limit<MESSAG
 /// Never for the types of this crate: their encoders do not fail.
 pub fn encode<M: Encode>(message: &M) -> Vec<u8> {
     bincode::encode_to_vec(message, layout()).expect("encoding into a Vec does not fail")
+}
+
+/// Appends the message's bytes.
+///
+/// # Panics
+/// Never, as [`encode`].
+pub(crate) fn encode_into<M: Encode>(message: &M, into: &mut Vec<u8>) {
+    bincode::encode_into_std_write(message, into, layout())
+        .expect("writing to a Vec does not fail");
+}
+
+/// How many bytes [`encode`] makes of it.
+pub(crate) fn encoded_bytes<M: Encode>(message: &M) -> usize {
+    let mut encoder = EncoderImpl::new(SizeWriter::default(), layout());
+    message
+        .encode(&mut encoder)
+        .expect("counting bytes does not fail");
+    encoder.into_writer().bytes_written
+}
+
+/// Reads the message that `bytes` begins with, and how many it takes. Borrows from them.
+///
+/// # Errors
+/// [`CodecError::Malformed`] where it is none.
+pub(crate) fn decode_front<'a, M: BorrowDecode<'a, ()>>(
+    bytes: &'a [u8],
+) -> Result<(M, usize), CodecError> {
+    bincode::borrow_decode_from_slice(bytes, layout()).map_err(CodecError::Malformed)
 }
 
 /// Reads one message that takes exactly `bytes`.

@@ -5,6 +5,7 @@ use bincode::{Decode, Encode};
 pub mod builtin;
 pub mod object;
 mod registry;
+mod sessions;
 
 pub use registry::{Applied, ApplyError, Machines};
 

@@ -6,34 +6,31 @@
 use bincode::{Decode, Encode};
 
 use super::registry::{ApplyError, Machines};
+use super::sessions::{Session, Sessions};
 use crate::blob::Blob;
 use crate::client_protocol::{Failure, SessionId, Success};
-use crate::codec::{self, CodecError, MESSAGE_BYTES_MAX};
+use crate::codec::{self, CodecError};
 
 /// Sessions that an object remembers. With one more, the one that was silent for
 /// longest is forgotten, and all that are no younger than it are refused unless
 /// they are in the table: a command is lost to its client rather than run twice.
 pub const SESSIONS_MAX: usize = 256;
 
-/// One session's last command.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-struct Session {
-    id: SessionId,
-    sequence: u64,
-    /// What the client heard: an output, or the reason of a conflict.
-    result: Result<Blob, String>,
+/// An RMW object's contents: on the disk a [`Front`], then [`Sessions`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    front: Front,
+    sessions: Sessions,
 }
 
-/// An RMW object's contents.
+/// All but the sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Object {
+struct Front {
     machine: String,
     /// None where no command has changed it yet.
     state: Option<Blob>,
     /// The youngest session ever forgotten.
     horizon: Option<SessionId>,
-    /// Least recently used first.
-    sessions: Vec<Session>,
 }
 
 /// One command as its client numbered it.
@@ -57,12 +54,22 @@ impl Object {
     /// # Errors
     /// [`CodecError`] where the bytes are none.
     pub fn decode(bytes: &Blob) -> Result<Self, CodecError> {
-        codec::decode(&bytes.0, MESSAGE_BYTES_MAX)
+        let (front, read) = codec::decode_front(&bytes.0)?;
+        let sessions = Sessions::decode(&bytes.0.slice(read..))?;
+        Ok(Self { front, sessions })
     }
 
     /// The bytes to store.
     pub fn encode(&self) -> Blob {
-        codec::encode(self).into()
+        let mut bytes = Vec::with_capacity(self.bytes());
+        codec::encode_into(&self.front, &mut bytes);
+        self.sessions.encode_into(&mut bytes);
+        bytes.into()
+    }
+
+    /// The number of bytes to store.
+    pub fn bytes(&self) -> usize {
+        codec::encoded_bytes(&self.front) + self.sessions.bytes()
     }
 
     /// The state, for a reader who knows which machine it is.
@@ -71,26 +78,29 @@ impl Object {
     /// [`Failure::Invalid`] where it is another.
     pub fn state(&self, machine: &str) -> Result<Option<Blob>, Failure> {
         self.expect_machine(machine)?;
-        Ok(self.state.clone())
+        Ok(self.front.state.clone())
     }
 
     /// The name of the state machine that it is.
     pub fn machine(&self) -> &str {
-        &self.machine
+        &self.front.machine
     }
 
     /// The youngest session that was ever forgotten.
     pub fn horizon(&self) -> Option<SessionId> {
-        self.horizon
+        self.front.horizon
     }
 
     fn expect_machine(&self, machine: &str) -> Result<(), Failure> {
-        if self.machine == machine {
+        if self.front.machine == machine {
             return Ok(());
         }
         Err(Failure::Invalid {
             field: "machine".into(),
-            reason: format!("the object is a {:?}, not a {machine:?}", self.machine),
+            reason: format!(
+                "the object is a {:?}, not a {machine:?}",
+                self.front.machine
+            ),
         })
     }
 
@@ -122,7 +132,7 @@ impl Object {
                 return Ok((None, result));
             }
         }
-        let old = object.and_then(|object| object.state.as_ref());
+        let old = object.and_then(|object| object.front.state.as_ref());
         let applied = machines
             .apply(&command.machine, old, &command.command)
             .ok_or_else(|| invalid("machine", "is not registered at this node"))?;
@@ -136,26 +146,31 @@ impl Object {
         if new.as_ref() == old && !command.repeated {
             return Ok((None, result));
         }
-        let mut changed = object.cloned().unwrap_or_else(|| Self {
+        let session = Session {
+            id: command.session,
+            sequence: command.sequence,
+            result: result
+                .as_ref()
+                .map(|output| &output.0[..])
+                .map_err(|reason| &reason[..]),
+        };
+        let none = Sessions::default();
+        let sessions = object.map_or(&none, |object| &object.sessions);
+        let (sessions, forgotten) = sessions.with(session, SESSIONS_MAX);
+        let front = Front {
             machine: command.machine.clone(),
-            state: None,
-            horizon: None,
-            sessions: Vec::new(),
-        });
-        changed.state = new;
-        changed.remember(command, result.clone());
-        Ok((Some(changed), result))
+            state: new,
+            horizon: object.and_then(Self::horizon).max(forgotten),
+        };
+        Ok((Some(Self { front, sessions }), result))
     }
 
     /// The result of this very command, where it has run before.
     fn earlier_result(&self, command: &Command) -> Result<Option<Result<Blob, String>>, Failure> {
-        match self
-            .sessions
-            .iter()
-            .find(|session| session.id == command.session)
-        {
+        match self.sessions.get(command.session) {
             Some(session) if session.sequence == command.sequence => {
-                Ok(Some(session.result.clone()))
+                let output = session.result.map(|output| Blob::from(output.to_vec()));
+                Ok(Some(output.map_err(str::to_owned)))
             }
             Some(session) if session.sequence > command.sequence => Err(invalid(
                 "sequence",
@@ -166,6 +181,7 @@ impl Object {
             )),
             Some(_) => Ok(None),
             None if self
+                .front
                 .horizon
                 .is_some_and(|horizon| command.session <= horizon) =>
             {
@@ -178,22 +194,8 @@ impl Object {
     /// The object without its sessions' commands, for a mutant.
     #[cfg(feature = "sim")]
     pub fn forget_commands(mut self) -> Self {
-        self.sessions.clear();
+        self.sessions = Sessions::default();
         self
-    }
-
-    fn remember(&mut self, command: &Command, result: Result<Blob, String>) {
-        self.sessions
-            .retain(|session| session.id != command.session);
-        if self.sessions.len() == SESSIONS_MAX {
-            let forgotten = self.sessions.remove(0);
-            self.horizon = self.horizon.max(Some(forgotten.id));
-        }
-        self.sessions.push(Session {
-            id: command.session,
-            sequence: command.sequence,
-            result,
-        });
     }
 }
 
