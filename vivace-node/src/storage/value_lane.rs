@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc as events;
 use vivace_core::Lsn;
@@ -12,6 +12,7 @@ use vivace_core::stored::ValueId;
 use super::engine::{Done, Loaded};
 use super::space::Space;
 use super::stop_process;
+use super::tidying::Tidying;
 use super::values::{ApplyError, Change, ValueStore};
 use crate::threads::{Scheduling, Task};
 
@@ -128,27 +129,36 @@ struct Writer {
 
 impl Writer {
     fn run(self) {
-        let mut has_to_tidy = true;
+        let mut tidying = Tidying::begin(Instant::now());
         loop {
-            let patience = if has_to_tidy {
-                Duration::ZERO
-            } else {
-                PATIENCE
-            };
-            match self.incoming.recv_timeout(patience) {
+            let patience = tidying.patience(Instant::now());
+            match self.incoming.recv_timeout(patience.unwrap_or(PATIENCE)) {
                 Ok(first) => {
                     if !self.write(first) {
                         return;
                     }
-                    has_to_tidy = true;
+                    let now = Instant::now();
+                    tidying.on_written(now);
+                    if tidying.is_overdue(now) {
+                        self.tidy_in_time(&mut tidying);
+                    }
                 }
-                Err(mpsc::RecvTimeoutError::Timeout) => has_to_tidy = self.tidy(),
+                Err(mpsc::RecvTimeoutError::Timeout) if patience.is_some() => {
+                    self.tidy_in_time(&mut tidying);
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
             if let Some(space) = &self.space {
                 space.measure();
             }
         }
+    }
+
+    fn tidy_in_time(&self, tidying: &mut Tidying) {
+        let begun = Instant::now();
+        let left = self.tidy().then(|| self.store.usage());
+        tidying.on_step(begun, Instant::now(), left);
     }
 
     /// Writes what has gathered; false where it can't and the node is stopping.

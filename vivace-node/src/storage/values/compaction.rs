@@ -10,12 +10,12 @@ use super::listing::Listing;
 use super::value_log::{ValueLog, Writer};
 use super::{ApplyError, frame, recovery};
 
-/// Bytes moved in one step: a few milliseconds of a disk, between two groups.
-const STEP_BYTES: usize = 1 << 20;
+/// Bytes moved in one step: a millisecond of a disk, between two groups.
+const STEP_BYTES: usize = 256 << 10;
 
-/// Entries looked at in one step, needed or not: half a millisecond of a processor. A segment
-/// of short values has a hundred thousand, and writes would wait for all.
-const STEP_ENTRIES: usize = 2048;
+/// Entries looked at in one step, needed or not: a millisecond where each is read and moved.
+/// A segment of short values has a hundred thousand, and writes would wait for all.
+const STEP_ENTRIES: usize = 512;
 
 /// Bytes given back in one step, 0.3 to 0.7 ms: to remove a file of 64 MiB at once takes the
 /// kernel 9 to 13, and writes would wait.

@@ -1,0 +1,102 @@
+//! When the space of forgotten values is given back, beside the writing of others.
+//!
+//! Nodes that store the same values have their segments full at the same moment. Steps that
+//! follow each other without a rest took all processors of a machine with several nodes for
+//! 50 ms then, and what was written meanwhile waited.
+
+use std::time::{Duration, Instant};
+
+use super::values::Usage;
+
+/// After a step of any length so many times as much passes before the next.
+const RESTS: u32 = 7;
+
+/// A step that has been due for so long waits for no idle moment.
+const DUE_MAX: Duration = Duration::from_millis(50);
+
+/// With more bytes than this, and than are needed, to give back, it goes on without a rest.
+const BEHIND_BYTES: u64 = 512 << 20;
+
+/// The next step.
+pub struct Tidying {
+    due: Option<Instant>,
+}
+
+impl Tidying {
+    /// Something may be left from earlier.
+    pub fn begin(now: Instant) -> Self {
+        Self { due: Some(now) }
+    }
+
+    /// How long until the next step; none where nothing is to be done.
+    pub fn patience(&self, now: Instant) -> Option<Duration> {
+        self.due.map(|due| due.saturating_duration_since(now))
+    }
+
+    /// Values were written or forgotten, and there may be something to do.
+    pub fn on_written(&mut self, now: Instant) {
+        self.due.get_or_insert(now);
+    }
+
+    /// Whether the next step waits for no idle moment.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due + DUE_MAX <= now)
+    }
+
+    /// A step took from `begun` to `now`; what there is to do now, if anything.
+    pub fn on_step(&mut self, begun: Instant, now: Instant, left: Option<Usage>) {
+        self.due = left.map(|usage| {
+            let needed = usage.bytes.saturating_sub(usage.dead_bytes);
+            match usage.dead_bytes > needed.max(BEHIND_BYTES) {
+                true => now,
+                false => now + (now - begun) * RESTS,
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn usage(bytes: u64, dead_bytes: u64) -> Usage {
+        Usage {
+            values: 1,
+            bytes,
+            dead_bytes,
+        }
+    }
+
+    #[test]
+    fn a_rest_follows_each_step_unless_much_is_left() {
+        let start = Instant::now();
+        let mut tidying = Tidying::begin(start);
+        assert_eq!(tidying.patience(start), Some(Duration::ZERO));
+        tidying.on_step(start, start + 2 * MS, Some(usage(100, 90)));
+        assert_eq!(tidying.patience(start + 2 * MS), Some(14 * MS));
+        tidying.on_written(start + 3 * MS);
+        assert_eq!(tidying.patience(start + 6 * MS), Some(10 * MS));
+        assert!(!tidying.is_overdue(start + 65 * MS));
+        assert!(tidying.is_overdue(start + 66 * MS));
+
+        let much = usage(3 * BEHIND_BYTES, 2 * BEHIND_BYTES);
+        tidying.on_step(start, start + 2 * MS, Some(much));
+        assert_eq!(tidying.patience(start + 2 * MS), Some(Duration::ZERO));
+        let most_is_needed = usage(10 * BEHIND_BYTES, 2 * BEHIND_BYTES);
+        tidying.on_step(start, start + MS, Some(most_is_needed));
+        assert_eq!(tidying.patience(start + MS), Some(7 * MS));
+    }
+
+    #[test]
+    fn it_ends_and_begins_anew_with_what_is_written() {
+        let start = Instant::now();
+        let mut tidying = Tidying::begin(start);
+        tidying.on_step(start, start + MS, None);
+        assert_eq!(tidying.patience(start + MS), None);
+        assert!(!tidying.is_overdue(start + 1000 * MS));
+        tidying.on_written(start + 5 * MS);
+        assert_eq!(tidying.patience(start + 5 * MS), Some(Duration::ZERO));
+    }
+}
