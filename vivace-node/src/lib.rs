@@ -71,6 +71,7 @@ mod runtime;
 pub mod storage;
 mod threads;
 pub mod transport;
+mod unspun;
 mod urgency;
 
 pub use client_port::ClientPortError;

@@ -38,6 +38,7 @@ use crate::storage::{
     Claimed, Engine, Load, News, OpenError, Opened, Report, Reports, open_memory,
 };
 use crate::transport::{self, TrafficClass, Transport, TransportConfig, TransportEvent};
+use crate::unspun::unspun;
 use crate::urgency::{self, Urgency};
 
 /// Events from peers that wait for the core; beyond it priority messages are
@@ -201,6 +202,15 @@ impl Drop for RunningNode {
 /// A message that waits for its value, and to whom it goes.
 type Asker = (NodeId, StoredMessage);
 
+/// What the core goes on for.
+enum Turn {
+    Stop,
+    Report(Report),
+    Transport(TransportEvent),
+    Asked(Asked),
+    Alarm,
+}
+
 /// The protocol core and what it drives.
 struct Core {
     node: vivace_core::Node,
@@ -306,13 +316,22 @@ impl Core {
                 alarm.as_mut().reset(at.into());
                 alarm_at = Some(at);
             }
-            tokio::select! {
-                biased;
-                _ = stopped.recv() => return,
-                Some(report) = reports.next() => self.on_report(&transport, report),
-                Some(event) = events.recv() => self.on_transport(&transport, event),
-                Some(asked) = requests.recv() => self.on_asked(&transport, asked),
-                () = &mut alarm, if alarm_at.is_some() => {
+            let turn = unspun(async {
+                tokio::select! {
+                    biased;
+                    _ = stopped.recv() => Turn::Stop,
+                    Some(report) = reports.next() => Turn::Report(report),
+                    Some(event) = events.recv() => Turn::Transport(event),
+                    Some(asked) = requests.recv() => Turn::Asked(asked),
+                    () = &mut alarm, if alarm_at.is_some() => Turn::Alarm,
+                }
+            });
+            match turn.await {
+                Turn::Stop => return,
+                Turn::Report(report) => self.on_report(&transport, report),
+                Turn::Transport(event) => self.on_transport(&transport, event),
+                Turn::Asked(asked) => self.on_asked(&transport, asked),
+                Turn::Alarm => {
                     alarm_at = None;
                     if wakeup.is_some_and(|at| at <= Instant::now()) {
                         self.handle(&transport, Event::Tick);
