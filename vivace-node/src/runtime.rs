@@ -10,6 +10,7 @@
 
 mod options;
 mod status;
+mod unawaited;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ use vivace_core::{
 
 pub use self::options::{NodeOptions, Sockets, StartError};
 use self::options::{agreements, peers, sockets};
+use self::unawaited::{UNAWAITED_PER_TURN, Unawaited, is_unawaited};
 use crate::client_port::{ClientPort, ClientRefusals};
 use crate::clock_source::ClockSource;
 use crate::config::{ClusterConfig, StorageConfig};
@@ -209,6 +211,7 @@ enum Turn {
     Transport(TransportEvent),
     Asked(Asked),
     Alarm,
+    Unawaited,
 }
 
 /// The protocol core and what it drives.
@@ -222,6 +225,7 @@ struct Core {
     orphans: u64,
     /// What loaded values bring about, to be handled next.
     loaded: VecDeque<Event>,
+    unawaited: Unawaited,
     clock: ClockSource,
     started: Instant,
     asked: BTreeMap<RequestId, oneshot::Sender<ClientReply>>,
@@ -280,6 +284,7 @@ impl Core {
             storage: engine,
             orphans: 0,
             loaded: VecDeque::new(),
+            unawaited: Unawaited::default(),
             clock: options.clock,
             started,
             asked: BTreeMap::new(),
@@ -324,6 +329,7 @@ impl Core {
                     Some(event) = events.recv() => Turn::Transport(event),
                     Some(asked) = requests.recv() => Turn::Asked(asked),
                     () = &mut alarm, if alarm_at.is_some() => Turn::Alarm,
+                    () = std::future::ready(()), if !self.unawaited.is_empty() => Turn::Unawaited,
                 }
             });
             match turn.await {
@@ -337,6 +343,7 @@ impl Core {
                         self.handle(&transport, Event::Tick);
                     }
                 }
+                Turn::Unawaited => {}
             }
             // Some of each, so that a flood of one kind starves none of the others.
             for _ in 0..EVENTS_PER_TURN {
@@ -354,6 +361,12 @@ impl Core {
                     break;
                 };
                 self.on_asked(&transport, asked);
+            }
+            for _ in 0..UNAWAITED_PER_TURN {
+                let Some(event) = self.unawaited.pop() else {
+                    break;
+                };
+                self.handle(&transport, event);
             }
             self.storage.flush();
             if let Some(through) = self.storage.durable() {
@@ -405,6 +418,10 @@ impl Core {
     }
 
     fn on_transport(&mut self, transport: &Transport, event: TransportEvent) {
+        let bytes = match &event {
+            TransportEvent::Received { bytes, .. } => bytes.len(),
+            _ => 0,
+        };
         let event = match event {
             TransportEvent::Received {
                 from,
@@ -437,7 +454,15 @@ impl Core {
             TransportEvent::Rtt { node, rtt } => Event::RoundTrip { node, rtt },
             TransportEvent::StateRefused { why } => self.storage.stop_outdated(&why),
         };
-        self.handle(transport, event);
+        if !is_unawaited(&event) {
+            return self.handle(transport, event);
+        }
+        self.unawaited.push(bytes, event);
+        while self.unawaited.is_full()
+            && let Some(oldest) = self.unawaited.pop()
+        {
+            self.handle(transport, oldest);
+        }
     }
 
     fn on_malformed(&mut self, from: NodeId, error: &codec::CodecError) {

@@ -92,7 +92,7 @@ fn container_of(body: &PriorityBody) -> Option<ContainerId> {
 }
 
 /// Whether no operation waits for it: it may leave with the next message that one does.
-fn is_unawaited(message: &PriorityMessage) -> bool {
+pub(crate) fn is_unawaited(message: &PriorityMessage) -> bool {
     // A direct write waits for its acknowledgments.
     if let PriorityBody::WriteRemoteAck { .. } = message.body {
         return message.rpc == RpcId::NONE;
