@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use vivace_core::client_protocol::{ClientReply, Failure, Request, Success};
 use vivace_core::clock::Now;
 use vivace_core::message::BulkMessage;
@@ -329,7 +330,8 @@ impl Core {
                     Some(event) = events.recv() => Turn::Transport(event),
                     Some(asked) = requests.recv() => Turn::Asked(asked),
                     () = &mut alarm, if alarm_at.is_some() => Turn::Alarm,
-                    () = std::future::ready(()), if !self.unawaited.is_empty() => Turn::Unawaited,
+                    // Behind what the connections have by now.
+                    () = yield_now(), if !self.unawaited.is_empty() => Turn::Unawaited,
                 }
             });
             match turn.await {
