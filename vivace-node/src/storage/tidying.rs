@@ -15,7 +15,7 @@ const RESTS: u32 = 7;
 const DUE_MAX: Duration = Duration::from_millis(50);
 
 /// With more bytes than this, and than are needed, to give back, it goes on without a rest.
-const BEHIND_BYTES: u64 = 512 << 20;
+pub const BEHIND_BYTES: u64 = 512 << 20;
 
 /// The next step.
 pub struct Tidying {
@@ -43,11 +43,12 @@ impl Tidying {
         self.due.is_some_and(|due| due + DUE_MAX <= now)
     }
 
-    /// A step took from `begun` to `now`; what there is to do now, if anything.
-    pub fn on_step(&mut self, begun: Instant, now: Instant, left: Option<Usage>) {
+    /// A step took from `begun` to `now`; what the store takes, if anything is left to do, and
+    /// whether space is scarce.
+    pub fn on_step(&mut self, begun: Instant, now: Instant, left: Option<Usage>, is_scarce: bool) {
         self.due = left.map(|usage| {
             let needed = usage.bytes.saturating_sub(usage.dead_bytes);
-            match usage.dead_bytes > needed.max(BEHIND_BYTES) {
+            match is_scarce || usage.dead_bytes > needed.max(BEHIND_BYTES) {
                 true => now,
                 false => now + (now - begun) * RESTS,
             }
@@ -74,7 +75,7 @@ mod tests {
         let start = Instant::now();
         let mut tidying = Tidying::begin(start);
         assert_eq!(tidying.patience(start), Some(Duration::ZERO));
-        tidying.on_step(start, start + 2 * MS, Some(usage(100, 90)));
+        tidying.on_step(start, start + 2 * MS, Some(usage(100, 90)), false);
         assert_eq!(tidying.patience(start + 2 * MS), Some(14 * MS));
         tidying.on_written(start + 3 * MS);
         assert_eq!(tidying.patience(start + 6 * MS), Some(10 * MS));
@@ -82,18 +83,20 @@ mod tests {
         assert!(tidying.is_overdue(start + 66 * MS));
 
         let much = usage(3 * BEHIND_BYTES, 2 * BEHIND_BYTES);
-        tidying.on_step(start, start + 2 * MS, Some(much));
+        tidying.on_step(start, start + 2 * MS, Some(much), false);
         assert_eq!(tidying.patience(start + 2 * MS), Some(Duration::ZERO));
         let most_is_needed = usage(10 * BEHIND_BYTES, 2 * BEHIND_BYTES);
-        tidying.on_step(start, start + MS, Some(most_is_needed));
+        tidying.on_step(start, start + MS, Some(most_is_needed), false);
         assert_eq!(tidying.patience(start + MS), Some(7 * MS));
+        tidying.on_step(start, start + MS, Some(most_is_needed), true);
+        assert_eq!(tidying.patience(start + MS), Some(Duration::ZERO));
     }
 
     #[test]
     fn it_ends_and_begins_anew_with_what_is_written() {
         let start = Instant::now();
         let mut tidying = Tidying::begin(start);
-        tidying.on_step(start, start + MS, None);
+        tidying.on_step(start, start + MS, None, false);
         assert_eq!(tidying.patience(start + MS), None);
         assert!(!tidying.is_overdue(start + 1000 * MS));
         tidying.on_written(start + 5 * MS);

@@ -10,9 +10,9 @@ use vivace_core::Lsn;
 use vivace_core::stored::ValueId;
 
 use super::engine::{Done, Loaded};
-use super::space::Space;
+use super::space::{Room, Space};
 use super::stop_process;
-use super::tidying::Tidying;
+use super::tidying::{BEHIND_BYTES, Tidying};
 use super::values::{ApplyError, Change, ValueStore};
 use crate::threads::{Scheduling, Task};
 
@@ -27,7 +27,7 @@ const LISTED_IDS: usize = 1024;
 pub const LOADS_MAX: usize = 1024;
 
 /// Steps of tidying between two tries of a disk without space: a segment's worth.
-const TIDY_STEPS_FULL: u32 = 64;
+const TIDY_STEPS_FULL: u32 = 256;
 
 /// How often a disk without space is tried again, and the space of an idle one measured.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -158,7 +158,9 @@ impl Writer {
     fn tidy_in_time(&self, tidying: &mut Tidying) {
         let begun = Instant::now();
         let left = self.tidy().then(|| self.store.usage());
-        tidying.on_step(begun, Instant::now(), left);
+        let space = self.space.as_ref();
+        let is_scarce = space.is_some_and(|space| space.room(BEHIND_BYTES) < Room::Ample);
+        tidying.on_step(begun, Instant::now(), left, is_scarce);
     }
 
     /// Writes what has gathered; false where it can't and the node is stopping.
