@@ -16,7 +16,7 @@ use crate::codec::{self, CodecError};
 /// they are in the table: a command is lost to its client rather than run twice.
 pub const SESSIONS_MAX: usize = 256;
 
-/// An RMW object's contents: on the disk a [`Front`], then [`Sessions`].
+/// An RMW object's contents: on the disk all but the sessions, then those.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     front: Front,
