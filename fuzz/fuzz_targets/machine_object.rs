@@ -4,20 +4,17 @@
 
 use libfuzzer_sys::fuzz_target;
 use vivace_core::client_protocol::SessionId;
-use vivace_core::codec::{self, MESSAGE_BYTES_MAX};
+use vivace_core::codec;
 use vivace_core::machine::builtin::{Counter, counter};
 use vivace_core::machine::object::{Command, Object};
 use vivace_core::machine::{Machines, StateMachine};
 use vivace_core::{Blob, Timestamp};
-use vivace_fuzz::round_trip;
 
 fuzz_target!(|bytes: &[u8]| {
-    let found = Object::decode(&Blob::from(bytes.to_vec())).ok();
-    let object = round_trip::<Object>(bytes, MESSAGE_BYTES_MAX);
-    assert_eq!(found, object, "there is one way to read an object");
-    let Some(object) = object else {
+    let Ok(object) = Object::decode(&Blob::from(bytes.to_vec())) else {
         return;
     };
+    assert_eq!(object.encode().0.len(), object.bytes());
     assert_eq!(
         Object::decode(&object.encode()).as_ref().ok(),
         Some(&object)

@@ -86,17 +86,23 @@ impl Sessions {
     /// more than `limit` of them the one that was silent for longest goes, and is returned.
     #[must_use]
     pub fn with(&self, session: Session<'_>, limit: usize) -> (Self, Option<SessionId>) {
-        let known = self.iter().find(|(_, known)| known.id == session.id);
-        let is_full = known.is_none() && self.number >= limit;
-        let oldest = self.iter().next().filter(|_| is_full);
-        let forgotten = oldest.as_ref().map(|(_, oldest)| oldest.id);
-        let gone = known.or(oldest).map(|(place, _)| place);
-        let number = self.number + 1 - usize::from(gone.is_some());
-        let gone = gone.unwrap_or(0..0);
         let added = codec::encode(&session);
-        let mut encoded = BytesMut::with_capacity(self.encoded.len() - gone.len() + added.len());
-        encoded.put_slice(&self.encoded[..gone.start]);
-        encoded.put_slice(&self.encoded[gone.end..]);
+        let mut encoded = BytesMut::with_capacity(self.encoded.len() + added.len());
+        let (mut number, mut copied) = (self.number + 1, 0);
+        for (place, _) in self.iter().filter(|(_, known)| known.id == session.id) {
+            encoded.put_slice(&self.encoded[copied..place.start]);
+            copied = place.end;
+            number -= 1;
+        }
+        let is_known = number <= self.number;
+        let oldest = self.iter().next();
+        let forgotten = oldest.filter(|_| !is_known && self.number >= limit);
+        let forgotten = forgotten.map(|(place, oldest)| {
+            copied = place.end;
+            number -= 1;
+            oldest.id
+        });
+        encoded.put_slice(&self.encoded[copied..]);
         encoded.put_slice(&added);
         let encoded = encoded.freeze();
         (Self { number, encoded }, forgotten)
@@ -129,6 +135,10 @@ mod tests {
         ids.collect()
     }
 
+    fn one(time: u64) -> Sessions {
+        with(&Sessions::default(), session(time, 1)).0
+    }
+
     fn encoded(sessions: &Sessions) -> Bytes {
         let mut bytes = Vec::new();
         sessions.encode_into(&mut bytes);
@@ -152,13 +162,16 @@ mod tests {
         assert_eq!(ids(&full), [6, 5, 7]);
         assert_eq!(forgotten, Some(session(4, 0).id));
         assert_eq!(full.bytes(), encoded(&full).len());
+        let twice = [&[2], &encoded(&one(4))[1..], &encoded(&one(4))[1..]].concat();
+        let twice = Sessions::decode(&twice.into()).expect("sessions");
+        assert_eq!(ids(&twice), [4, 4]);
+        assert_eq!(with(&twice, session(4, 2)), with(&one(4), session(4, 2)));
         assert_eq!(Sessions::decode(&encoded(&full)).ok(), Some(full));
     }
 
     #[test]
     fn what_is_no_list_of_sessions_is_refused() {
-        let (one, _) = with(&Sessions::default(), session(5, 1));
-        let bytes = encoded(&one);
+        let bytes = encoded(&one(5));
         for length in 0..bytes.len() {
             let short = Sessions::decode(&bytes.slice(..length));
             assert!(matches!(short, Err(CodecError::Malformed(_))), "{length}");
@@ -169,17 +182,11 @@ mod tests {
         let mut many = bytes.to_vec();
         many[0] = 2;
         assert!(Sessions::decode(&many.into()).is_err());
-        let mut no_text = encoded(
-            &with(
-                &Sessions::default(),
-                Session {
-                    result: Err("!"),
-                    ..session(5, 1)
-                },
-            )
-            .0,
-        )
-        .to_vec();
+        let refused = Session {
+            result: Err("!"),
+            ..session(5, 1)
+        };
+        let mut no_text = encoded(&with(&Sessions::default(), refused).0).to_vec();
         *no_text.last_mut().expect("bytes") = 0xff;
         assert!(Sessions::decode(&no_text.into()).is_err());
     }
