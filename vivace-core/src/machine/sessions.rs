@@ -94,9 +94,9 @@ impl Sessions {
             copied = place.end;
             number -= 1;
         }
-        let is_known = number <= self.number;
+        let is_new = copied == 0;
         let oldest = self.iter().next();
-        let forgotten = oldest.filter(|_| !is_known && self.number >= limit);
+        let forgotten = oldest.filter(|_| is_new && self.number >= limit);
         let forgotten = forgotten.map(|(place, oldest)| {
             copied = place.end;
             number -= 1;

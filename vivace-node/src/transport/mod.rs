@@ -53,7 +53,6 @@ mod status;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::threads::Scheduling;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
@@ -70,6 +69,7 @@ use state::{AddressBook, LocalNode, Peer, Shared};
 
 use crate::storage::identity::{ClusterId, StateHistory};
 use crate::storage::peer_states::PeerStates;
+use crate::threads::Scheduling;
 
 pub use class_thread::{SocketFactory, ThreadError};
 pub use dscp_table::{DscpObservation, REMOTES_MAX};
