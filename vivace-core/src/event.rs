@@ -133,8 +133,8 @@ pub enum Action {
         /// The value.
         value: Value,
     },
-    /// Remove the value, once all that went before is durable. Whether the removal
-    /// itself is durable does not matter.
+    /// Remove the value, once all that went before is durable, what may be written later
+    /// too. Whether the removal itself is durable does not matter.
     ForgetValue {
         /// Its name.
         id: ValueId,
@@ -143,6 +143,12 @@ pub enum Action {
     Persist {
         /// The record's position.
         lsn: Lsn,
+        /// The record.
+        record: Record,
+    },
+    /// Append to the log, in order. Nothing waits for it, so it has no position: it may be
+    /// written with the next [`Action::Persist`], or some milliseconds later.
+    PersistLater {
         /// The record.
         record: Record,
     },

@@ -417,7 +417,7 @@ impl LocalSet {
             let keep = !drops(ts);
             if !keep {
                 *bytes -= copy.counted_bytes();
-                env.out.persist(Record::LocalDropped {
+                env.out.persist_later(Record::LocalDropped {
                     key: key.clone(),
                     ts,
                 });

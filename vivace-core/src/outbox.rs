@@ -97,6 +97,12 @@ impl Outbox {
         self.last
     }
 
+    /// Asks for `record` to be made durable when it costs nothing: whoever loses it in a
+    /// crash has lost no promise.
+    pub fn persist_later(&mut self, record: Record) {
+        self.actions.push(Action::PersistLater { record });
+    }
+
     /// Asks for `value` to be stored under `id`, ahead of the record that speaks of it.
     pub fn store(&mut self, id: ValueId, value: Value) -> StoredValue {
         let stored = StoredValue::from(&value);

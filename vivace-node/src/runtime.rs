@@ -317,7 +317,11 @@ impl Core {
         let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
         let mut alarm_at: Option<Instant> = None;
         loop {
-            let wakeup = self.node.next_deadline().map(|at| self.started + at);
+            let deadline = self.node.next_deadline().map(|at| self.started + at);
+            let wakeup = [deadline, self.storage.flush_by()]
+                .into_iter()
+                .flatten()
+                .min();
             if let Some(at) = wakeup.filter(|at| alarm_at.is_none_or(|set| *at < set)) {
                 alarm.as_mut().reset(at.into());
                 alarm_at = Some(at);
@@ -341,7 +345,7 @@ impl Core {
                 Turn::Asked(asked) => self.on_asked(&transport, asked),
                 Turn::Alarm => {
                     alarm_at = None;
-                    if wakeup.is_some_and(|at| at <= Instant::now()) {
+                    if deadline.is_some_and(|at| at <= Instant::now()) {
                         self.handle(&transport, Event::Tick);
                     }
                 }
@@ -565,6 +569,7 @@ impl Core {
                 Action::StoreValue { lsn, id, value } => self.storage.store(lsn, id, value),
                 Action::ForgetValue { id } => self.storage.forget(id),
                 Action::Persist { lsn, record } => self.storage.persist(lsn, record),
+                Action::PersistLater { record } => self.storage.persist_later(record),
                 Action::Reply { request, reply } => {
                     if let Some(loss) = self.losses.remove(&request) {
                         log_loss(&loss, &reply);

@@ -7,7 +7,7 @@ use std::mem;
 use vivace_core::message::{BulkBody, BulkMessage, PriorityBody, PriorityMessage, RpcId};
 use vivace_core::{ContainerId, NodeId, codec};
 
-use crate::transport::{self, BulkLane, Flow};
+use crate::transport::{self, BulkLane, Flow, Haste};
 
 /// Judges priority messages.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ impl Urgency {
             flow: container_of(&message.body)
                 .map_or(Flow::Answers, |container| Flow::Requests(container.0)),
             identity: Some(self.identity(message, &bytes)),
-            can_wait: is_unawaited(message),
+            haste: haste_of(message),
             bytes: bytes.into(),
         }
     }
@@ -91,7 +91,20 @@ fn container_of(body: &PriorityBody) -> Option<ContainerId> {
     }
 }
 
-/// Whether no operation waits for it: it may leave with the next message that one does.
+/// How long it may wait for company.
+fn haste_of(message: &PriorityMessage) -> Haste {
+    match message.body {
+        // A value's way on, or its end.
+        PriorityBody::Go { .. } | PriorityBody::Stable { .. } => Haste::Later,
+        PriorityBody::WriteRemoteAck { .. } if message.rpc == RpcId::NONE => Haste::Later,
+        // A coordinator that lost a round waits for COMMIT, and a reader perhaps for what a
+        // replica asks.
+        _ if is_unawaited(message) => Haste::Soon,
+        _ => Haste::Awaited,
+    }
+}
+
+/// Whether no operation waits for it.
 pub(crate) fn is_unawaited(message: &PriorityMessage) -> bool {
     // A direct write waits for its acknowledgments.
     if let PriorityBody::WriteRemoteAck { .. } = message.body {

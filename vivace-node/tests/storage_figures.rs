@@ -392,6 +392,7 @@ fn run(
         for action in core.handle(now(started), event) {
             match action {
                 Action::Persist { lsn, record } => engine.persist(lsn, record),
+                Action::PersistLater { record } => engine.persist_later(record),
                 Action::StoreValue { lsn, id, value } => engine.store(lsn, id, value),
                 Action::ForgetValue { id } => engine.forget(id),
                 Action::SendStored { to, message } => {

@@ -9,7 +9,7 @@ use fixture::impaired::{self, Path};
 use fixture::{BULK_DSCP, Cluster, LOOPBACK, Node, PRIORITY_DSCP, real};
 use vivace_core::NodeId;
 use vivace_node::transport::TrafficClass::Priority;
-use vivace_node::transport::{BoundScope, Flow, PriorityBound, PriorityMessage, WireStatus};
+use vivace_node::transport::{BoundScope, Flow, Haste, PriorityBound, PriorityMessage, WireStatus};
 
 /// A cluster's first two nodes, so far apart.
 fn two_nodes(cluster: &mut Cluster, path: &Path) -> (Node, Node) {
@@ -82,6 +82,27 @@ fn a_busy_path_gathers_messages_and_an_idle_one_does_not() {
         packets >= 45,
         "{packets} packets: a message waited for the next"
     );
+}
+
+#[test]
+fn what_nobody_waits_for_shares_packets_on_a_short_path_too() {
+    let mut cluster = Cluster::new(2, LOOPBACK);
+    let (first, second) = two_nodes(&mut cluster, &Path::default());
+    let before = wire(&first, 2).packets;
+    for n in 0..1_000 {
+        let message = PriorityMessage {
+            haste: Haste::Later,
+            ..message(n).into()
+        };
+        let sent = first.transport.send_priority(NodeId(2), message);
+        sent.expect("there is room");
+        std::thread::sleep(Duration::from_micros(400));
+    }
+    second.wait_status("all there", |s| {
+        s.peers[0].priority.messages_received >= 1_000
+    });
+    let packets = wire(&first, 2).packets - before;
+    assert!(packets < 600, "{packets} packets for 1,000 messages");
 }
 
 #[test]

@@ -164,6 +164,7 @@ impl InstantCluster {
                 }
                 Action::ForgetValue { id } => drop(self.values[node].remove(&id)),
                 Action::Persist { lsn, .. } => durable = Some(lsn),
+                Action::PersistLater { .. } => {}
                 Action::Reply { request, reply } => drop(self.replies.insert(request, reply)),
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::errand::Errand;
-use super::host_journal::HostJournal;
+use super::host_journal::{Ended, HostJournal};
 use crate::record::Record;
 use crate::stored::ValueId;
 use crate::{Event, Lsn, Node, NodeId, Value};
@@ -58,6 +58,10 @@ pub(super) struct Host {
     /// Durable values.
     pub values: BTreeMap<ValueId, Value>,
     pub unflushed: VecDeque<(Lsn, Entry)>,
+    /// What is to be on its way behind all that, when it costs nothing.
+    later: VecDeque<Entry>,
+    /// The last position that it was given.
+    last: Lsn,
     /// Values of `unflushed`, which can be loaded all the same.
     pub fresh: BTreeMap<ValueId, Value>,
     /// Its disk has no space: no value becomes durable, and no segment is made.
@@ -86,6 +90,8 @@ impl Host {
             refusal: None,
             values: BTreeMap::new(),
             unflushed: VecDeque::new(),
+            later: VecDeque::new(),
+            last: Lsn::default(),
             fresh: BTreeMap::new(),
             is_full: false,
             flushed_at: Duration::ZERO,
@@ -98,8 +104,40 @@ impl Host {
         }
     }
 
+    /// A record of the node, behind all earlier ones.
+    pub fn persist(&mut self, lsn: Lsn, record: Record) -> Result<(), Ended> {
+        self.send_later()?;
+        let appended = self.journal.append(lsn, &record);
+        self.queue(lsn, Entry::Record(record));
+        appended
+    }
+
+    /// A record that may come later; true where it is the first to wait.
+    pub fn persist_later(&mut self, record: Record) -> bool {
+        self.later.push_back(Entry::Record(record));
+        self.later.len() == 1
+    }
+
+    /// Whether something waits for the next record.
+    pub fn has_later(&self) -> bool {
+        !self.later.is_empty()
+    }
+
+    /// What could wait is on its way.
+    pub fn send_later(&mut self) -> Result<(), Ended> {
+        let mut sent = Ok(());
+        for entry in std::mem::take(&mut self.later) {
+            if let (Entry::Record(record), Ok(())) = (&entry, &sent) {
+                sent = self.journal.append(self.last, record);
+            }
+            self.queue(self.last, entry);
+        }
+        sent
+    }
+
     /// Takes an entry on its way to the disk.
     pub fn queue(&mut self, lsn: Lsn, entry: Entry) {
+        self.last = lsn;
         match &entry {
             Entry::Value(id, value) => drop(self.fresh.insert(id.clone(), value.clone())),
             Entry::Forget(id) => drop(self.fresh.remove(id)),
@@ -110,16 +148,25 @@ impl Host {
 
     /// Removes a value, once all that is on its way has arrived.
     pub fn forget(&mut self, id: ValueId) {
+        if !self.later.is_empty() {
+            return self.later.push_back(Entry::Forget(id));
+        }
         match self.unflushed.back() {
             Some(&(last, _)) => self.queue(last, Entry::Forget(id)),
             None => drop(self.values.remove(&id)),
         }
     }
 
+    /// What is not durable yet, oldest first.
+    pub fn on_their_way(&self) -> impl Iterator<Item = &Entry> {
+        let sent = self.unflushed.iter().map(|(_, entry)| entry);
+        sent.chain(&self.later)
+    }
+
     /// Whether a value is about to be removed.
     pub fn is_forgetting(&self, id: &ValueId) -> bool {
-        let mut entries = self.unflushed.iter();
-        entries.any(|(_, entry)| matches!(entry, Entry::Forget(forgotten) if forgotten == id))
+        let mut entries = self.on_their_way();
+        entries.any(|entry| matches!(entry, Entry::Forget(forgotten) if forgotten == id))
     }
 
     /// How far what is on its way can arrive: a value needs space, a record a segment.
@@ -128,7 +175,7 @@ impl Host {
         let value = entries.find(|(_, entry)| self.is_full && matches!(entry, Entry::Value(..)));
         let held = value.map(|&(lsn, _)| lsn).into_iter();
         let first = held.chain(self.journal.first_held()).min();
-        first.map_or(through, |first| through.min(Lsn(first.0 - 1)))
+        first.map_or(through, |first| through.min(Lsn(first.0.saturating_sub(1))))
     }
 
     /// The oldest entry on its way has arrived.
@@ -174,6 +221,8 @@ impl Host {
             }
         }
         self.journal.crash(tail, through);
+        self.later.clear();
+        self.last = Lsn::default();
         self.fresh.clear();
         self.node = None;
         self.tick_at = None;

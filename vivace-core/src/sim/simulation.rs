@@ -289,11 +289,12 @@ impl Simulation {
 
     /// The records of a node that are on their way to its disk, which may wait for space.
     pub fn on_their_way(&self, node: NodeId) -> impl Iterator<Item = &Record> {
-        let entries = self.hosts[&node].unflushed.iter();
-        entries.filter_map(|(_, entry)| match entry {
-            Entry::Record(record) => Some(record),
-            Entry::Value(..) | Entry::Forget(_) => None,
-        })
+        self.hosts[&node]
+            .on_their_way()
+            .filter_map(|entry| match entry {
+                Entry::Record(record) => Some(record),
+                Entry::Value(..) | Entry::Forget(_) => None,
+            })
     }
 
     /// The disk of a node's journal, to do it harm.

@@ -24,6 +24,9 @@ const BEGINNING_NS: u64 = 1_800_000_000_000_000_000;
 /// A stored value is read from the disk, and not from memory, this often.
 const COLD_READS: f64 = 0.25;
 
+/// How long a record waits for another at most that somebody waits for.
+const LATER: Duration = Duration::from_millis(5);
+
 /// What is large is boxed: every happening is moved in and out of the agenda.
 #[derive(Debug)]
 pub(super) enum Happening {
@@ -51,6 +54,11 @@ pub(super) enum Happening {
         node: NodeId,
         life: u16,
         through: Lsn,
+    },
+    /// What could wait for the next record has waited long enough.
+    Later {
+        node: NodeId,
+        life: u16,
     },
     /// A value is read from the disk.
     Load {
@@ -239,13 +247,21 @@ impl Simulation {
                         format!("{} {record:?}", lsn.0),
                     )
                 });
-                let host = self.host(node);
-                let appended = host.journal.append(lsn, &record);
-                host.queue(lsn, Entry::Record(record));
-                return match appended {
+                return match self.host(node).persist(lsn, record) {
                     Ok(()) => true,
                     Err(ended) => self.end(node, &ended),
                 };
+            }
+            Action::PersistLater { record } => {
+                let said = || (node.to_string(), "persists", format!("later {record:?}"));
+                self.note(said);
+                let host = self.host(node);
+                let life = host.life;
+                if host.persist_later(record) {
+                    let at = self.now + LATER;
+                    self.schedule(at, Happening::Later { node, life });
+                }
+                return true;
             }
             Action::StoreValue { lsn, id, value } => {
                 self.compare(node, &id, &value);
@@ -397,6 +413,7 @@ impl Simulation {
                 life,
                 through,
             } => self.on_flushed(node, life, through),
+            Happening::Later { node, life } => self.send_later(node, life),
             Happening::Tick { node, at } => {
                 if self.hosts[&node].tick_at == Some(at) {
                     self.host(node).tick_at = None;
@@ -415,6 +432,21 @@ impl Simulation {
         let life = host.life;
         self.schedule(self.now, Happening::Death { node, life });
         false
+    }
+
+    fn send_later(&mut self, node: NodeId, life: u16) {
+        let host = self.host(node);
+        if host.life != life || host.node.is_none() || !host.has_later() {
+            return;
+        }
+        match host.send_later() {
+            Err(ended) => drop(self.end(node, &ended)),
+            Ok(()) => {
+                if let Some(&(through, _)) = self.hosts[&node].unflushed.back() {
+                    self.begin_flush(node, through);
+                }
+            }
+        }
     }
 
     fn on_flushed(&mut self, node: NodeId, life: u16, through: Lsn) {

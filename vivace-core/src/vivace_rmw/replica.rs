@@ -234,14 +234,19 @@ impl Replica {
             env.recent.forget_older(key, ts);
             #[cfg(feature = "sim")]
             let promised = object.promised.max(ts);
+            let has_accepted = object.accepted == ts;
             for (older, _) in object.choose(ts) {
                 env.out.release(ValueId::version(key, older));
             }
             mutant!(env, ForgetNext => object.promised = promised);
-            object.lsn = env.out.persist(Record::Chosen {
-                key: key.clone(),
-                ts,
-            });
+            let key = key.clone();
+            let record = Record::Chosen { key, ts };
+            // That it is chosen is true whether this replica remembers it or not; that it is
+            // accepted here is this replica's word.
+            match has_accepted {
+                true => env.out.persist_later(record),
+                false => object.lsn = env.out.persist(record),
+            }
         }
     }
 

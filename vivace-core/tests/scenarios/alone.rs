@@ -89,6 +89,7 @@ impl Alone {
                 }
                 Action::ForgetValue { id } => drop(self.values.remove(&id)),
                 Action::Persist { lsn, .. } => self.asked = lsn,
+                Action::PersistLater { .. } => {}
                 Action::Reply { .. } => panic!("nobody asked"),
             }
         }

@@ -16,6 +16,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use vivace_core::journal::{Room as JournalRoom, Segment};
@@ -26,7 +27,7 @@ use vivace_core::{Lsn, Value};
 use super::cache::ValueCache;
 use super::identity::{DataDirectory, EXIT_OUTDATED};
 use super::journal_disk::JournalFile;
-use super::journal_lane::JournalLane;
+use super::journal_lane::{Handed, JournalLane};
 use super::space::{Room, Space};
 use super::value_lane::{LOADS_MAX, ValueBatch, ValueLane, list_values};
 use super::values::{Change, Lookup, Usage, ValueStore};
@@ -56,8 +57,8 @@ const VALUES: usize = 1;
 
 /// What a writing thread has finished.
 pub enum Done {
-    /// The journal is durable up to here.
-    Journal(Lsn),
+    /// So many more batches of the journal are durable, and with them all up to a position.
+    Journal { through: Lsn, batches: usize },
     /// Values are durable up to here.
     Values(Lsn),
     /// The journal has another segment.
@@ -144,6 +145,16 @@ pub struct Counts {
     pub loads_refused: u64,
 }
 
+/// An id to be forgotten when what was added before is durable.
+struct Forget {
+    /// The last position before it.
+    after: Lsn,
+    /// The records before it.
+    records: u64,
+    number: u64,
+    id: ValueId,
+}
+
 /// Records and values of a running node.
 pub struct Engine<T> {
     journal: Option<JournalLane>,
@@ -157,13 +168,16 @@ pub struct Engine<T> {
     gathered: Vec<Change>,
     /// The first and last position among `gathered`.
     gathered_at: Option<(Lsn, Lsn)>,
-    journal_bytes: VecDeque<(Lsn, u64)>,
+    /// On their way to the journal.
+    journal_batches: VecDeque<Handed>,
+    /// So many records are durable.
+    recorded: u64,
     /// Values on their way to the disk, with their position.
     in_flight: BTreeMap<ValueId, (Lsn, Value)>,
     in_flight_order: VecDeque<(Lsn, ValueId, u64)>,
     pending_bytes: u64,
-    /// Ids to be forgotten once the position before them is durable, numbered.
-    forgets: VecDeque<(Lsn, u64, ValueId)>,
+    /// Ids to be forgotten, numbered, in order.
+    forgets: VecDeque<Forget>,
     forgets_made: u64,
     /// The number of the last for each id that was not stored again since.
     forgotten: BTreeMap<ValueId, u64>,
@@ -210,7 +224,8 @@ impl<T> Engine<T> {
             last: Lsn::default(),
             gathered: Vec::new(),
             gathered_at: None,
-            journal_bytes: VecDeque::new(),
+            journal_batches: VecDeque::new(),
+            recorded: 0,
             in_flight: BTreeMap::new(),
             in_flight_order: VecDeque::new(),
             pending_bytes: 0,
@@ -251,6 +266,19 @@ impl<T> Engine<T> {
         }
     }
 
+    /// Adds a record behind all earlier ones, which nobody waits for: it is written with the
+    /// next one, or by [`Engine::flush_by`].
+    pub fn persist_later(&mut self, record: Record) {
+        if let Some(journal) = &mut self.journal {
+            journal.append_later(record);
+        }
+    }
+
+    /// When to call [`Engine::flush`] at the latest.
+    pub fn flush_by(&self) -> Option<Instant> {
+        self.journal.as_ref().and_then(JournalLane::flush_by)
+    }
+
     /// Adds a value behind all earlier records and values; it can be loaded at once.
     pub fn store(&mut self, lsn: Lsn, id: ValueId, value: Value) {
         self.last = lsn;
@@ -270,7 +298,12 @@ impl<T> Engine<T> {
         self.cache.remove(&id);
         self.forgets_made += 1;
         self.forgotten.insert(id.clone(), self.forgets_made);
-        self.forgets.push_back((self.last, self.forgets_made, id));
+        self.forgets.push_back(Forget {
+            after: self.last,
+            records: self.journal.as_ref().map_or(0, JournalLane::records),
+            number: self.forgets_made,
+            id,
+        });
     }
 
     /// Asks for a value.
@@ -294,10 +327,12 @@ impl<T> Engine<T> {
     /// Begins to make all that was added durable. Doesn't block.
     pub fn flush(&mut self) {
         self.take_due_forgets();
-        if let Some((first, last, bytes)) = self.journal.as_mut().and_then(JournalLane::flush) {
-            self.mark.hand(JOURNAL, first, last);
-            self.journal_bytes.push_back((last, bytes));
-            self.pending_bytes += bytes;
+        if let Some(handed) = self.journal.as_mut().and_then(JournalLane::flush) {
+            if let Some((first, last)) = handed.positions {
+                self.mark.hand(JOURNAL, first, last);
+            }
+            self.pending_bytes += handed.bytes;
+            self.journal_batches.push_back(handed);
         }
         if !self.gathered.is_empty() {
             let through = match self.gathered_at.take() {
@@ -320,10 +355,9 @@ impl<T> Engine<T> {
 
     fn take_due_forgets(&mut self) {
         let durable = self.mark.durable();
-        while let Some((after, ..)) = self.forgets.front()
-            && *after <= durable
-        {
-            let (_, number, id) = self.forgets.pop_front().expect("there is a first");
+        let recorded = self.recorded;
+        let is_due = |forget: &mut Forget| forget.after <= durable && forget.records <= recorded;
+        while let Some(Forget { number, id, .. }) = self.forgets.pop_front_if(is_due) {
             // Unless it was stored again, or forgotten again, since.
             if self.forgotten.get(&id) == Some(&number) {
                 self.forgotten.remove(&id);
@@ -356,13 +390,11 @@ impl<T> Engine<T> {
 
     fn on_done(&mut self, done: Done) {
         match done {
-            Done::Journal(through) => {
+            Done::Journal { through, batches } => {
                 self.mark.done(JOURNAL, through);
-                while let Some(&(at, bytes)) = self.journal_bytes.front()
-                    && at <= through
-                {
-                    self.journal_bytes.pop_front();
-                    self.pending_bytes -= bytes;
+                for handed in self.journal_batches.drain(..batches) {
+                    self.pending_bytes -= handed.bytes;
+                    self.recorded = handed.records;
                 }
             }
             Done::Values(through) => {

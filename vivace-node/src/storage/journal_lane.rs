@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc as events;
 use vivace_core::Lsn;
@@ -22,6 +22,13 @@ use crate::threads::{Scheduling, Task};
 /// How often a disk without space, and a checkpoint that must wait, are tried again.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// How long a record that nobody waits for waits for one that somebody does: a sync saved
+/// counts for more than its few bytes, which only a crash of the machine can lose.
+const LATER_MAX: Duration = Duration::from_millis(5);
+
+/// Bytes of such records that are written without another's company.
+const LATER_BYTES_MAX: usize = 64 << 10;
+
 /// Up to where checkpoints may go; 0 while that is nowhere.
 #[derive(Debug, Default)]
 struct Settled(AtomicU64);
@@ -33,13 +40,29 @@ impl Settled {
     }
 }
 
+/// What was handed to the disk together.
+pub struct Handed {
+    /// The first and last position; none where nobody waits for what it holds.
+    pub positions: Option<(Lsn, Lsn)>,
+    /// Its length.
+    pub bytes: u64,
+    /// With it, so many records were handed over.
+    pub records: u64,
+}
+
 /// The journal of a running node. Dropped, it ends when all it was given is durable.
 pub struct JournalLane {
     appender: Appender<JournalFile>,
-    /// Records for which no segment has room yet.
-    overflow: VecDeque<(Lsn, Record)>,
+    /// Records for which no segment has room yet; those without a position can wait.
+    overflow: VecDeque<(Option<Lsn>, Record)>,
+    /// The first position of the next batch; none where nobody waits for it.
     first: Option<Lsn>,
+    /// The last position that was given.
     last: Lsn,
+    /// Since when a record waits that nobody waits for.
+    later_since: Option<Instant>,
+    /// Records so far, with those in `overflow`.
+    records: u64,
     batches: Option<mpsc::Sender<Batch<JournalFile>>>,
     settled: Arc<Settled>,
     threads: Vec<JoinHandle<()>>,
@@ -73,6 +96,8 @@ impl JournalLane {
             overflow: VecDeque::new(),
             first: None,
             last: Lsn::default(),
+            later_since: None,
+            records: 0,
             batches: Some(batches),
             settled,
             threads: vec![
@@ -84,18 +109,34 @@ impl JournalLane {
 
     /// Adds a record behind all earlier ones.
     pub fn append(&mut self, lsn: Lsn, record: Record) {
+        self.push(Some(lsn), record);
+    }
+
+    /// Adds a record behind all earlier ones, which nobody waits for.
+    pub fn append_later(&mut self, record: Record) {
+        self.later_since.get_or_insert_with(Instant::now);
+        self.push(None, record);
+    }
+
+    fn push(&mut self, lsn: Option<Lsn>, record: Record) {
+        self.records += 1;
         self.overflow.push_back((lsn, record));
         self.take_in();
+    }
+
+    /// How many records it was given.
+    pub fn records(&self) -> u64 {
+        self.records
     }
 
     fn take_in(&mut self) {
         while let Some((lsn, record)) = self.overflow.front() {
             let lsn = *lsn;
-            match self.appender.append(lsn, record) {
+            match self.appender.append(lsn.unwrap_or(self.last), record) {
                 Ok(()) => {
                     self.overflow.pop_front();
-                    self.first.get_or_insert(lsn);
-                    self.last = lsn;
+                    self.first = self.first.or(lsn);
+                    self.last = lsn.unwrap_or(self.last);
                 }
                 Err(NoRoom) => return,
             }
@@ -108,16 +149,34 @@ impl JournalLane {
         self.take_in();
     }
 
-    /// Hands over what was appended: its first and last position, and its bytes.
-    pub fn flush(&mut self) -> Option<(Lsn, Lsn, u64)> {
+    /// When to ask for [`JournalLane::flush`] at the latest.
+    pub fn flush_by(&self) -> Option<Instant> {
+        self.later_since.map(|since| since + LATER_MAX)
+    }
+
+    /// Hands over what was appended, where somebody waits for it or it has waited long enough.
+    pub fn flush(&mut self) -> Option<Handed> {
+        let is_due = self.first.is_some()
+            || self.appender.pending_bytes() > LATER_BYTES_MAX
+            || self.flush_by().is_some_and(|by| by <= Instant::now());
+        is_due.then(|| self.hand_over()).flatten()
+    }
+
+    fn hand_over(&mut self) -> Option<Handed> {
+        self.later_since = (!self.overflow.is_empty()).then(Instant::now);
         let batch = self.appender.take_batch()?;
         let bytes = batch.bytes() as u64;
         if let Some(batches) = &self.batches {
             // The thread ends only after this, or with the process.
             let _ = batches.send(batch);
         }
-        let first = self.first.take().expect("a batch has records");
-        Some((first, self.last, bytes))
+        let positions = self.first.take().map(|first| (first, self.last));
+        let records = self.records - self.overflow.len() as u64;
+        Some(Handed {
+            positions,
+            bytes,
+            records,
+        })
     }
 
     /// All up to here is durable, the values too: checkpoints may cover it.
@@ -127,9 +186,9 @@ impl JournalLane {
         }
     }
 
-    /// The first record that found no room yet.
+    /// The first position for whose record there was no room yet.
     pub fn first_held(&self) -> Option<Lsn> {
-        self.overflow.front().map(|(lsn, _)| *lsn)
+        self.overflow.iter().find_map(|(lsn, _)| *lsn)
     }
 
     /// How much more it takes.
@@ -148,6 +207,7 @@ impl JournalLane {
 
 impl Drop for JournalLane {
     fn drop(&mut self) {
+        let _ = self.hand_over();
         self.batches = None;
         for thread in self.threads.drain(..) {
             // A panic there was reported by its hook.
@@ -163,8 +223,10 @@ fn commit_batches(
     sealed: &mpsc::Sender<Sealed>,
 ) {
     while let Ok(mut batch) = incoming.recv() {
+        let mut batches = 1;
         for more in incoming.try_iter() {
             batch.merge(more);
+            batches += 1;
         }
         match committer.commit(batch) {
             Ok(committed) => {
@@ -172,7 +234,8 @@ fn commit_batches(
                     let _ = sealed.send(segment);
                 }
                 // The core is gone only when the node is stopping.
-                let _ = done.send(Done::Journal(committed.through));
+                let through = committed.through;
+                let _ = done.send(Done::Journal { through, batches });
             }
             Err(error) => stop_process(&error),
         }

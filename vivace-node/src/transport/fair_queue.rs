@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use super::batch::Entry;
-use super::event::Flow;
+use super::event::{Flow, Haste};
 
 /// Bytes that a waiting message is charged on top of its own.
 const OVERHEAD_BYTES: usize = 64;
@@ -24,8 +24,7 @@ pub(super) struct Waiting {
     pub(super) entry: Entry,
     /// What it repeats, or what will repeat it.
     pub(super) identity: Option<u64>,
-    /// Nobody waits for it: it may leave with the next that somebody waits for.
-    pub(super) can_wait: bool,
+    pub(super) haste: Haste,
     pub(super) since: Instant,
 }
 
@@ -128,7 +127,7 @@ impl FairQueue {
             queue.charged_bytes = queue.charged_bytes - old + new;
             self.charged_bytes = self.charged_bytes - old + new;
             waiting.entry = message.entry;
-            waiting.can_wait &= message.can_wait;
+            waiting.haste = waiting.haste.min(message.haste);
         }
         Pushed::Replaced
     }
@@ -219,7 +218,7 @@ mod tests {
         Waiting {
             entry: Entry::Message(Bytes::copy_from_slice(text)),
             identity,
-            can_wait: false,
+            haste: Haste::Awaited,
             since: Instant::now(),
         }
     }

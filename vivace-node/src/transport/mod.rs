@@ -73,7 +73,7 @@ use crate::threads::Scheduling;
 
 pub use class_thread::{SocketFactory, ThreadError};
 pub use dscp_table::{DscpObservation, REMOTES_MAX};
-pub use event::{BulkLane, Flow, PriorityMessage, SendError, TrafficClass, TransportEvent};
+pub use event::{BulkLane, Flow, Haste, PriorityMessage, SendError, TrafficClass, TransportEvent};
 pub use limits::{
     BULK_FRAME_OVERHEAD_BYTES, BoundScope, LimitError, Limits, PRIORITY_MESSAGE_BYTES_MAX,
     PRIORITY_MTU_BYTES, PriorityBound,

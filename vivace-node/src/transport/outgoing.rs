@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::batch::{Batch, Entry};
 use super::budget::LongestWait;
 use super::counters::DropCause;
-use super::event::{Flow, PriorityMessage, SendError};
+use super::event::{Flow, Haste, PriorityMessage, SendError};
 use super::fair_queue::{FairQueue, Pushed, Waiting};
 use super::limits::{Limits, PRIORITY_MESSAGE_BYTES_MAX};
 use super::link::Link;
@@ -27,7 +27,7 @@ use super::loss_copies::LossCopies;
 use super::metered_socket::{Meter, wire_bytes};
 
 /// Between two datagrams to a peer that are not full, and how long a message that
-/// nobody waits for looks for company. Measured in experiments: half a millisecond
+/// nobody waits for yet looks for company. Measured in experiments: half a millisecond
 /// is lost in a round trip between sites, and bounds a busy peer's packets at 2,000 a
 /// second.
 const GATHER_MAX: Duration = Duration::from_micros(500);
@@ -38,6 +38,11 @@ const GATHER_RTT_PART: u32 = 64;
 
 /// Shorter than this, waiting costs more than it saves.
 const GATHER_MIN: Duration = Duration::from_micros(50);
+
+/// How long a message that no operation will wait for looks for company, in a site too: each
+/// packet saved is a turn less of a thread at both ends. Measured at three sites with 64
+/// operations at once on two cores: the median write took 27 ms instead of 28.4.
+const LATER_MAX: Duration = Duration::from_millis(2);
 
 /// How soon QUIC is asked again after it had no room.
 const QUIC_FULL_RETRY: Duration = Duration::from_millis(1);
@@ -87,6 +92,8 @@ struct Gathered {
     messages: u64,
     /// Whether somebody waits for one of them.
     is_awaited: bool,
+    /// Whether somebody may soon.
+    is_soon: bool,
 }
 
 impl PrioritySender {
@@ -167,7 +174,7 @@ impl PrioritySender {
         let waiting = Waiting {
             entry: Entry::Message(message.bytes),
             identity: message.identity,
-            can_wait: message.can_wait,
+            haste: message.haste,
             since: Instant::now(),
         };
         match self.push(message.flow, waiting) {
@@ -192,7 +199,7 @@ impl PrioritySender {
         let waiting = Waiting {
             entry,
             identity: None,
-            can_wait: false,
+            haste: Haste::Awaited,
             since: Instant::now(),
         };
         let _ = self.push(Flow::Answers, waiting);
@@ -244,7 +251,8 @@ impl PrioritySender {
             _ if is_full => now,
             (true, None) => now,
             (true, Some(left)) => (left + *gather).min(since + *gather),
-            (false, _) => since + *gather,
+            (false, _) if next.is_soon => since + *gather,
+            (false, _) => since + LATER_MAX,
         };
         if leaves_at > now {
             return match copy_at {
@@ -312,7 +320,8 @@ impl Gathered {
         self.identities.extend(waiting.identity);
         let since = self.since.map_or(waiting.since, |s| s.min(waiting.since));
         self.since = Some(since);
-        self.is_awaited |= !waiting.can_wait;
+        self.is_awaited |= waiting.haste == Haste::Awaited;
+        self.is_soon |= waiting.haste == Haste::Soon;
         if let Entry::Message(message) = &waiting.entry {
             self.messages += 1;
             self.message_bytes += message.len();
@@ -327,6 +336,7 @@ impl Gathered {
         self.messages = 0;
         self.message_bytes = 0;
         self.is_awaited = false;
+        self.is_soon = false;
         taken
     }
 }

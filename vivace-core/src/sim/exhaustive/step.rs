@@ -147,6 +147,10 @@ impl<'a> Step<'a> {
         let host = &mut self.place.host;
         match action {
             Action::Persist { lsn, record } => host.queue(lsn, Entry::Record(record)),
+            Action::PersistLater { record } => {
+                let last = host.unflushed.back().map(|(lsn, _)| *lsn);
+                host.queue(last.unwrap_or(self.place.flushed), Entry::Record(record));
+            }
             Action::StoreValue { lsn, id, value } => host.queue(lsn, Entry::Value(id, value)),
             Action::ForgetValue { id } => host.forget(id),
             Action::SendStored { to, message } => match host.load(&message.value) {

@@ -208,7 +208,7 @@ fn a_position_is_durable_when_all_before_it_are_on_both_ways() {
     life.engine.persist(Lsn(1), record(1));
     life.engine.store(Lsn(2), id("a", 1), value(b"held back"));
     life.engine.persist(Lsn(3), record(2));
-    life.until(|life, _| life.durable == Lsn(1) && life.engine.journal_bytes.is_empty());
+    life.until(|life, _| life.durable == Lsn(1) && life.engine.journal_batches.is_empty());
     life.reports.done = reports;
     store.shut(false);
     life.settle(3);
@@ -354,4 +354,38 @@ fn a_disk_without_its_reserve_is_full_and_one_with_it_is_not() {
     life.engine.space = Some(Arc::new(Space::watch(&here, 0)));
     assert_eq!(life.engine.why_full(), None);
     assert!(!life.engine.takes_no_values());
+}
+
+#[test]
+fn a_record_that_nobody_waits_for_goes_with_the_next_or_soon_by_itself() {
+    let directory = new_directory();
+    let (mut life, _) = Life::in_directory(directory.path(), 0);
+    life.engine.persist_later(record(1));
+    life.engine.flush();
+    assert!(life.engine.journal_batches.is_empty(), "it waits");
+    life.engine.persist(Lsn(1), record(2));
+    life.engine.flush();
+    assert_eq!(life.engine.journal_batches.len(), 1, "both left");
+    assert_eq!(life.engine.flush_by(), None);
+    life.settle(1);
+    life.engine.persist_later(record(3));
+    let by = life.engine.flush_by().expect("it waits");
+    life.until(|life, _| life.engine.recorded == 3);
+    assert!(Instant::now() >= by);
+    life.engine.persist_later(record(4));
+    drop(life);
+    let (_, records) = Life::in_directory(directory.path(), 0);
+    assert_eq!(records, (1..=4).map(record).collect::<Vec<_>>(), "in order");
+}
+
+#[test]
+fn a_value_is_forgotten_behind_the_record_that_lets_it_go() {
+    let directory = new_directory();
+    let (mut life, _) = Life::in_directory(directory.path(), 0);
+    life.engine.store(Lsn(1), id("a", 1), value(b"old"));
+    life.settle(1);
+    life.engine.persist_later(record(1));
+    life.engine.forget(id("a", 1));
+    life.until(|life, _| !life.engine.contains(&id("a", 1)));
+    assert_eq!(life.engine.recorded, 1);
 }
