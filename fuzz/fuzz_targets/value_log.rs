@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use libfuzzer_sys::fuzz_target;
 use vivace_core::stored::ValueId;
@@ -30,7 +30,12 @@ fn id(number: u8) -> ValueId {
 
 fn segment_header(how: u8, segment: u32) -> Vec<u8> {
     let mut header = b"VIVACEVL".to_vec();
-    header.extend_from_slice(&[if how == 1 { 2 } else { 1 }, 0, 0, 0]);
+    let format = match how {
+        1 => 3,
+        4 => 1,
+        _ => 2,
+    };
+    header.extend_from_slice(&[format, 0, 0, 0]);
     header.extend_from_slice(if how == 2 { &[8; 16] } else { &DIRECTORY.0 });
     header.extend_from_slice(&segment.to_le_bytes());
     header.resize(60, 0);
@@ -61,6 +66,8 @@ fn list(entries: &[u8], segment: u32) -> Vec<u8> {
 struct Written {
     /// The contents that were ever written, whole, under each of our ids.
     contents: BTreeMap<u8, Vec<Value>>,
+    /// Those that were ever written as records of themselves.
+    records: BTreeSet<u8>,
     /// Bytes that are of no frame may be anything.
     has_raw_bytes: bool,
 }
@@ -82,6 +89,9 @@ fn lay_out(scratch: &Scratch, input: &mut Input<'_>) -> Written {
                     let mut value = Value::from(bytes::Bytes::copy_from_slice(content));
                     if how == 1 && content.is_empty() {
                         (kind, value) = (0, Value::Tombstone);
+                    } else if how == 2 {
+                        kind = 2;
+                        written.records.insert(number);
                     }
                     let damage = u32::from(how == 4);
                     let frame = frame(&key, kind, content, damage);
@@ -91,7 +101,8 @@ fn lay_out(scratch: &Scratch, input: &mut Input<'_>) -> Written {
                     entries.extend_from_slice(&(key.len() as u16).to_le_bytes());
                     entries.extend_from_slice(&key);
                     entries.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-                    entries.extend_from_slice(&(frame.len() as u32).to_le_bytes());
+                    let bit = u32::from(kind == 2) << 31;
+                    entries.extend_from_slice(&(frame.len() as u32 | bit).to_le_bytes());
                     bytes.extend_from_slice(&frame);
                 }
                 5 => {
@@ -151,16 +162,27 @@ fn check(scratch: &Scratch, written: &Written) {
         let is_known = known.is_some_and(|contents| contents.contains(value));
         assert!(is_known || written.has_raw_bytes, "{number}: {value:?}");
     }
+    for (found, _) in log.parts().into_iter().flat_map(|part| log.records(part)) {
+        let is_known = written.records.iter().any(|number| id(*number) == found);
+        assert!(is_known || written.has_raw_bytes, "{found:?} is no record");
+        assert!(log.contains(&found));
+    }
     // It goes on from there, and what is stored now is there at the next start.
     let more = ValueId::version(&id(0).key, Timestamp::MAX);
     let value = Value::from(bytes::Bytes::from_static(b"more"));
-    let store = [Change::Store(more.clone(), value.clone())];
+    let store = [Change::Store {
+        id: more.clone(),
+        value: value.clone(),
+        is_record: true,
+    }];
     log.apply(&store).expect("there is space");
     assert_eq!(log.get(&more), Lookup::Found(value.clone()));
     drop(log);
     let (log, recovered) = open().expect("what was opened opens again");
     assert_eq!(recovered.cut_bytes, 0, "it was cut off the first time");
     assert_eq!(log.get(&more), Lookup::Found(value));
+    let mut records = log.parts().into_iter().flat_map(|part| log.records(part));
+    assert!(records.any(|record| record == (more.clone(), 4)));
     for (id, value) in &first {
         if let Some(value) = value {
             assert_eq!(&log.get(id), &Lookup::Found(value.clone()), "{id:?}");

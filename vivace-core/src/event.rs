@@ -132,6 +132,9 @@ pub enum Action {
         id: ValueId,
         /// The value.
         value: Value,
+        /// Once stored, it is a record of itself, for
+        /// [`Node::recover_stored`](crate::Node::recover_stored).
+        is_record: bool,
     },
     /// Remove the value, once all that went before is durable, what may be written later
     /// too. Whether the removal itself is durable does not matter.

@@ -68,6 +68,8 @@ struct LocalCopy {
     /// counts as backlog of their sites, no more of the local set.
     stable: bool,
     lsn: Lsn,
+    /// The value, at `lsn`, is a record of itself.
+    is_record: bool,
     propagator: NodeId,
     check_at: Duration,
     /// Copying to the siblings, because nobody else seems to look after it.
@@ -265,7 +267,7 @@ impl LocalSet {
             tag,
             propagator,
             value,
-            lsn,
+            (lsn, false),
             env.now.monotonic + patience,
         );
         Ok(lsn)
@@ -279,7 +281,7 @@ impl LocalSet {
         tag: CopyTag,
         propagator: NodeId,
         value: StoredValue,
-        lsn: Lsn,
+        (lsn, is_record): (Lsn, bool),
         check_at: Duration,
     ) {
         match tag {
@@ -290,6 +292,7 @@ impl LocalSet {
                     safe: false,
                     stable: false,
                     lsn,
+                    is_record,
                     propagator,
                     check_at,
                     takeover: None,
@@ -360,12 +363,18 @@ impl LocalSet {
         value: Value,
     ) {
         let (tag, stored) = (CopyTag::Bound(ts), StoredValue::from(&value));
-        let me = env.me;
-        if self
-            .on_write_local(env, key, tag, me, value, Sender::Sibling)
-            .is_err()
-        {
-            return;
+        let is_known = self.copies.get(key).is_some_and(|of| of.contains_key(&ts));
+        if !is_known {
+            let told = env.out.store_as_record(ValueId::version(key, ts), value);
+            let record = Record::LocalCopy {
+                key: key.clone(),
+                tag,
+                value: stored,
+            };
+            let lsn = env.out.persist_behind(told, record);
+            let check_at = env.now.monotonic + PATIENCE;
+            let me = env.me;
+            self.insert(env, key, tag, me, stored, (lsn, told.is_some()), check_at);
         }
         self.propagator
             .watch_sent(env, container, key, ts, (tag, stored));

@@ -93,6 +93,9 @@ mutants! {
     /// Direct writes: a replica knows of a value, and writes so into its log, before the
     /// value is durable. After a power failure majorities know of what none of them has.
     LearnBeforeStored = "learn-before-stored",
+    /// Direct writes: a start does not take the word of values that were stored ahead of their
+    /// records. After a power failure majorities have forgotten what was acknowledged.
+    IgnoreStored = "ignore-stored",
     /// Direct writes: a read tells a majority of the timestamp of what it found at one
     /// replica, and not of the value. That replica dies, and every read waits for it.
     WriteBackTimestamp = "write-back-timestamp",

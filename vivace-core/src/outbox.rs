@@ -107,14 +107,39 @@ impl Outbox {
     pub fn store(&mut self, id: ValueId, value: Value) -> StoredValue {
         let stored = StoredValue::from(&value);
         if stored != StoredValue::Tombstone {
-            self.last.0 += 1;
-            self.actions.push(Action::StoreValue {
-                lsn: self.last,
-                id,
-                value,
-            });
+            self.store_bytes(id, value, false);
         }
         stored
+    }
+
+    /// The same of a value that is a record of itself: who finds it at a start knows of it.
+    /// Returns its position; none where there is nothing to store.
+    pub fn store_as_record(&mut self, id: ValueId, value: Value) -> Option<Lsn> {
+        let is_here = StoredValue::from(&value) != StoredValue::Tombstone;
+        is_here.then(|| self.store_bytes(id, value, true))
+    }
+
+    fn store_bytes(&mut self, id: ValueId, value: Value, is_record: bool) -> Lsn {
+        self.last.0 += 1;
+        self.actions.push(Action::StoreValue {
+            lsn: self.last,
+            id,
+            value,
+            is_record,
+        });
+        self.last
+    }
+
+    /// Asks for `record` to be made durable, behind a value at `told` that is a record of the
+    /// same, where there is one; returns the position at which it is known.
+    pub fn persist_behind(&mut self, told: Option<Lsn>, record: Record) -> Lsn {
+        match told {
+            Some(lsn) => {
+                self.persist_later(record);
+                lsn
+            }
+            None => self.persist(record),
+        }
     }
 
     /// The position of what was last asked to be stored or made durable.

@@ -269,6 +269,7 @@ impl Core {
             }
             None => open_memory(options.scheduling)?,
         };
+        node.recover_stored(engine.records());
         let missing = node.drop_unstored(&|id| engine.contains(id));
         if missing > 0 {
             tracing::warn!(
@@ -566,7 +567,12 @@ impl Core {
                 }
                 Action::SendBulk { to, message } => self.send_bulk(transport, to, &message),
                 Action::SendStored { to, message } => self.send_stored(transport, to, message),
-                Action::StoreValue { lsn, id, value } => self.storage.store(lsn, id, value),
+                Action::StoreValue {
+                    lsn,
+                    id,
+                    value,
+                    is_record,
+                } => self.storage.store(lsn, id, value, is_record),
                 Action::ForgetValue { id } => self.storage.forget(id),
                 Action::Persist { lsn, record } => self.storage.persist(lsn, record),
                 Action::PersistLater { record } => self.storage.persist_later(record),

@@ -142,7 +142,7 @@ fn values_beside_the_bare_device() {
             for at in 0..groups {
                 let group = (0..group).map(|i| {
                     let number = (at * group + i) as u64;
-                    Change::Store(id(number), values[(at + i) % 64].clone())
+                    storing(id(number), values[(at + i) % 64].clone())
                 });
                 log.apply(&group.collect::<Vec<_>>()).unwrap();
             }
@@ -205,7 +205,7 @@ fn store<T>(engine: &mut Engine<T>, lsn: Lsn, number: u64, value: Value) {
         unreachable!("a version's id is bound")
     };
     let key = id.key.clone();
-    engine.store(Lsn(lsn.0 - 1), id, value);
+    engine.store(Lsn(lsn.0 - 1), id, value, false);
     let record = Record::Complete {
         key,
         ts,
@@ -350,11 +350,19 @@ fn hot_read_inside_the_node() {
     cold_reads(&home.path().join("cold"));
 }
 
+fn storing(id: ValueId, value: Value) -> Change {
+    Change::Store {
+        id,
+        value,
+        is_record: false,
+    }
+}
+
 fn cold_reads(path: &Path) {
     let (log, _) = ValueLog::open(path, DirectoryId([1; 16]), &|_, _| {}).unwrap();
     let log: Arc<dyn ValueStore> = Arc::new(log);
     for group in 0..100 {
-        let stores = (0..100).map(|i| Change::Store(id(group * 100 + i), value(i, 1024)));
+        let stores = (0..100).map(|i| storing(id(group * 100 + i), value(i, 1024)));
         log.apply(&stores.collect::<Vec<_>>()).unwrap();
     }
     let mut took: Vec<Duration> = (0..10_000)
@@ -393,7 +401,12 @@ fn run(
             match action {
                 Action::Persist { lsn, record } => engine.persist(lsn, record),
                 Action::PersistLater { record } => engine.persist_later(record),
-                Action::StoreValue { lsn, id, value } => engine.store(lsn, id, value),
+                Action::StoreValue {
+                    lsn,
+                    id,
+                    value,
+                    is_record,
+                } => engine.store(lsn, id, value, is_record),
                 Action::ForgetValue { id } => engine.forget(id),
                 Action::SendStored { to, message } => {
                     let id = message.value.clone();

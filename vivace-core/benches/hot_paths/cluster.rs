@@ -158,7 +158,7 @@ impl InstantCluster {
                     let message = message.with(value);
                     self.send(to, Event::Bulk { from, message });
                 }
-                Action::StoreValue { lsn, id, value } => {
+                Action::StoreValue { lsn, id, value, .. } => {
                     self.values[node].insert(id, value);
                     durable = Some(lsn);
                 }

@@ -17,6 +17,8 @@ pub struct Found {
     pub value: StoredValue,
     /// It is durable once the log is durable up to here.
     pub lsn: Lsn,
+    /// The value, at `lsn`, is a record of itself.
+    pub is_record: bool,
 }
 
 impl Found {
@@ -28,6 +30,7 @@ impl Found {
             tag,
             value,
             lsn,
+            is_record: false,
         }
     }
 
@@ -37,6 +40,7 @@ impl Found {
             tag: copy.tag(ts),
             value: copy.value,
             lsn: copy.lsn,
+            is_record: copy.is_record,
         }
     }
 }

@@ -18,7 +18,7 @@ impl LocalSet {
             tag,
             env.me,
             value,
-            Lsn::default(),
+            (Lsn::default(), false),
             env.now.monotonic + PATIENCE,
         );
     }

@@ -86,6 +86,7 @@ impl LocalSet {
             safe: false,
             stable: false,
             lsn,
+            is_record: false,
             propagator: unbound.propagator,
             check_at: env.now.monotonic + PATIENCE,
             takeover: None,

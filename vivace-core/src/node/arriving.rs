@@ -3,8 +3,10 @@
 //! Elsewhere a timestamp is told only when its value is safe in a local set, so a record that
 //! a power failure leaves without its value loses nothing. A direct write's value has no such
 //! place to come back from: a replica that knew of it and had it no more would keep readers
-//! waiting for what was perhaps never stored anywhere. So the replica learns of it, and writes
-//! so into its log, when the value is durable.
+//! waiting for what was perhaps never stored anywhere. So the replica learns of it when the value
+//! is durable. The stored value is a record of that: the journal's own may follow later, and a
+//! start that finds the value without it takes the value's word ([`Node::recover_stored`]). One
+//! sync, not two.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +14,10 @@ use super::Node;
 use crate::cluster::{Container, Kind};
 use crate::identity::NodeId;
 use crate::key::Key;
-use crate::message::RpcId;
+use crate::local_set::Found;
+use crate::message::{CopyTag, RpcId};
 use crate::outbox::Lsn;
+use crate::record::Record;
 use crate::stored::{StoredValue, ValueId};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
@@ -27,6 +31,8 @@ type Asker = (NodeId, RpcId);
 #[derive(Clone, Debug)]
 struct Arriving {
     value: StoredValue,
+    /// Where it is a record of itself.
+    told: Option<Lsn>,
     askers: Vec<Asker>,
 }
 
@@ -52,10 +58,9 @@ impl Arrivals {
         true
     }
 
-    fn add(&mut self, lsn: Lsn, key: &Key, ts: Timestamp, value: StoredValue, asker: Asker) {
-        let askers = vec![asker];
+    fn add(&mut self, lsn: Lsn, (key, ts): (&Key, Timestamp), arriving: Arriving) {
         let versions = self.values.entry(key.clone()).or_default();
-        versions.insert(ts, Arriving { value, askers });
+        versions.insert(ts, arriving);
         self.due.entry(lsn).or_default().push((key.clone(), ts));
         self.count += 1;
     }
@@ -94,11 +99,11 @@ impl Node {
     ) {
         let stored = StoredValue::from(&value);
         if self.is_unwanted(container, key, ts) || stored == StoredValue::Tombstone {
-            return self.learn(container, (key, ts), stored, &[asker]);
+            return self.learn(container, (key, ts), stored, None, &[asker]);
         }
         mutant!(self.env, LearnBeforeStored => {
             self.env.out.store(ValueId::version(key, ts), value);
-            return self.learn(container, (key, ts), stored, &[asker]);
+            return self.learn(container, (key, ts), stored, None, &[asker]);
         });
         if self.arrivals.join(key, ts, asker) {
             return;
@@ -109,17 +114,77 @@ impl Node {
                 .count("dropped: a value, because the disk is behind");
             return;
         }
-        let lsn = match self.local.find_rw(key, ts).filter(|copy| copy.ts == ts) {
-            // Filed under the same name.
-            Some(copy) if copy.tag == ValueId::version(key, ts).tag => copy.lsn,
-            _ => {
-                self.env.out.store(ValueId::version(key, ts), value);
-                self.env.out.last()
+        let copy = self.local.find_rw(key, ts);
+        // Filed under the same name.
+        let is_same = |copy: &Found| copy.ts == ts && copy.tag == CopyTag::Bound(ts);
+        let (lsn, is_record) = match copy.filter(is_same) {
+            Some(copy) => (copy.lsn, copy.is_record),
+            None => {
+                let id = ValueId::version(key, ts);
+                let told = self.env.out.store_as_record(id, value);
+                (told.unwrap_or(self.env.out.last()), true)
             }
         };
-        self.arrivals.add(lsn, key, ts, stored, asker);
+        let arriving = Arriving {
+            value: stored,
+            told: is_record.then_some(lsn),
+            askers: vec![asker],
+        };
+        self.arrivals.add(lsn, (key, ts), arriving);
         if self.env.out.is_durable(lsn) {
             self.learn_arrived(key, ts);
+        }
+    }
+
+    /// After the last [`Node::recover`], and before [`Node::drop_unstored`]: of values that are
+    /// records of themselves, which the store has, with their bytes, what the journal does not
+    /// tell. In any order. Costs a look-up per value.
+    pub fn recover_stored(&mut self, records: impl IntoIterator<Item = (ValueId, u32)>) {
+        mutant!(self.env, EmptyRestart => return);
+        mutant!(self.env, IgnoreStored => return);
+        let news = |(id, bytes): (ValueId, u32)| match id.tag {
+            CopyTag::Bound(ts) => self.is_news(&id.key, ts).then_some((id.key, ts, bytes)),
+            CopyTag::Unbound(_) => None,
+        };
+        let mut told: Vec<_> = records.into_iter().filter_map(news).collect();
+        // As they were accepted: an older one is refused behind a newer one.
+        told.sort();
+        for (key, ts, bytes) in told {
+            self.recover_told(&key, ts, StoredValue::Bytes(bytes));
+        }
+    }
+
+    fn is_news(&self, key: &Key, ts: Timestamp) -> bool {
+        match self.kind_of(key) {
+            Some(Kind::Rw) => self.rw.best(key) < ts,
+            Some(Kind::Rmw) => self.rmw.lacks_told(key, ts),
+            Some(Kind::Abd | Kind::LanRmw) | None => false,
+        }
+    }
+
+    fn recover_told(&mut self, key: &Key, ts: Timestamp, value: StoredValue) {
+        self.env
+            .counters
+            .count("recovered: a value ahead of its record");
+        match self.kind_of(key) {
+            Some(Kind::Rmw) => {
+                // One that a promise came before was not accepted then, either.
+                let accepted = self
+                    .rmw
+                    .accept_with_value(&mut self.env, key, ts, value, None);
+                if accepted.is_err() {
+                    return;
+                }
+            }
+            _ => drop(self.rw.complete(&mut self.env, key, ts, value, None)),
+        }
+        // Its writer looks after it until all have it.
+        let tag = CopyTag::Bound(ts);
+        let id = ValueId::version(key, ts);
+        if ts.writer.node() == self.env.me && !self.local.refers_to(&id) {
+            self.local.recover_copy(&mut self.env, key, tag, value);
+            let key = key.clone();
+            self.env.out.persist(Record::LocalCopy { key, tag, value });
         }
     }
 
@@ -148,7 +213,12 @@ impl Node {
         };
         let cluster = self.env.cluster.clone();
         if let Some(container) = cluster.container(key.container) {
-            self.learn(container, (key, ts), arrived.value, &arrived.askers);
+            let Arriving {
+                value,
+                told,
+                askers,
+            } = arrived;
+            self.learn(container, (key, ts), value, told, &askers);
         }
         if !self.is_at_a_replica(&ValueId::version(key, ts)) {
             self.env.out.release(ValueId::version(key, ts));
@@ -162,13 +232,15 @@ impl Node {
         container: &Container,
         (key, ts): (&Key, Timestamp),
         value: StoredValue,
+        told: Option<Lsn>,
         askers: &[Asker],
     ) {
         let kept = match container.kind {
-            Kind::Rw | Kind::Abd => Ok(self.rw.complete(&mut self.env, key, ts, value)),
+            Kind::Rw | Kind::Abd => Ok(self.rw.complete(&mut self.env, key, ts, value, told)),
             Kind::Rmw | Kind::LanRmw => {
                 self.meet(key, ts);
-                self.rmw.accept_with_value(&mut self.env, key, ts, value)
+                self.rmw
+                    .accept_with_value(&mut self.env, key, ts, value, told)
             }
         };
         for &asker in askers {

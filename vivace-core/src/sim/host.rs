@@ -1,6 +1,6 @@
 //! One machine: a clock, a disk that outlives its node, and perhaps a running node.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::errand::Errand;
@@ -34,7 +34,8 @@ pub enum LogTail {
 #[derive(Debug)]
 pub(super) enum Entry {
     Record(Record),
-    Value(ValueId, Value),
+    /// With whether it is a record of itself.
+    Value(ValueId, Value, bool),
     Forget(ValueId),
 }
 
@@ -57,6 +58,8 @@ pub(super) struct Host {
     pub refusal: Option<String>,
     /// Durable values.
     pub values: BTreeMap<ValueId, Value>,
+    /// Which of them are records of themselves.
+    records: BTreeSet<ValueId>,
     pub unflushed: VecDeque<(Lsn, Entry)>,
     /// What is to be on its way behind all that, when it costs nothing.
     later: VecDeque<Entry>,
@@ -89,6 +92,7 @@ impl Host {
             log: Vec::new(),
             refusal: None,
             values: BTreeMap::new(),
+            records: BTreeSet::new(),
             unflushed: VecDeque::new(),
             later: VecDeque::new(),
             last: Lsn::default(),
@@ -139,7 +143,7 @@ impl Host {
     pub fn queue(&mut self, lsn: Lsn, entry: Entry) {
         self.last = lsn;
         match &entry {
-            Entry::Value(id, value) => drop(self.fresh.insert(id.clone(), value.clone())),
+            Entry::Value(id, value, _) => drop(self.fresh.insert(id.clone(), value.clone())),
             Entry::Forget(id) => drop(self.fresh.remove(id)),
             Entry::Record(_) => {}
         }
@@ -185,19 +189,36 @@ impl Host {
         };
         match entry {
             Entry::Record(record) => self.log.push(record),
-            Entry::Value(id, value) => {
+            Entry::Value(id, value, is_record) => {
                 // After a removal, the same value may be on its way once more.
                 let is_stored_again = self
                     .unflushed
                     .iter()
-                    .any(|(_, later)| matches!(later, Entry::Value(other, _) if *other == id));
+                    .any(|(_, later)| matches!(later, Entry::Value(other, ..) if *other == id));
                 if !is_stored_again {
                     self.fresh.remove(&id);
                 }
-                self.values.insert(id, value);
+                self.keep(id, value, is_record);
             }
             Entry::Forget(id) => drop(self.values.remove(&id)),
         }
+    }
+
+    fn keep(&mut self, id: ValueId, value: Value, is_record: bool) {
+        if is_record {
+            self.records.insert(id.clone());
+        }
+        self.values.insert(id, value);
+    }
+
+    /// The durable values that are records of themselves, and their bytes.
+    pub fn recorded(&self) -> impl Iterator<Item = (ValueId, u32)> {
+        let of = |id: &ValueId| {
+            self.values
+                .get(id)
+                .map(|value| (id.clone(), value.len() as u32))
+        };
+        self.records.iter().filter_map(of)
     }
 
     /// The machine crashes. Of what is on its way, the oldest `kept` entries were being
@@ -209,16 +230,20 @@ impl Host {
             0 => Lsn(0),
             kept => self.unflushed[kept - 1].0,
         };
+        let mut kept_values = Vec::new();
         for (lsn, entry) in self.unflushed.drain(..) {
             match entry {
-                Entry::Value(id, value) if lsn <= through && !self.is_full => {
-                    self.values.insert(id, value);
+                Entry::Value(id, value, is_record) if lsn <= through && !self.is_full => {
+                    kept_values.push((id, value, is_record));
                 }
                 Entry::Record(record) if lsn <= through && tail == LogTail::Kept => {
                     self.log.push(record);
                 }
                 Entry::Value(..) | Entry::Record(_) | Entry::Forget(_) => {}
             }
+        }
+        for (id, value, is_record) in kept_values {
+            self.keep(id, value, is_record);
         }
         self.journal.crash(tail, through);
         self.later.clear();

@@ -375,12 +375,13 @@ impl Simulation {
         self.outstanding.len()
     }
 
-    /// Whether nothing is on its way to replicas and nothing waits, anywhere, and nothing is
-    /// remembered of operations that are over.
+    /// Whether nothing is on its way to replicas and nothing waits, anywhere, for the disk
+    /// neither, and nothing is remembered of operations that are over.
     pub fn is_settled(&self) -> bool {
         self.alive().into_iter().all(|node| {
             let status = self.status(node);
-            status.held == 0 && status.backlog.bytes == 0 && self.leftovers(node) == 0
+            let is_idle = status.held == 0 && status.backlog.bytes == 0;
+            is_idle && self.leftovers(node) == 0 && !self.hosts[&node].has_later()
         })
     }
 

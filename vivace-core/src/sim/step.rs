@@ -129,6 +129,7 @@ impl Simulation {
             fresh.recover(record.clone());
         }
         host.log = records;
+        fresh.recover_stored(host.recorded());
         let values = &host.values;
         fresh.drop_unstored(&|id| values.contains_key(id));
         // What a crash left without its record, as a real node's look through its store finds.
@@ -263,9 +264,15 @@ impl Simulation {
                 }
                 return true;
             }
-            Action::StoreValue { lsn, id, value } => {
+            Action::StoreValue {
+                lsn,
+                id,
+                value,
+                is_record,
+            } => {
                 self.compare(node, &id, &value);
-                self.host(node).queue(lsn, Entry::Value(id, value));
+                self.host(node)
+                    .queue(lsn, Entry::Value(id, value, is_record));
                 return true;
             }
             Action::ForgetValue { id } => {

@@ -145,23 +145,24 @@ impl Replica {
         key: &Key,
         ots: Timestamp,
     ) {
-        self.accept(env, key, ots);
+        self.accept(env, key, ots, None);
         let object = self.objects.entry(key.clone()).or_default();
         let body = object.acceptance(ots);
         env.answer_when_durable(object.lsn, from, rpc, container.epoch, body);
     }
 
-    fn accept(&mut self, env: &mut Env, key: &Key, ots: Timestamp) {
+    fn accept(&mut self, env: &mut Env, key: &Key, ots: Timestamp, told: Option<Lsn>) {
         let object = self.objects.entry(key.clone()).or_default();
         let again = object.accepted == ots;
         if ots >= object.promised && !again {
             object.accept(ots);
             mutant!(env, ForgetNext => object.promised = ots);
             mutant!(env, DropOnAcceptance => object.drop_below(env, key, ots));
-            object.lsn = env.out.persist(Record::Accepted {
+            let record = Record::Accepted {
                 key: key.clone(),
                 ts: ots,
-            });
+            };
+            object.lsn = object.lsn.max(env.out.persist_behind(told, record));
         }
     }
 
@@ -172,7 +173,8 @@ impl Replica {
     }
 
     /// W-REMOTE and OW-TS in one, of a direct write whose value is stored: what is accepted
-    /// here is here. Returns when what was done is durable.
+    /// here is here. `told` is the position of a value that is a record of itself. Returns when
+    /// what was done is durable.
     ///
     /// # Errors
     /// The answer of a replica that has promised to refuse it.
@@ -182,16 +184,24 @@ impl Replica {
         key: &Key,
         ots: Timestamp,
         value: StoredValue,
+        told: Option<Lsn>,
     ) -> Result<Lsn, (Lsn, PriorityBody)> {
         if self.may_accept(key, ots) {
-            self.keep(env, key, ots, value);
-            self.accept(env, key, ots);
+            self.keep(env, key, ots, value, told);
+            self.accept(env, key, ots, told);
         }
         let object = self.objects.entry(key.clone()).or_default();
         match object.accepted == ots {
             true => Ok(object.lsn),
             false => Err((object.lsn, object.acceptance(ots))),
         }
+    }
+
+    /// Whether a value of `ots` that is a record of itself tells something new: that it was
+    /// accepted, and is here.
+    pub fn lacks_told(&self, key: &Key, ots: Timestamp) -> bool {
+        let is_known = |object: &Object| object.accepted == ots && object.versions.contains(ots);
+        self.may_accept(key, ots) && !self.objects.get(key).is_some_and(is_known)
     }
 
     /// W-REMOTE: a version to serve. It never touches `accepted` or `promised`:
@@ -205,24 +215,29 @@ impl Replica {
     ) -> Lsn {
         if self.wants(key, ts) {
             let value = env.out.store(ValueId::version(key, ts), value);
-            return self.keep(env, key, ts, value);
+            return self.keep(env, key, ts, value, None);
         }
         self.objects.entry(key.clone()).or_default().lsn
     }
 
     /// Keeps a version whose value is stored, where it is of use.
-    fn keep(&mut self, env: &mut Env, key: &Key, ts: Timestamp, value: StoredValue) -> Lsn {
+    fn keep(
+        &mut self,
+        env: &mut Env,
+        key: &Key,
+        ts: Timestamp,
+        value: StoredValue,
+        told: Option<Lsn>,
+    ) -> Lsn {
         let object = self.objects.entry(key.clone()).or_default();
         if object.versions.wants(object.chosen, ts) {
             for (needless, _) in object.versions.insert(object.chosen, ts, value) {
                 env.out.release(ValueId::version(key, needless));
             }
             mutant!(env, RemoteAccepts => object.accepted = object.accepted.max(ts));
-            object.lsn = env.out.persist(Record::Version {
-                key: key.clone(),
-                ts,
-                value,
-            });
+            let key = key.clone();
+            let record = Record::Version { key, ts, value };
+            object.lsn = object.lsn.max(env.out.persist_behind(told, record));
         }
         object.lsn
     }

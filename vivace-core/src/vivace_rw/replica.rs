@@ -151,22 +151,28 @@ impl Replica {
             return object.lsn;
         }
         let value = env.out.store(ValueId::version(key, ts), value);
-        self.complete(env, key, ts, value)
+        self.complete(env, key, ts, value, None)
     }
 
     /// Keeps `ts`, whose value is stored, as the complete version where it is the newest.
-    pub fn complete(&mut self, env: &mut Env, key: &Key, ts: Timestamp, value: StoredValue) -> Lsn {
+    /// `told` is the position of a value that is a record of itself.
+    pub fn complete(
+        &mut self,
+        env: &mut Env,
+        key: &Key,
+        ts: Timestamp,
+        value: StoredValue,
+        told: Option<Lsn>,
+    ) -> Lsn {
         let object = self.objects.entry(key.clone()).or_default();
         if ts > object.complete_ts() {
             if let Some((older, _)) = object.complete.replace((ts, value)) {
                 env.out.release(ValueId::version(key, older));
             }
             object.known = object.known.max(ts);
-            object.lsn = env.out.persist(Record::Complete {
-                key: key.clone(),
-                ts,
-                value,
-            });
+            let key = key.clone();
+            let record = Record::Complete { key, ts, value };
+            object.lsn = object.lsn.max(env.out.persist_behind(told, record));
         }
         object.lsn
     }

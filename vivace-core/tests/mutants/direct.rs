@@ -39,6 +39,21 @@ pub fn the_power_fails_before_values_are_stored(mutants: Mutants) -> Verdict {
     trial.verdict()
 }
 
+/// 2 is acknowledged, its value stored by a majority, and the records of it are yet to follow
+/// when all nodes lose power. A read finds it all the same.
+pub fn the_power_fails_right_after_a_write(mutants: Mutants) -> Verdict {
+    let mut trial = Trial::on(one_site(Kind::Rw), mutants, 0);
+    trial.ask(0, put(1));
+    trial.settle();
+    trial.ask(0, put(2));
+    for node in ALL {
+        trial.simulation.crash_with(NodeId(node), LogTail::Lost);
+    }
+    trial.restart(&ALL);
+    trial.ask(1, READ);
+    trial.verdict()
+}
+
 /// 2 is at its coordinator alone when it is read. The coordinator dies: whoever reads next
 /// must find 2, so the first reader has stored it.
 pub fn a_lone_value_is_read_and_its_holder_crashes(mutants: Mutants) -> Verdict {

@@ -78,6 +78,7 @@ catches! {
     ServeOlderEarly: rw::the_replica_in_the_readers_site_missed_the_newest_write => "no order explains",
     SkipWriteBack: rw::what_one_replica_knows_is_read_and_the_replica_crashes => "no order explains",
     LearnBeforeStored: direct::the_power_fails_before_values_are_stored => "Read at node 1 got no result",
+    IgnoreStored: direct::the_power_fails_right_after_a_write => "no order explains",
     WriteBackTimestamp: direct::a_lone_value_is_read_and_its_holder_crashes => "Read at node 1 got no result",
     HideUnaccepted: rmw::the_one_replica_that_accepted_crashes => "at node 7 got no result",
     AnyFalseAborts: rmw::one_replica_refuses_every_round => "at node 0 got no result",

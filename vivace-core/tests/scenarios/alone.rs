@@ -83,7 +83,7 @@ impl Alone {
                         false => sent.push(Sent::Bulk(to, message.body)),
                     }
                 }
-                Action::StoreValue { lsn, id, value } => {
+                Action::StoreValue { lsn, id, value, .. } => {
                     self.asked = lsn;
                     self.values.insert(id, value);
                 }

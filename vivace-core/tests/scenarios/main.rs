@@ -26,6 +26,7 @@ mod rmw;
 mod rw;
 mod sessions;
 mod shared_reads;
+mod told_values;
 mod torn_values;
 
 use cluster::Simulation;

@@ -145,6 +145,13 @@ pub struct Counts {
     pub loads_refused: u64,
 }
 
+/// A value on its way to the disk.
+struct InFlight {
+    lsn: Lsn,
+    value: Value,
+    is_record: bool,
+}
+
 /// An id to be forgotten when what was added before is durable.
 struct Forget {
     /// The last position before it.
@@ -172,8 +179,8 @@ pub struct Engine<T> {
     journal_batches: VecDeque<Handed>,
     /// So many records are durable.
     recorded: u64,
-    /// Values on their way to the disk, with their position.
-    in_flight: BTreeMap<ValueId, (Lsn, Value)>,
+    /// Values on their way to the disk.
+    in_flight: BTreeMap<ValueId, InFlight>,
     in_flight_order: VecDeque<(Lsn, ValueId, u64)>,
     pending_bytes: u64,
     /// Ids to be forgotten, numbered, in order.
@@ -279,16 +286,28 @@ impl<T> Engine<T> {
         self.journal.as_ref().and_then(JournalLane::flush_by)
     }
 
-    /// Adds a value behind all earlier records and values; it can be loaded at once.
-    pub fn store(&mut self, lsn: Lsn, id: ValueId, value: Value) {
+    /// Adds a value behind all earlier records and values, perhaps as a record of itself; it
+    /// can be loaded at once.
+    pub fn store(&mut self, lsn: Lsn, id: ValueId, value: Value, is_record: bool) {
         self.last = lsn;
+        // Once more: it stays what it is on its way to be.
+        let is_record = is_record || self.in_flight.get(&id).is_some_and(|f| f.is_record);
         self.forgotten.remove(&id);
         self.cache.insert(&id, &value);
         let bytes = value.len() as u64;
         self.pending_bytes += bytes;
         self.in_flight_order.push_back((lsn, id.clone(), bytes));
-        self.in_flight.insert(id.clone(), (lsn, value.clone()));
-        self.gathered.push(Change::Store(id, value));
+        let flying = InFlight {
+            lsn,
+            value: value.clone(),
+            is_record,
+        };
+        self.in_flight.insert(id.clone(), flying);
+        self.gathered.push(Change::Store {
+            id,
+            value,
+            is_record,
+        });
         let first = self.gathered_at.map_or(lsn, |(first, _)| first);
         self.gathered_at = Some((first, lsn));
     }
@@ -308,8 +327,8 @@ impl<T> Engine<T> {
 
     /// Asks for a value.
     pub fn load(&mut self, id: &ValueId, asker: T) -> Load<T> {
-        if let Some((_, value)) = self.in_flight.get(id) {
-            return Load::Now(asker, value.clone());
+        if let Some(flying) = self.in_flight.get(id) {
+            return Load::Now(asker, flying.value.clone());
         }
         if let Some(value) = self.cache.get(id) {
             return Load::Now(asker, value);
@@ -406,7 +425,7 @@ impl<T> Engine<T> {
                         self.in_flight_order.pop_front().expect("there is a first");
                     self.pending_bytes -= bytes;
                     // Unless it was stored once more since.
-                    if self.in_flight.get(&id).is_some_and(|(lsn, _)| *lsn == at) {
+                    if self.in_flight.get(&id).is_some_and(|f| f.lsn == at) {
                         self.in_flight.remove(&id);
                     }
                 }
@@ -423,8 +442,8 @@ impl<T> Engine<T> {
         let askers = self.loading.remove(&id).unwrap_or_default();
         self.waiters -= askers.len();
         // Stored since it was asked for, or again.
-        if let Some((_, value)) = self.in_flight.get(&id) {
-            return News::Loaded(askers, value.clone());
+        if let Some(flying) = self.in_flight.get(&id) {
+            return News::Loaded(askers, flying.value.clone());
         }
         match found {
             Lookup::Found(value) => {
@@ -453,6 +472,12 @@ impl<T> Engine<T> {
     /// Whether a value is stored, or on its way, as far as is known without reading it.
     pub fn contains(&self, id: &ValueId) -> bool {
         self.in_flight.contains_key(id) || self.store.contains(id)
+    }
+
+    /// The stored values that are records of themselves, with their bytes. Blocks now and then.
+    pub fn records(&self) -> impl Iterator<Item = (ValueId, u32)> {
+        let parts = self.store.parts().into_iter();
+        parts.flat_map(|part| self.store.records(part))
     }
 
     /// Why no client's operation should begin now.

@@ -44,7 +44,7 @@ impl ValueBatch {
     /// Bytes of values.
     pub fn bytes(&self) -> usize {
         let stores = self.changes.iter().map(|change| match change {
-            Change::Store(_, value) => value.len(),
+            Change::Store { value, .. } => value.len(),
             Change::Forget(_) => 0,
         });
         stores.sum()

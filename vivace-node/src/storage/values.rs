@@ -32,8 +32,15 @@ pub use value_log::{OpenError, Recovered, ValueLog};
 /// A change of a value store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Keep this value. One id never has two contents.
-    Store(ValueId, Value),
+    /// Keep this value.
+    Store {
+        /// Its name. One id never has two contents.
+        id: ValueId,
+        /// The value.
+        value: Value,
+        /// It is a record of itself ([`ValueStore::records`]).
+        is_record: bool,
+    },
     /// Keep it no longer.
     Forget(ValueId),
 }
@@ -110,6 +117,10 @@ pub trait ValueStore: Send + Sync {
 
     /// The ids of the values in `part`; of one that is gone, none. Blocks.
     fn ids(&self, part: Part) -> Vec<ValueId>;
+
+    /// The values in `part` that are records of themselves, with their bytes; perhaps some that
+    /// were, before they were stored once more. Blocks.
+    fn records(&self, part: Part) -> Vec<(ValueId, u32)>;
 
     /// What it takes.
     fn usage(&self) -> Usage;

@@ -62,6 +62,7 @@ const EXPECTED_MARKS: &[&str] = &[
     "read: a timestamp ahead of its value",
     "rechecked: promises whose base does not come",
     "rechecked: reports whose version does not come",
+    "recovered: a value ahead of its record",
     "refused: BIND of an aborted write",
     "refused: a copy of an aborted write",
     "refused: a damaged journal",

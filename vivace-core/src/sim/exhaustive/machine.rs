@@ -1,6 +1,6 @@
 //! A node and its disk, which takes each entry whole and in order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::record::Record;
 use crate::stored::ValueId;
@@ -10,7 +10,8 @@ use crate::{Lsn, Node, Value};
 #[derive(Clone, Debug)]
 pub enum Entry {
     Record(Record),
-    Value(ValueId, Value),
+    /// With whether it is a record of itself.
+    Value(ValueId, Value, bool),
     Forget(ValueId),
 }
 
@@ -21,6 +22,8 @@ pub struct Host {
     pub log: Vec<Record>,
     /// Durable values.
     pub values: BTreeMap<ValueId, Value>,
+    /// Which of them are records of themselves.
+    pub records: BTreeSet<ValueId>,
     pub unflushed: VecDeque<(Lsn, Entry)>,
     /// Values of `unflushed`, which can be loaded all the same.
     pub fresh: BTreeMap<ValueId, Value>,
@@ -30,7 +33,7 @@ impl Host {
     /// Takes an entry on its way to the disk.
     pub fn queue(&mut self, lsn: Lsn, entry: Entry) {
         match &entry {
-            Entry::Value(id, value) => drop(self.fresh.insert(id.clone(), value.clone())),
+            Entry::Value(id, value, _) => drop(self.fresh.insert(id.clone(), value.clone())),
             Entry::Forget(id) => drop(self.fresh.remove(id)),
             Entry::Record(_) => {}
         }
@@ -52,12 +55,28 @@ impl Host {
         };
         match entry {
             Entry::Record(record) => self.log.push(record),
-            Entry::Value(id, value) => {
+            Entry::Value(id, value, is_record) => {
                 self.fresh.remove(&id);
+                if is_record {
+                    self.records.insert(id.clone());
+                }
                 self.values.insert(id, value);
             }
-            Entry::Forget(id) => drop(self.values.remove(&id)),
+            Entry::Forget(id) => {
+                self.values.remove(&id);
+                self.records.remove(&id);
+            }
         }
+    }
+
+    /// The durable values that are records of themselves, and their bytes.
+    pub fn recorded(&self) -> impl Iterator<Item = (ValueId, u32)> {
+        let of = |id: &ValueId| {
+            self.values
+                .get(id)
+                .map(|value| (id.clone(), value.len() as u32))
+        };
+        self.records.iter().filter_map(of)
     }
 
     /// A value, durable or not.

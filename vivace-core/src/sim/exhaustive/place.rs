@@ -100,7 +100,8 @@ impl Place {
                 node.write_state(&mut state)?;
             }
             let state = relative_to_durable(&state, self.flushed.0);
-            write!(text, "{}{:?}{state}", self.host.life, self.host.values)
+            let (values, records) = (&self.host.values, &self.host.records);
+            write!(text, "{}{values:?}{records:?}{state}", self.host.life)
         });
         self.durable = (may_crash || !self.is_up()).then(|| {
             let recovered = self.fresh_node(setting, now, self.host.life + 1);
@@ -124,6 +125,7 @@ impl Place {
         for record in &self.host.log {
             fresh.recover(record.clone());
         }
+        fresh.recover_stored(self.host.recorded());
         fresh.end_recovery();
         fresh
     }

@@ -89,6 +89,8 @@ impl<'a> Step<'a> {
         let host = &mut self.place.host;
         // What a crash left without its record.
         host.values.retain(|id, _| fresh.refers_to(id));
+        let values = &host.values;
+        host.records.retain(|id| values.contains_key(id));
         host.life = life;
         host.node = Some(fresh);
     }
@@ -151,7 +153,12 @@ impl<'a> Step<'a> {
                 let last = host.unflushed.back().map(|(lsn, _)| *lsn);
                 host.queue(last.unwrap_or(self.place.flushed), Entry::Record(record));
             }
-            Action::StoreValue { lsn, id, value } => host.queue(lsn, Entry::Value(id, value)),
+            Action::StoreValue {
+                lsn,
+                id,
+                value,
+                is_record,
+            } => host.queue(lsn, Entry::Value(id, value, is_record)),
             Action::ForgetValue { id } => host.forget(id),
             Action::SendStored { to, message } => match host.load(&message.value) {
                 Some(value) if to != from => self.send(to, Wire::Bulk(message.with(value))),

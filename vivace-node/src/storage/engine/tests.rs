@@ -70,6 +70,10 @@ impl ValueStore for Gated {
         self.inner.ids(part)
     }
 
+    fn records(&self, part: Part) -> Vec<(ValueId, u32)> {
+        self.inner.records(part)
+    }
+
     fn usage(&self) -> Usage {
         self.inner.usage()
     }
@@ -174,7 +178,8 @@ fn records_and_values_survive_a_restart() {
     assert_eq!(records, []);
     for at in 0..100 {
         let stored = long_value(at, 100 * at as usize);
-        life.engine.store(Lsn(2 * at + 1), id("a", at + 1), stored);
+        life.engine
+            .store(Lsn(2 * at + 1), id("a", at + 1), stored, false);
         life.engine.persist(Lsn(2 * at + 2), record(at + 1));
         life.turn();
     }
@@ -206,7 +211,8 @@ fn a_position_is_durable_when_all_before_it_are_on_both_ways() {
     );
     life.engine.lane = lane.expect("starts");
     life.engine.persist(Lsn(1), record(1));
-    life.engine.store(Lsn(2), id("a", 1), value(b"held back"));
+    life.engine
+        .store(Lsn(2), id("a", 1), value(b"held back"), false);
     life.engine.persist(Lsn(3), record(2));
     life.until(|life, _| life.durable == Lsn(1) && life.engine.journal_batches.is_empty());
     life.reports.done = reports;
@@ -218,7 +224,8 @@ fn a_position_is_durable_when_all_before_it_are_on_both_ways() {
 fn what_is_on_its_way_to_the_disk_is_read_from_memory() {
     let (mut life, store) = Life::gated(0);
     store.shut(true);
-    life.engine.store(Lsn(1), id("a", 1), value(b"on its way"));
+    life.engine
+        .store(Lsn(1), id("a", 1), value(b"on its way"), false);
     life.engine.flush();
     let found = life.engine.load(&id("a", 1), 7);
     assert_eq!(found, Load::Now(7, value(b"on its way")));
@@ -232,7 +239,7 @@ fn what_is_on_its_way_to_the_disk_is_read_from_memory() {
 #[test]
 fn a_cached_value_never_touches_the_disk() {
     let (mut life, store) = Life::gated(1 << 20);
-    life.engine.store(Lsn(1), id("a", 1), value(b"hot"));
+    life.engine.store(Lsn(1), id("a", 1), value(b"hot"), false);
     life.until(|life, _| life.engine.pending_bytes == 0);
     store.shut(true);
     assert_eq!(
@@ -247,7 +254,7 @@ fn while_one_group_is_written_the_next_gathers() {
     let (mut life, store) = Life::gated(0);
     store.shut(true);
     for at in 1..=50 {
-        life.engine.store(Lsn(at), id("a", at), value(b"x"));
+        life.engine.store(Lsn(at), id("a", at), value(b"x"), false);
         life.engine.flush();
     }
     store.shut(false);
@@ -259,7 +266,7 @@ fn while_one_group_is_written_the_next_gathers() {
 #[test]
 fn one_question_answers_all_who_ask_meanwhile() {
     let (mut life, store) = Life::gated(0);
-    life.engine.store(Lsn(1), id("a", 1), value(b"cold"));
+    life.engine.store(Lsn(1), id("a", 1), value(b"cold"), false);
     life.until(|life, _| life.engine.pending_bytes == 0);
     store.shut(true);
     for asker in 1..=3 {
@@ -281,12 +288,12 @@ fn what_is_not_there_is_an_answer() {
 #[test]
 fn a_value_is_forgotten_when_all_before_is_durable_and_not_when_it_was_stored_again() {
     let (mut life, store) = Life::gated(0);
-    life.engine.store(Lsn(1), id("a", 1), value(b"one"));
-    life.engine.store(Lsn(2), id("b", 1), value(b"two"));
+    life.engine.store(Lsn(1), id("a", 1), value(b"one"), false);
+    life.engine.store(Lsn(2), id("b", 1), value(b"two"), false);
     life.until(|life, _| life.engine.pending_bytes == 0);
     life.engine.forget(id("a", 1));
     life.engine.forget(id("b", 1));
-    life.engine.store(Lsn(3), id("b", 1), value(b"two"));
+    life.engine.store(Lsn(3), id("b", 1), value(b"two"), false);
     life.until(|_, _| !store.contains(&id("a", 1)));
     life.until(|life, _| life.engine.pending_bytes == 0);
     assert!(store.contains(&id("b", 1)));
@@ -297,7 +304,7 @@ fn a_value_is_forgotten_when_all_before_is_durable_and_not_when_it_was_stored_ag
 fn a_forget_waits_for_what_came_before_it() {
     let directory = new_directory();
     let (mut life, _) = Life::in_directory(directory.path(), 0);
-    life.engine.store(Lsn(1), id("a", 1), value(b"old"));
+    life.engine.store(Lsn(1), id("a", 1), value(b"old"), false);
     life.settle(1);
     // The record that makes the value needless is not durable yet.
     life.engine.persist(Lsn(2), record(1));
@@ -328,7 +335,7 @@ fn all_that_is_stored_is_named() {
     let directory = new_directory();
     let (mut life, _) = Life::in_directory(directory.path(), 0);
     for at in 1..=3000 {
-        life.engine.store(Lsn(at), id("a", at), value(b"x"));
+        life.engine.store(Lsn(at), id("a", at), value(b"x"), false);
     }
     life.settle(3000);
     life.engine.list().expect("a thread");
@@ -382,10 +389,25 @@ fn a_record_that_nobody_waits_for_goes_with_the_next_or_soon_by_itself() {
 fn a_value_is_forgotten_behind_the_record_that_lets_it_go() {
     let directory = new_directory();
     let (mut life, _) = Life::in_directory(directory.path(), 0);
-    life.engine.store(Lsn(1), id("a", 1), value(b"old"));
+    life.engine.store(Lsn(1), id("a", 1), value(b"old"), false);
     life.settle(1);
     life.engine.persist_later(record(1));
     life.engine.forget(id("a", 1));
     life.until(|life, _| !life.engine.contains(&id("a", 1)));
     assert_eq!(life.engine.recorded, 1);
+}
+
+#[test]
+fn a_value_that_comes_once_more_on_its_way_stays_a_record() {
+    let directory = new_directory();
+    let (mut life, _) = Life::in_directory(directory.path(), 0);
+    life.engine.store(Lsn(1), id("a", 1), value(b"told"), true);
+    life.engine.store(Lsn(2), id("a", 1), value(b"told"), false);
+    life.engine.store(Lsn(3), id("b", 1), value(b"not"), false);
+    life.settle(3);
+    drop(life);
+    let (life, _) = Life::in_directory(directory.path(), 0);
+    let mut records: Vec<_> = life.engine.records().collect();
+    records.dedup();
+    assert_eq!(records, [(id("a", 1), 4)]);
 }

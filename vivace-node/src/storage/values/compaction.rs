@@ -127,13 +127,14 @@ impl ValueLog {
         let mut frames = Vec::new();
         let mut moved = Vec::new();
         let mut entries = victim.listing.iter_from(victim.seen, victim.segment);
-        for (key, place) in entries.by_ref().take(STEP_ENTRIES) {
+        for entry in entries.by_ref().take(STEP_ENTRIES) {
+            let (key, place) = (entry.key, entry.place);
             if self.shared().index.get(key) != Some(place) {
                 continue;
             }
             match self.read(place) {
                 Ok(bytes) if frame::value(key, &bytes).is_ok() => {
-                    moved.push((key, place, frames.len() as u64));
+                    moved.push((entry, frames.len() as u64));
                     frames.extend_from_slice(&bytes);
                 }
                 Ok(_) | Err(_) => {
@@ -155,14 +156,14 @@ impl ValueLog {
             self.append(writer, &frames)?;
             writer.is_unsynced = true;
             let mut shared = self.shared();
-            for (key, place, offset) in moved {
+            for (entry, offset) in moved {
                 let place = Place {
                     segment: writer.segment,
                     offset: u32::try_from(start + offset).expect("a segment is far below 4 GiB"),
-                    bytes: place.bytes,
+                    bytes: entry.place.bytes,
                 };
-                shared.index.insert(key, place);
-                writer.listing.push(key, place);
+                shared.index.insert(entry.key, place);
+                writer.listing.push(entry.key, place, entry.is_record);
             }
             shared.index.set_bytes(writer.segment, writer.end);
         }

@@ -2,7 +2,8 @@
 //! that a stale or misdirected block never passes.
 //!
 //! Frame, integers little-endian: `magic u32 | header checksum u32 | body checksum u32 |
-//! value bytes u32 | kind u8 (0 tombstone, 1 bytes) | id bytes u16 | id | value`. The
+//! value bytes u32 | kind u8 (0 tombstone, 1 bytes, 2 bytes that are a record of themselves) |
+//! id bytes u16 | id | value`. The
 //! header checksum is CRC-32C of all from the body checksum to the id's end, so that a
 //! damaged value can be stepped over; the body checksum of id and value.
 
@@ -21,6 +22,7 @@ pub(super) const ID_BYTES_MAX: usize = 512;
 
 const TOMBSTONE: u8 = 0;
 const BYTES: u8 = 1;
+const RECORD: u8 = 2;
 
 /// The encoded id, by which all of this module finds values.
 pub(super) fn key(id: &ValueId) -> Vec<u8> {
@@ -46,12 +48,23 @@ impl Header {
     pub fn frame_bytes(&self) -> usize {
         HEADER_BYTES + self.key.len() + self.value_bytes
     }
+
+    /// Whether the value is a record of itself.
+    pub fn is_record(&self) -> bool {
+        self.kind == RECORD
+    }
+}
+
+/// Bytes of the value in a frame of `frame_bytes` under `key`.
+pub(super) fn value_bytes(key: &[u8], frame_bytes: u32) -> u32 {
+    frame_bytes.saturating_sub((HEADER_BYTES + key.len()) as u32)
 }
 
 /// Adds the frame of `value` to `to`; returns its length.
-pub(super) fn write(to: &mut Vec<u8>, key: &[u8], value: &Value) -> usize {
+pub(super) fn write(to: &mut Vec<u8>, key: &[u8], value: &Value, is_record: bool) -> usize {
     let (kind, bytes): (u8, &[u8]) = match value {
         Value::Tombstone => (TOMBSTONE, &[]),
+        Value::Bytes(blob) if is_record => (RECORD, &blob.0),
         Value::Bytes(blob) => (BYTES, &blob.0),
     };
     let start = to.len();
@@ -105,7 +118,7 @@ pub(super) fn value(key: &[u8], frame: &Bytes) -> Result<Value, &'static str> {
     }
     match header.kind {
         TOMBSTONE if header.value_bytes == 0 => Ok(Value::Tombstone),
-        BYTES => Ok(Value::Bytes(Blob(frame.slice(HEADER_BYTES + key.len()..)))),
+        BYTES | RECORD => Ok(Value::Bytes(Blob(frame.slice(HEADER_BYTES + key.len()..)))),
         _ => Err("is of no known kind"),
     }
 }
@@ -125,7 +138,12 @@ mod tests {
 
     fn frame(name: &ValueId, value: &Value) -> Vec<u8> {
         let mut bytes = Vec::new();
-        write(&mut bytes, &key(name), value);
+        write(
+            &mut bytes,
+            &key(name),
+            value,
+            name.key.name.as_bytes() == b"r",
+        );
         bytes
     }
 

@@ -3,7 +3,8 @@
 //! segment is read instead.
 //!
 //! Layout, integers little-endian: `entries | CRC-32C of the entries, segment and
-//! directory u32`; an entry is `id bytes u16 | id | offset u32 | frame bytes u32`.
+//! directory u32`; an entry is `id bytes u16 | id | offset u32 | frame bytes u32`, whose highest
+//! bit says that the value is a record of itself.
 
 use crate::storage::identity::DirectoryId;
 
@@ -13,6 +14,16 @@ use super::index::Place;
 /// in one go, and read in one.
 pub(super) const LISTING_BYTES_MAX: usize = 4 << 20;
 
+const RECORD_BIT: u32 = 1 << 31;
+
+/// What is listed of a frame.
+pub(super) struct Entry<'l> {
+    pub key: &'l [u8],
+    pub place: Place,
+    /// The value is a record of itself.
+    pub is_record: bool,
+}
+
 /// The entries of one segment, encoded.
 #[derive(Default)]
 pub(super) struct Listing {
@@ -20,19 +31,23 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub fn push(&mut self, key: &[u8], place: Place) {
+    pub fn push(&mut self, key: &[u8], place: Place, is_record: bool) {
+        let bytes = match is_record {
+            true => place.bytes | RECORD_BIT,
+            false => place.bytes,
+        };
         self.entries
             .extend_from_slice(&(key.len() as u16).to_le_bytes());
         self.entries.extend_from_slice(key);
         self.entries.extend_from_slice(&place.offset.to_le_bytes());
-        self.entries.extend_from_slice(&place.bytes.to_le_bytes());
+        self.entries.extend_from_slice(&bytes.to_le_bytes());
     }
 
     pub fn bytes(&self) -> usize {
         self.entries.len()
     }
 
-    /// Key and place of each frame of `segment`.
+    /// What is listed of each frame of `segment`.
     pub fn iter(&self, segment: u32) -> Entries<'_> {
         self.iter_from(0, segment)
     }
@@ -73,31 +88,38 @@ impl Entries<'_> {
 }
 
 impl<'l> Iterator for Entries<'l> {
-    type Item = (&'l [u8], Place);
+    type Item = Entry<'l>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Some((key, place, rest)) = first(self.rest, self.segment) else {
+        let Some((entry, rest)) = first(self.rest, self.segment) else {
             // What is no entry is the end.
             self.rest = &[];
             return None;
         };
         self.rest = rest;
-        Some((key, place))
+        Some(entry)
     }
 }
 
 /// The first entry, and what comes behind it.
-fn first(entries: &[u8], segment: u32) -> Option<(&[u8], Place, &[u8])> {
+fn first(entries: &[u8], segment: u32) -> Option<(Entry<'_>, &[u8])> {
     let (length, after) = entries.split_first_chunk::<2>()?;
     let (key, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
     let (offset, after) = after.split_first_chunk::<4>()?;
     let (bytes, after) = after.split_first_chunk::<4>()?;
+    let bytes = u32::from_le_bytes(*bytes);
     let place = Place {
         segment,
         offset: u32::from_le_bytes(*offset),
-        bytes: u32::from_le_bytes(*bytes),
+        bytes: bytes & !RECORD_BIT,
     };
-    Some((key, place, after))
+    let is_record = bytes & RECORD_BIT != 0;
+    let entry = Entry {
+        key,
+        place,
+        is_record,
+    };
+    Some((entry, after))
 }
 
 fn checksum(entries: &[u8], segment: u32, directory: DirectoryId) -> u32 {

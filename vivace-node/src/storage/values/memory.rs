@@ -26,7 +26,7 @@ impl ValueStore for MemoryStore {
         let mut values = self.values();
         for change in changes {
             match change {
-                Change::Store(id, value) => {
+                Change::Store { id, value, .. } => {
                     values.insert(id.clone(), value.clone());
                 }
                 Change::Forget(id) => {
@@ -58,6 +58,11 @@ impl ValueStore for MemoryStore {
 
     fn ids(&self, _part: Part) -> Vec<ValueId> {
         self.values().keys().cloned().collect()
+    }
+
+    /// None: nothing of it outlives the process.
+    fn records(&self, _part: Part) -> Vec<(ValueId, u32)> {
+        Vec::new()
     }
 
     fn usage(&self) -> Usage {

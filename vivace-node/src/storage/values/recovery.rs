@@ -17,7 +17,7 @@ use super::{frame, frame::Header};
 use crate::storage::identity::DirectoryId;
 
 /// The format that this code writes, and the newest that it reads.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// A segment's header: `magic 8 | format u32 | directory 16 | segment u32 | zeros |
 /// CRC-32C of all before u32`.
@@ -157,7 +157,7 @@ fn scan_frames(segment: u32, bytes: &[u8], written: usize) -> Scan {
                     offset: start as u32,
                     bytes: (end - start) as u32,
                 };
-                found.listing.push(&header.key, place);
+                found.listing.push(&header.key, place, header.is_record());
                 found.end = end as u64;
             }
             // The last write, unfinished.
@@ -376,8 +376,8 @@ impl Found {
 
     fn take_in(&mut self, segment: u32, bytes: u64, listing: &Listing) {
         self.index.set_bytes(segment, bytes);
-        for (key, place) in listing.iter(segment) {
-            self.index.insert(key, place);
+        for entry in listing.iter(segment) {
+            self.index.insert(entry.key, entry.place);
         }
     }
 
@@ -406,7 +406,9 @@ impl Found {
                 end,
                 listing,
             } => {
+                // Of an earlier format, and of this one from now on.
                 file.set_len(end)
+                    .and_then(|()| file.write_all_at(&header(segment, self.directory), 0))
                     .and_then(|()| file.sync_all())
                     .map_err(at(&values_path(&self.home, segment)))?;
                 (segment, file, end, listing)

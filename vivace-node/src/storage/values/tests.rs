@@ -24,8 +24,16 @@ fn open_small(home: &Path) -> ValueLog {
 }
 
 fn store(to: &dyn ValueStore, name: &str, time: u64, contents: &Value) {
-    let change = Change::Store(id(name, time), contents.clone());
-    to.apply(&[change]).expect("stores");
+    to.apply(&[storing(name, time, contents, false)])
+        .expect("stores");
+}
+
+fn storing(name: &str, time: u64, contents: &Value, is_record: bool) -> Change {
+    Change::Store {
+        id: id(name, time),
+        value: contents.clone(),
+        is_record,
+    }
 }
 
 fn forget(from: &dyn ValueStore, name: &str, time: u64) {
@@ -304,7 +312,7 @@ fn a_step_looks_at_a_part_of_what_a_segment_holds() {
     let opened = ValueLog::with_segments(home.path(), MINE, 64 << 10, &|_, _| ());
     let (log, _) = opened.expect("opens");
     let many: Vec<Change> = (1..=6_000)
-        .map(|time| Change::Store(id("a", time), value(b"short")))
+        .map(|time| storing("a", time, &value(b"short"), false))
         .collect();
     log.apply(&many).expect("applies");
     // In the next segment, for that one is full.
@@ -370,7 +378,7 @@ fn another_directorys_values_and_newer_ones_are_refused_unchanged() {
     newer[60..64].copy_from_slice(&checksum);
     fs::write(&path, &newer).expect("writes");
     let refused = ValueLog::open(home.path(), MINE, &|_, _| {});
-    assert!(matches!(refused, Err(OpenError::Newer { found: 2, .. })));
+    assert!(matches!(refused, Err(OpenError::Newer { found: 3, .. })));
     assert_eq!(fs::read(&path).expect("reads"), newer);
 }
 
@@ -432,4 +440,72 @@ proptest! {
             }
         }
     }
+}
+
+fn all_records(log: &ValueLog) -> Vec<(ValueId, u32)> {
+    let parts = log.parts().into_iter();
+    let mut records: Vec<_> = parts.flat_map(|part| log.records(part)).collect();
+    records.sort();
+    records.dedup();
+    records
+}
+
+#[test]
+fn records_of_themselves_are_told_from_the_rest_wherever_they_move() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let log = open_small(home.path());
+    let mut expected = Vec::new();
+    for time in 1..=100_u64 {
+        let is_record = time % 3 == 0;
+        let contents = long_value(time, 100 + time as usize);
+        log.apply(&[storing("a", time, &contents, is_record)])
+            .expect("stores");
+        if time % 2 == 0 {
+            forget(&log, "a", time);
+        } else if is_record {
+            expected.push((id("a", time), 100 + time as u32));
+        }
+    }
+    assert_eq!(all_records(&log), expected);
+    tidy_all(&log);
+    assert_eq!(all_records(&log), expected, "after they moved");
+    drop(log);
+    let told = |log: &ValueLog| {
+        let mut told = all_records(log);
+        // What was forgotten may be there again.
+        told.retain(|record| expected.contains(record));
+        told
+    };
+    assert_eq!(told(&open_small(home.path())), expected, "from lists");
+    for entry in fs::read_dir(home.path()).expect("lists") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|end| end == "ids") {
+            fs::remove_file(path).expect("removes");
+        }
+    }
+    assert_eq!(told(&open_small(home.path())), expected, "from frames");
+}
+
+#[test]
+fn a_segment_of_the_first_format_goes_on_in_this_one() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (log, _) = open(home.path());
+    store(&log, "a", 1, &value(b"of the first format"));
+    drop(log);
+    let path = last_segment(home.path());
+    let mut bytes = fs::read(&path).expect("reads");
+    bytes[8] = 1;
+    let checksum = crc32c::crc32c(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
+    fs::write(&path, bytes).expect("writes");
+    let (log, recovered) = open(home.path());
+    assert_eq!((recovered.values, recovered.damaged), (1, 0));
+    log.apply(&[storing("b", 1, &value(b"of this"), true)])
+        .expect("stores");
+    assert_eq!(fs::read(&path).expect("reads")[8], recovery::FORMAT as u8);
+    drop(log);
+    let (log, _) = open(home.path());
+    assert_eq!(all_records(&log), [(id("b", 1), 7)]);
+    let first = Lookup::Found(value(b"of the first format"));
+    assert_eq!(log.get(&id("a", 1)), first);
 }

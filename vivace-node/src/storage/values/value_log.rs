@@ -19,7 +19,7 @@ use vivace_core::stored::ValueId;
 
 use super::compaction::{Leaving, Victim};
 use super::index::{Index, Place};
-use super::listing::{LISTING_BYTES_MAX, Listing};
+use super::listing::{Entry, LISTING_BYTES_MAX, Listing};
 use super::recovery::Found;
 use super::{ApplyError, Change, Lookup, Part, Usage, ValueStore, frame, recovery};
 use crate::storage::identity::DirectoryId;
@@ -282,9 +282,9 @@ impl ValueLog {
         Ok(frame.into())
     }
 
-    /// Key and place of every frame of `segment`, needed or not.
-    pub(super) fn entries(&self, segment: u32) -> Vec<(Vec<u8>, Place)> {
-        let owned = |(key, place): (&[u8], Place)| (key.to_owned(), place);
+    /// Key, place, and whether it is a record, of every frame of `segment`, needed or not.
+    fn entries(&self, segment: u32) -> Vec<(Vec<u8>, Place, bool)> {
+        let owned = |entry: Entry<'_>| (entry.key.to_owned(), entry.place, entry.is_record);
         {
             let writer = self.writer();
             if writer.segment == segment {
@@ -321,22 +321,26 @@ impl ValueStore for ValueLog {
     fn apply(&self, changes: &[Change]) -> Result<(), ApplyError> {
         let mut writer = self.writer();
         let stores = changes.iter().filter_map(|change| match change {
-            Change::Store(id, value) => Some((frame::key(id), value)),
+            Change::Store {
+                id,
+                value,
+                is_record,
+            } => Some((frame::key(id), value, *is_record)),
             Change::Forget(_) => None,
         });
         let mut frames = Vec::new();
         let mut placed = Vec::new();
-        for (key, value) in stores {
+        for (key, value, is_record) in stores {
             let offset = frames.len() as u64;
-            let bytes = frame::write(&mut frames, &key, value) as u32;
-            placed.push((key, offset, bytes));
+            let bytes = frame::write(&mut frames, &key, value, is_record) as u32;
+            placed.push((key, offset, bytes, is_record));
         }
         if !frames.is_empty() {
             self.turn_over(&mut writer)?;
             let start = writer.end;
             self.append(&mut writer, &frames)?;
             self.sync(&mut writer)?;
-            for (_, offset, _) in &mut placed {
+            for (_, offset, ..) in &mut placed {
                 *offset += start;
             }
         }
@@ -344,15 +348,16 @@ impl ValueStore for ValueLog {
         let mut shared = self.shared();
         for change in changes {
             match change {
-                Change::Store(..) => {
-                    let (key, offset, bytes) = placed.next().expect("one for each store");
+                Change::Store { .. } => {
+                    let (key, offset, bytes, is_record) =
+                        placed.next().expect("one for each store");
                     let place = Place {
                         segment: writer.segment,
                         offset: u32::try_from(offset).expect("a segment is far below 4 GiB"),
                         bytes,
                     };
                     shared.index.insert(&key, place);
-                    writer.listing.push(&key, place);
+                    writer.listing.push(&key, place, is_record);
                 }
                 Change::Forget(id) => shared.index.remove(&frame::key(id)),
             }
@@ -404,9 +409,22 @@ impl ValueStore for ValueLog {
         let shared = self.shared();
         entries
             .into_iter()
-            .filter(|(key, place)| shared.index.get(key) == Some(*place))
-            .filter_map(|(key, _)| frame::id(&key))
+            .filter(|(key, place, _)| shared.index.get(key) == Some(*place))
+            .filter_map(|(key, ..)| frame::id(&key))
             .collect()
+    }
+
+    fn records(&self, part: Part) -> Vec<(ValueId, u32)> {
+        let entries = self.entries(part.0);
+        let shared = self.shared();
+        let records = entries
+            .into_iter()
+            .filter(|(key, _, is_record)| *is_record && shared.index.get(key).is_some());
+        let named = records.map(|(key, place, _)| {
+            let bytes = frame::value_bytes(&key, place.bytes);
+            frame::id(&key).map(|id| (id, bytes))
+        });
+        named.flatten().collect()
     }
 
     fn usage(&self) -> Usage {
