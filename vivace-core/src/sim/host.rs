@@ -213,12 +213,7 @@ impl Host {
 
     /// The durable values that are records of themselves, and their bytes.
     pub fn recorded(&self) -> impl Iterator<Item = (ValueId, u32)> {
-        let of = |id: &ValueId| {
-            self.values
-                .get(id)
-                .map(|value| (id.clone(), value.len() as u32))
-        };
-        self.records.iter().filter_map(of)
+        recorded(&self.values, &self.records)
     }
 
     /// The machine crashes. Of what is on its way, the oldest `kept` entries were being
@@ -261,4 +256,13 @@ impl Host {
     pub fn load(&self, id: &ValueId) -> Option<Value> {
         self.fresh.get(id).or_else(|| self.values.get(id)).cloned()
     }
+}
+
+/// Those of `values` that `records` names, and their bytes.
+pub(super) fn recorded<'v>(
+    values: &'v BTreeMap<ValueId, Value>,
+    records: &'v BTreeSet<ValueId>,
+) -> impl Iterator<Item = (ValueId, u32)> + use<'v> {
+    let of = |id: &ValueId| Some((id.clone(), values.get(id)?.len() as u32));
+    records.iter().filter_map(of)
 }

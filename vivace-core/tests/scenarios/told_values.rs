@@ -1,69 +1,22 @@
 //! Direct writes whose values a crash left ahead of their records: a start takes their word.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use vivace_core::clock::{ClockReading, Now};
-use vivace_core::cluster::{Cluster, Kind};
-use vivace_core::machine::Machines;
+use vivace_core::cluster::Kind;
 use vivace_core::record::Record;
-use vivace_core::stored::{StoredValue, ValueId};
-use vivace_core::{Action, Event, Incarnation, Key, Node, NodeId, Timestamp, WriterId};
+use vivace_core::stored::ValueId;
+use vivace_core::{Incarnation, Node, Timestamp, WriterId};
 
-use crate::cluster::layout;
-use crate::{A, spec};
-
-const VALUE: StoredValue = StoredValue::Bytes(8);
-
-fn ts(time: u64) -> Timestamp {
-    by(NodeId(3), time)
-}
-
-fn by(node: NodeId, time: u64) -> Timestamp {
-    let writer = WriterId::new(node, Incarnation(1));
-    Timestamp { time, writer }
-}
-
-fn key(kind: Kind) -> Key {
-    Key {
-        container: spec(kind, |_| {}).containers[0].id,
-        name: layout::key("k"),
-    }
-}
+use crate::A;
+use crate::torn_values::{complete, key, persisted, restarting, ts};
 
 /// A replica that read these records and found values of these versions, which are records of
 /// themselves; with what it asks to be made durable at once.
 fn started(kind: Kind, records: &[Record], told: &[Timestamp]) -> (Node, Vec<Record>) {
-    let cluster = Arc::new(Cluster::new(spec(kind, |_| {})).unwrap());
-    let now = Now {
-        monotonic: Duration::ZERO,
-        clock: ClockReading {
-            time_ns: 1_000_000_000,
-            error_ns: Some(0),
-        },
-    };
-    let machines = Machines::builtin();
-    let mut node = Node::new(A, Incarnation(2), cluster, machines, now, 0).unwrap();
-    for record in records {
-        node.recover(record.clone());
-    }
+    let mut node = restarting(kind, records);
     let id = |ts: &Timestamp| ValueId::version(&key(kind), *ts);
     node.recover_stored(told.iter().map(|ts| (id(ts), 8)));
     assert_eq!(node.drop_unstored(&|_| true), 0);
-    let actions = node.handle(now, Event::Tick).into_iter();
-    let persisted = actions.filter_map(|action| match action {
-        Action::Persist { record, .. } => Some(record),
-        _ => None,
-    });
-    (node, persisted.collect())
-}
-
-fn complete(time: u64) -> Record {
-    Record::Complete {
-        key: key(Kind::Rw),
-        ts: ts(time),
-        value: VALUE,
-    }
+    let persisted = persisted(&mut node);
+    (node, persisted)
 }
 
 #[test]
@@ -79,7 +32,8 @@ fn the_newest_of_a_register_is_complete_and_the_journal_hears_of_it() {
 
 #[test]
 fn its_writer_looks_after_it_again() {
-    let mine = by(A, 30);
+    let writer = WriterId::new(A, Incarnation(1));
+    let mine = Timestamp { writer, ..ts(30) };
     let (node, persisted) = started(Kind::Rw, &[], &[mine]);
     assert_eq!(node.status().held, 1);
     let copy = |record: &Record| matches!(record, Record::LocalCopy { .. });

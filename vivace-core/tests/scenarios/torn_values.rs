@@ -15,7 +15,7 @@ use vivace_core::{Action, Event, Incarnation, Key, Node, NodeId, Timestamp, Writ
 use crate::cluster::layout;
 use crate::{A, spec};
 
-fn ts(time: u64) -> Timestamp {
+pub fn ts(time: u64) -> Timestamp {
     Timestamp {
         time,
         writer: WriterId::new(NodeId(3), Incarnation(1)),
@@ -29,43 +29,55 @@ fn started(kind: Kind, records: &[Record], stored: &[u64]) -> Node {
 
 /// The same, with what it asks to be made durable at once.
 fn started_and_persisted(kind: Kind, records: &[Record], stored: &[u64]) -> (Node, Vec<Record>) {
-    let cluster = Arc::new(Cluster::new(spec(kind, |_| {})).unwrap());
-    let now = Now {
-        monotonic: Duration::ZERO,
-        clock: ClockReading {
-            time_ns: 1_000_000_000,
-            error_ns: Some(0),
-        },
-    };
-    let machines = Machines::builtin();
-    let mut node = Node::new(A, Incarnation(2), cluster, machines, now, 0).unwrap();
-    for record in records {
-        node.recover(record.clone());
-    }
+    let mut node = restarting(kind, records);
     let stored: Vec<ValueId> = stored
         .iter()
         .map(|&time| ValueId::version(&key(kind), ts(time)))
         .collect();
     node.drop_unstored(&|id| stored.contains(id));
-    let actions = node.handle(now, Event::Tick).into_iter();
+    let persisted = persisted(&mut node);
+    (node, persisted)
+}
+
+const NOW: Now = Now {
+    monotonic: Duration::ZERO,
+    clock: ClockReading {
+        time_ns: 1_000_000_000,
+        error_ns: Some(0),
+    },
+};
+
+/// A replica that has read these records, and does not know yet what is stored.
+pub fn restarting(kind: Kind, records: &[Record]) -> Node {
+    let cluster = Arc::new(Cluster::new(spec(kind, |_| {})).unwrap());
+    let machines = Machines::builtin();
+    let mut node = Node::new(A, Incarnation(2), cluster, machines, NOW, 0).unwrap();
+    for record in records {
+        node.recover(record.clone());
+    }
+    node
+}
+
+/// What it asks to be made durable as soon as it runs.
+pub fn persisted(node: &mut Node) -> Vec<Record> {
+    let actions = node.handle(NOW, Event::Tick).into_iter();
     let persisted = actions.filter_map(|action| match action {
         Action::Persist { record, .. } => Some(record),
         _ => None,
     });
-    let persisted = persisted.collect();
-    (node, persisted)
+    persisted.collect()
 }
 
-fn key(kind: Kind) -> Key {
+pub fn key(kind: Kind) -> Key {
     Key {
         container: spec(kind, |_| {}).containers[0].id,
         name: layout::key("k"),
     }
 }
 
-const VALUE: StoredValue = StoredValue::Bytes(8);
+pub const VALUE: StoredValue = StoredValue::Bytes(8);
 
-fn complete(time: u64) -> Record {
+pub fn complete(time: u64) -> Record {
     Record::Complete {
         key: key(Kind::Rw),
         ts: ts(time),

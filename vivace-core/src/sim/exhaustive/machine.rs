@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::record::Record;
+use crate::sim::host;
 use crate::stored::ValueId;
 use crate::{Lsn, Node, Value};
 
@@ -71,12 +72,7 @@ impl Host {
 
     /// The durable values that are records of themselves, and their bytes.
     pub fn recorded(&self) -> impl Iterator<Item = (ValueId, u32)> {
-        let of = |id: &ValueId| {
-            self.values
-                .get(id)
-                .map(|value| (id.clone(), value.len() as u32))
-        };
-        self.records.iter().filter_map(of)
+        host::recorded(&self.values, &self.records)
     }
 
     /// A value, durable or not.
