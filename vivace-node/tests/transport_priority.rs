@@ -103,6 +103,9 @@ fn what_nobody_waits_for_shares_packets_on_a_short_path_too() {
     });
     let packets = wire(&first, 2).packets - before;
     assert!(packets < 600, "{packets} packets for 1,000 messages");
+    // Company is no bound that they wait for.
+    let waited = wire(&first, 2).messages_waited;
+    assert!(waited < 200, "{waited} messages are said to have waited");
 }
 
 #[test]

@@ -25,7 +25,8 @@ pub fn the_power_fails_before_values_are_stored(mutants: Mutants) -> Verdict {
     trial.settle();
     trial.simulation.delays.disk = Spread::exactly(ms(300));
     trial.begin(0, put(2));
-    trial.run_for(100);
+    // The first 300 ms are the clock's high-water mark's.
+    trial.run_for(400);
     for node in ALL {
         trial.simulation.set_disk_full(NodeId(node), true);
         trial.simulation.crash_with(NodeId(node), LogTail::Kept);

@@ -87,7 +87,10 @@ struct State {
 struct Gathered {
     batch: Batch,
     identities: Vec<u64>,
+    /// From when on its waiting counts.
     since: Option<Instant>,
+    /// When what nobody will wait for leaves at the latest.
+    later_by: Option<Instant>,
     message_bytes: usize,
     messages: u64,
     /// Whether somebody waits for one of them.
@@ -252,8 +255,9 @@ impl PrioritySender {
             (true, None) => now,
             (true, Some(left)) => (left + *gather).min(since + *gather),
             (false, _) if next.is_soon => since + *gather,
-            (false, _) => since + LATER_MAX,
+            (false, _) => since,
         };
+        let leaves_at = next.later_by.map_or(leaves_at, |by| by.min(leaves_at));
         if leaves_at > now {
             return match copy_at {
                 Some(at) if at <= now => self.copy_turn(connection, copies, now),
@@ -318,8 +322,15 @@ impl PrioritySender {
 impl Gathered {
     fn on_gathered(&mut self, waiting: &Waiting) {
         self.identities.extend(waiting.identity);
-        let since = self.since.map_or(waiting.since, |s| s.min(waiting.since));
-        self.since = Some(since);
+        let counts_from = match waiting.haste {
+            Haste::Awaited | Haste::Soon => waiting.since,
+            Haste::Later => {
+                let by = waiting.since + LATER_MAX;
+                self.later_by = Some(self.later_by.map_or(by, |at| at.min(by)));
+                by
+            }
+        };
+        self.since = Some(self.since.map_or(counts_from, |s| s.min(counts_from)));
         self.is_awaited |= waiting.haste == Haste::Awaited;
         self.is_soon |= waiting.haste == Haste::Soon;
         if let Entry::Message(message) = &waiting.entry {
@@ -333,6 +344,7 @@ impl Gathered {
         let taken = (self.batch.take(), self.messages, self.message_bytes);
         self.identities.clear();
         self.since = None;
+        self.later_by = None;
         self.messages = 0;
         self.message_bytes = 0;
         self.is_awaited = false;

@@ -53,17 +53,60 @@ pub fn table(address: SocketAddr, status: &NodeStatus) -> String {
             bytes(site.drain_bytes_per_s)
         ));
     }
-    if !status.refusals.is_empty() {
-        let refusals: Vec<_> = status
-            .refusals
-            .iter()
-            .map(|(cause, count)| format!("{cause} {count}"))
-            .collect();
-        lines.push(format!("  refused     {}", refusals.join(", ")));
+    let (ordinary, refused): (Vec<_>, Vec<_>) = status
+        .refusals
+        .iter()
+        .partition(|(cause, _)| is_ordinary(cause));
+    for (what, counts) in [("refused", refused), ("happened", ordinary)] {
+        if !counts.is_empty() {
+            let counts = counts
+                .iter()
+                .map(|(cause, count)| format!("{cause} {count}"));
+            let counts: Vec<_> = counts.collect();
+            lines.push(format!("  {what:<12}{}", counts.join(", ")));
+        }
     }
     peers(&mut lines, &status.peers);
     containers(&mut lines, status);
     lines.0
+}
+
+/// Ways that the protocol has anyway, by how their counters begin; what else is counted was
+/// refused, dropped or lost.
+const ORDINARY: &[&str] = &[
+    "aborted: ",
+    "adopted anew: ",
+    "asked: ",
+    "asked after all: ",
+    "commit wait ",
+    "contested: ",
+    "derived: ",
+    "direct: ",
+    "disturbed: ",
+    "early: ",
+    "gone: ",
+    "hedged: ",
+    "kept: ",
+    "late: ",
+    "lost: an RMW round to another coordinator",
+    "read: ",
+    "read-only command ",
+    "rechecked: ",
+    "recovered: ",
+    "repaired: ",
+    "repeated: ",
+    "restarted: ",
+    "sent: ",
+    "shared: ",
+    "spared: ",
+    "superseded: ",
+    "taken over: ",
+    "waits: ",
+    "yielded: ",
+];
+
+fn is_ordinary(cause: &str) -> bool {
+    ORDINARY.iter().any(|begin| cause.starts_with(begin))
 }
 
 fn age(status: &NodeStatus, oldest_ms: u64) -> String {
@@ -218,6 +261,22 @@ fn bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_happens_anyway_is_not_told_as_refused() {
+        assert!(is_ordinary("spared: replicas beyond a majority"));
+        assert!(is_ordinary("lost: an RMW round to another coordinator"));
+        for trouble in [
+            "refused: another epoch",
+            "dropped: a value, because the disk is behind",
+            "lost: a value, by the disk",
+            "busy: the disk is full",
+            "peer port: other_layout",
+            "messages not sent",
+        ] {
+            assert!(!is_ordinary(trouble), "{trouble}");
+        }
+    }
 
     #[test]
     fn what_a_start_may_have_found_waiting_may_be_older() {
