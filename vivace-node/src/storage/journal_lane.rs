@@ -23,7 +23,7 @@ use crate::threads::{Scheduling, Task};
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long a record that nobody waits for waits for one that somebody does: a sync saved
-/// counts for more than its few bytes, which only a crash of the machine can lose.
+/// counts for more than its few bytes, which only a crash can lose.
 const LATER_MAX: Duration = Duration::from_millis(5);
 
 /// Bytes of such records that are written without another's company.
