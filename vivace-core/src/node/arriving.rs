@@ -117,17 +117,17 @@ impl Node {
         let copy = self.local.find_rw(key, ts);
         // Filed under the same name.
         let is_same = |copy: &Found| copy.ts == ts && copy.tag == CopyTag::Bound(ts);
-        let (lsn, is_record) = match copy.filter(is_same) {
-            Some(copy) => (copy.lsn, copy.is_record),
+        let (lsn, told) = match copy.filter(is_same) {
+            Some(copy) => (copy.lsn, copy.is_record.then_some(copy.lsn)),
             None => {
                 let id = ValueId::version(key, ts);
                 let told = self.env.out.store_as_record(id, value);
-                (told.unwrap_or(self.env.out.last()), true)
+                (self.env.out.last(), told)
             }
         };
         let arriving = Arriving {
             value: stored,
-            told: is_record.then_some(lsn),
+            told,
             askers: vec![asker],
         };
         self.arrivals.add(lsn, (key, ts), arriving);

@@ -1,0 +1,123 @@
+//! The loop that feeds the protocol core, and what it waits for.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use vivace_core::Event;
+
+use super::unawaited::UNAWAITED_PER_TURN;
+use super::{Asked, Core};
+use crate::storage::{Report, Reports};
+use crate::transport::{Transport, TransportEvent};
+use crate::unspun::unspun;
+
+/// Events, and requests, handled between two writes to the disk.
+const EVENTS_PER_TURN: usize = 64;
+
+/// What the core goes on for.
+enum Turn {
+    Stop,
+    Report(Report),
+    Transport(TransportEvent),
+    Asked(Asked),
+    Alarm,
+    Unawaited,
+}
+
+impl Core {
+    /// Feeds the core until the node stops.
+    pub(super) async fn drive(
+        mut self,
+        transport: Arc<Transport>,
+        mut events: mpsc::Receiver<TransportEvent>,
+        mut requests: mpsc::Receiver<Asked>,
+        mut reports: Reports,
+        mut stopped: mpsc::Receiver<()>,
+    ) {
+        let _abort = AbortOnPanic;
+        // Set anew only for an earlier deadline: most deadlines pass unneeded, and every
+        // operation has some.
+        let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut alarm_at: Option<Instant> = None;
+        loop {
+            let deadline = self.node.next_deadline().map(|at| self.started + at);
+            let wakeup = [deadline, self.storage.flush_by()]
+                .into_iter()
+                .flatten()
+                .min();
+            if let Some(at) = wakeup.filter(|at| alarm_at.is_none_or(|set| *at < set)) {
+                alarm.as_mut().reset(at.into());
+                alarm_at = Some(at);
+            }
+            let turn = unspun(async {
+                tokio::select! {
+                    biased;
+                    _ = stopped.recv() => Turn::Stop,
+                    Some(report) = reports.next() => Turn::Report(report),
+                    Some(event) = events.recv() => Turn::Transport(event),
+                    Some(asked) = requests.recv() => Turn::Asked(asked),
+                    () = &mut alarm, if alarm_at.is_some() => Turn::Alarm,
+                    // Behind what the connections have by now.
+                    () = yield_now(), if !self.unawaited.is_empty() => Turn::Unawaited,
+                }
+            });
+            match turn.await {
+                Turn::Stop => return,
+                Turn::Report(report) => self.on_report(&transport, report),
+                Turn::Transport(event) => self.on_transport(&transport, event),
+                Turn::Asked(asked) => self.on_asked(&transport, asked),
+                Turn::Alarm => {
+                    alarm_at = None;
+                    if deadline.is_some_and(|at| at <= Instant::now()) {
+                        self.handle(&transport, Event::Tick);
+                    }
+                }
+                Turn::Unawaited => {}
+            }
+            // Some of each, so that a flood of one kind starves none of the others.
+            for _ in 0..EVENTS_PER_TURN {
+                let Some(report) = reports.try_next() else {
+                    break;
+                };
+                self.on_report(&transport, report);
+            }
+            for _ in 0..EVENTS_PER_TURN {
+                let Ok(event) = events.try_recv() else { break };
+                self.on_transport(&transport, event);
+            }
+            for _ in 0..EVENTS_PER_TURN {
+                let Ok(asked) = requests.try_recv() else {
+                    break;
+                };
+                self.on_asked(&transport, asked);
+            }
+            for _ in 0..UNAWAITED_PER_TURN {
+                let Some(event) = self.unawaited.pop() else {
+                    break;
+                };
+                self.handle(&transport, event);
+            }
+            self.storage.flush();
+            if let Some(through) = self.storage.durable() {
+                self.handle(&transport, Event::Durable { through });
+                self.storage.flush();
+            }
+        }
+    }
+}
+
+/// A core that has panicked is in no state that it could vote from, and peers must
+/// not take its open connections for life: the whole process ends.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the protocol core panicked: the process ends");
+            std::process::abort();
+        }
+    }
+}
