@@ -10,7 +10,7 @@ use vivace_core::stored::ValueId;
 use vivace_core::{ContainerId, Key, KeyName, NodeId, Timestamp, Value, WriterId, codec};
 use vivace_fuzz::{Input, Scratch};
 use vivace_node::storage::identity::DirectoryId;
-use vivace_node::storage::values::{Change, Lookup, ValueLog, ValueStore};
+use vivace_node::storage::values::{Change, Lookup, Spare, ValueLog, ValueStore};
 
 const DIRECTORY: DirectoryId = DirectoryId([9; 16]);
 const SEGMENTS_MAX: u32 = 4;
@@ -198,7 +198,7 @@ fn check(scratch: &Scratch, written: &Written) {
     let others = first.into_keys().filter(|id| *id != more);
     let forget: Vec<Change> = others.map(Change::Forget).collect();
     log.apply(&forget).expect("there is space");
-    while log.tidy().expect("there is space") {}
+    while log.tidy(Spare::Space).expect("there is space") {}
     assert!(matches!(log.get(&more), Lookup::Found(_)));
 }
 

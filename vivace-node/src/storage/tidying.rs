@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::values::Usage;
+use super::values::{DEAD_BYTES, Spare, Usage};
 
 /// After a step of any length so many times as much passes before the next.
 const RESTS: u32 = 7;
@@ -15,27 +15,37 @@ const RESTS: u32 = 7;
 const DUE_MAX: Duration = Duration::from_millis(50);
 
 /// With more bytes than this, and than are needed, to give back, it goes on without a rest.
-pub const BEHIND_BYTES: u64 = 512 << 20;
+pub const BEHIND_BYTES: u64 = 2 * DEAD_BYTES;
+
+/// When nothing was written for so long, space is given back even where that costs work.
+const CALM: Duration = Duration::from_secs(1);
 
 /// The next step.
 pub struct Tidying {
     due: Option<Instant>,
+    /// When whatever is worth it is given back; none where that was done.
+    calm: Option<Instant>,
 }
 
 impl Tidying {
     /// Something may be left from earlier.
     pub fn begin(now: Instant) -> Self {
-        Self { due: Some(now) }
+        Self {
+            due: Some(now),
+            calm: Some(now),
+        }
     }
 
     /// How long until the next step; none where nothing is to be done.
     pub fn patience(&self, now: Instant) -> Option<Duration> {
-        self.due.map(|due| due.saturating_duration_since(now))
+        let next = self.due.or(self.calm);
+        next.map(|next| next.saturating_duration_since(now))
     }
 
     /// Values were written or forgotten, and there may be something to do.
     pub fn on_written(&mut self, now: Instant) {
         self.due.get_or_insert(now);
+        self.calm = Some(now + CALM);
     }
 
     /// Whether the next step waits for no idle moment.
@@ -43,12 +53,22 @@ impl Tidying {
         self.due.is_some_and(|due| due + DUE_MAX <= now)
     }
 
+    /// What a step at `now` is to save.
+    pub fn spare(&self, now: Instant, is_scarce: bool) -> Spare {
+        match is_scarce || self.calm.is_some_and(|calm| calm <= now) {
+            true => Spare::Space,
+            false => Spare::Work,
+        }
+    }
+
     /// A step took from `begun` to `now`; what the store takes, if anything is left to do, and
     /// whether space is scarce.
     pub fn on_step(&mut self, begun: Instant, now: Instant, left: Option<Usage>, is_scarce: bool) {
+        if left.is_none() && self.calm.is_some_and(|calm| calm <= begun) {
+            self.calm = None;
+        }
         self.due = left.map(|usage| {
-            let needed = usage.bytes.saturating_sub(usage.dead_bytes);
-            match is_scarce || usage.dead_bytes > needed.max(BEHIND_BYTES) {
+            match is_scarce || usage.dead_bytes > usage.needed_bytes().max(BEHIND_BYTES) {
                 true => now,
                 false => now + (now - begun) * RESTS,
             }
@@ -101,5 +121,23 @@ mod tests {
         assert!(!tidying.is_overdue(start + 1000 * MS));
         tidying.on_written(start + 5 * MS);
         assert_eq!(tidying.patience(start + 5 * MS), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn work_is_spared_until_nothing_was_written_for_a_while() {
+        let start = Instant::now();
+        let mut tidying = Tidying::begin(start);
+        assert_eq!(tidying.spare(start, false), Spare::Space);
+        tidying.on_written(start + MS);
+        assert_eq!(tidying.spare(start + MS, true), Spare::Space);
+        assert_eq!(tidying.spare(start + 1000 * MS, false), Spare::Work);
+        tidying.on_step(start + 2 * MS, start + 3 * MS, None, false);
+        assert_eq!(tidying.patience(start + 3 * MS), Some(998 * MS));
+        assert_eq!(tidying.spare(start + 1001 * MS, false), Spare::Space);
+        let rest = Some(usage(100, 90));
+        tidying.on_step(start + 1001 * MS, start + 1002 * MS, rest, false);
+        assert_eq!(tidying.spare(start + 1009 * MS, false), Spare::Space);
+        tidying.on_step(start + 1009 * MS, start + 1010 * MS, None, false);
+        assert_eq!(tidying.patience(start + 1010 * MS), None);
     }
 }

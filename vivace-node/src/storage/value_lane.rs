@@ -13,7 +13,7 @@ use super::engine::{Done, Loaded};
 use super::space::{Room, Space};
 use super::stop_process;
 use super::tidying::{BEHIND_BYTES, Tidying};
-use super::values::{ApplyError, Change, ValueStore};
+use super::values::{ApplyError, Change, Spare, ValueStore};
 use crate::threads::{Scheduling, Task};
 
 /// Values written with one sync; more wait for the next.
@@ -132,7 +132,8 @@ impl Writer {
         let mut tidying = Tidying::begin(Instant::now());
         loop {
             let patience = tidying.patience(Instant::now());
-            match self.incoming.recv_timeout(patience.unwrap_or(PATIENCE)) {
+            let wait = patience.map_or(PATIENCE, |patience| patience.min(PATIENCE));
+            match self.incoming.recv_timeout(wait) {
                 Ok(first) => {
                     if !self.write(first) {
                         return;
@@ -157,9 +158,10 @@ impl Writer {
 
     fn tidy_in_time(&self, tidying: &mut Tidying) {
         let begun = Instant::now();
-        let left = self.tidy().then(|| self.store.usage());
         let space = self.space.as_ref();
         let is_scarce = space.is_some_and(|space| space.room(BEHIND_BYTES) < Room::Ample);
+        let spare = tidying.spare(begun, is_scarce);
+        let left = self.tidy(spare).then(|| self.store.usage());
         tidying.on_step(begun, Instant::now(), left, is_scarce);
     }
 
@@ -187,7 +189,7 @@ impl Writer {
                     }
                     // Removing what nobody needs may make some; a segment's worth, and the
                     // batch tries again.
-                    let _ = (0..TIDY_STEPS_FULL).all(|_| self.tidy());
+                    let _ = (0..TIDY_STEPS_FULL).all(|_| self.tidy(Spare::Space));
                     std::thread::sleep(PATIENCE);
                     if let Some(space) = &self.space {
                         space.measure();
@@ -204,8 +206,8 @@ impl Writer {
         true
     }
 
-    fn tidy(&self) -> bool {
-        match self.store.tidy() {
+    fn tidy(&self, spare: Spare) -> bool {
+        match self.store.tidy(spare) {
             Ok(has_more) => has_more,
             Err(ApplyError::NoSpace(_)) => false,
             Err(ApplyError::Fatal(why)) => stop_process(&why),

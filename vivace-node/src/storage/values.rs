@@ -89,6 +89,26 @@ pub struct Usage {
     pub dead_bytes: u64,
 }
 
+impl Usage {
+    /// Bytes of values that are needed.
+    pub fn needed_bytes(self) -> u64 {
+        self.bytes.saturating_sub(self.dead_bytes)
+    }
+}
+
+/// What giving space back is to save.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spare {
+    /// Work, as long as no more than [`DEAD_BYTES`], or than is needed, is dead: what is
+    /// overwritten again and again dies by itself, and need not be moved first.
+    Work,
+    /// Space.
+    Space,
+}
+
+/// So many bytes of forgotten values may stay while others are written.
+pub const DEAD_BYTES: u64 = 256 << 20;
+
 /// Keeps values by id. Written from one thread, read from any.
 pub trait ValueStore: Send + Sync {
     /// Applies `changes` in order and makes them durable with one sync. What was stored
@@ -98,13 +118,14 @@ pub trait ValueStore: Send + Sync {
     /// [`ApplyError`].
     fn apply(&self, changes: &[Change]) -> Result<(), ApplyError>;
 
-    /// Gives back some of the space of forgotten values; whether there is more to do.
+    /// Gives back some of the space of forgotten values; whether there is more to do, as far
+    /// as `spare` goes.
     /// Blocks for a few milliseconds of work, by the thread that calls
     /// [`ValueStore::apply`].
     ///
     /// # Errors
     /// [`ApplyError`].
-    fn tidy(&self) -> Result<bool, ApplyError>;
+    fn tidy(&self, spare: Spare) -> Result<bool, ApplyError>;
 
     /// The value of `id`. Blocks.
     fn get(&self, id: &ValueId) -> Lookup;

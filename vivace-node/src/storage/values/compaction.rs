@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::index::{Filled, Place};
 use super::listing::Listing;
 use super::value_log::{ValueLog, Writer};
-use super::{ApplyError, frame, recovery};
+use super::{ApplyError, DEAD_BYTES, Spare, Usage, frame, recovery};
 
 /// Bytes moved in one step: a millisecond of a disk, between two groups.
 const STEP_BYTES: usize = 256 << 10;
@@ -62,14 +62,19 @@ fn is_worth_it(filled: Filled) -> bool {
     filled.live * 2 <= filled.bytes
 }
 
+/// Whether so much is dead that it goes even if that costs work.
+fn is_too_much(usage: Usage) -> bool {
+    usage.dead_bytes > usage.needed_bytes().max(DEAD_BYTES)
+}
+
 impl ValueLog {
     /// One step; whether another is worth it.
-    pub(super) fn compact(&self) -> Result<bool, ApplyError> {
+    pub(super) fn compact(&self, spare: Spare) -> Result<bool, ApplyError> {
         if self.give_back() {
             return Ok(true);
         }
         let taken = self.writer().victim.take();
-        let Some(mut victim) = taken.or_else(|| self.next_victim()) else {
+        let Some(mut victim) = taken.or_else(|| self.next_victim(spare)) else {
             return Ok(false);
         };
         let mut writer = self.writer();
@@ -100,18 +105,17 @@ impl ValueLog {
         true
     }
 
-    fn next_victim(&self) -> Option<Victim> {
+    fn next_victim(&self, spare: Spare) -> Option<Victim> {
         let active = self.writer().segment;
-        let least_live = {
+        let (segment, filled) = {
             let shared = self.shared();
-            let full = shared
-                .index
-                .segments()
-                .filter(|&(segment, _)| segment != active);
-            full.filter(|&(_, filled)| is_worth_it(filled))
-                .min_by_key(|&(_, filled)| filled.live)
+            let moves = spare == Spare::Space || is_too_much(shared.index.usage());
+            let goes = |filled: Filled| filled.live == 0 || moves && is_worth_it(filled);
+            let segments = shared.index.segments();
+            segments
+                .filter(|&(segment, filled)| segment != active && goes(filled))
+                .min_by_key(|&(_, filled)| filled.live)?
         };
-        let (segment, filled) = least_live?;
         let listing = match filled.live {
             0 => Listing::default(),
             _ => recovery::listing_of(&self.home, segment, self.directory),

@@ -60,7 +60,7 @@ fn written_bytes(path: &Path) -> u64 {
 }
 
 fn tidy_all(log: &ValueLog) {
-    while log.tidy().expect("tidies") {}
+    while log.tidy(Spare::Space).expect("tidies") {}
 }
 
 #[test]
@@ -305,6 +305,26 @@ fn space_of_forgotten_values_is_given_back_and_the_rest_stays() {
     kept(&open_small(home.path()));
 }
 
+#[test]
+fn what_is_left_of_a_segment_moves_only_where_space_is_to_be_saved() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let log = open_small(home.path());
+    for time in 1..=40 {
+        store(&log, "a", time, &long_value(time, 500));
+    }
+    for time in (1..=40).filter(|time| *time != 30) {
+        forget(&log, "a", time);
+    }
+    while log.tidy(Spare::Work).expect("tidies") {}
+    let spared_work = log.usage();
+    tidy_all(&log);
+    let spared_space = log.usage();
+    // Whole segments went, and at last all but the value and its own, open one.
+    assert!(spared_work.bytes < 3 * 4096, "{spared_work:?}");
+    assert!(spared_space.bytes < spared_work.bytes, "{spared_space:?}");
+    assert_eq!(log.get(&id("a", 30)), Lookup::Found(long_value(30, 500)));
+}
+
 /// New values wait for a step, and must not wait for a whole segment of short ones.
 #[test]
 fn a_step_looks_at_a_part_of_what_a_segment_holds() {
@@ -322,7 +342,9 @@ fn a_step_looks_at_a_part_of_what_a_segment_holds() {
         forget(&log, "a", time);
     }
     let before = log.usage();
-    let steps = (0..100).take_while(|_| log.tidy().expect("tidies")).count();
+    let steps = (0..100)
+        .take_while(|_| log.tidy(Spare::Space).expect("tidies"))
+        .count();
     assert!((12..=20).contains(&steps), "{steps}");
     assert!(log.usage().bytes < before.bytes / 10, "{:?}", log.usage());
     for time in needed {
@@ -342,9 +364,10 @@ fn a_segment_leaves_piece_by_piece_and_what_a_crash_left_of_it_goes_at_the_next_
         forget(&log, "a", time);
     }
     let gone = home.path().join("00000001.gone");
-    let lengths: Vec<u64> = std::iter::from_fn(|| log.tidy().expect("tidies").then_some(()))
-        .filter_map(|()| Some(fs::metadata(&gone).ok()?.len()))
-        .collect();
+    let lengths: Vec<u64> =
+        std::iter::from_fn(|| log.tidy(Spare::Space).expect("tidies").then_some(()))
+            .filter_map(|()| Some(fs::metadata(&gone).ok()?.len()))
+            .collect();
     let pieces = lengths.windows(2).map(|pair| pair[0] - pair[1]);
     assert!(lengths.len() >= 5, "{lengths:?}");
     assert!(

@@ -21,7 +21,7 @@ use super::compaction::{Leaving, Victim};
 use super::index::{Index, Place};
 use super::listing::{Entry, LISTING_BYTES_MAX, Listing};
 use super::recovery::Found;
-use super::{ApplyError, Change, Lookup, Part, Usage, ValueStore, frame, recovery};
+use super::{ApplyError, Change, Lookup, Part, Spare, Usage, ValueStore, frame, recovery};
 use crate::storage::identity::DirectoryId;
 
 /// A segment takes no more groups beyond this. Larger ones are rarer to change over;
@@ -366,8 +366,8 @@ impl ValueStore for ValueLog {
         Ok(())
     }
 
-    fn tidy(&self) -> Result<bool, ApplyError> {
-        self.compact()
+    fn tidy(&self, spare: Spare) -> Result<bool, ApplyError> {
+        self.compact(spare)
     }
 
     fn get(&self, id: &ValueId) -> Lookup {
