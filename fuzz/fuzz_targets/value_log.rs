@@ -10,7 +10,7 @@ use vivace_core::stored::ValueId;
 use vivace_core::{ContainerId, Key, KeyName, NodeId, Timestamp, Value, WriterId, codec};
 use vivace_fuzz::{Input, Scratch};
 use vivace_node::storage::identity::DirectoryId;
-use vivace_node::storage::values::{Change, Lookup, Spare, ValueLog, ValueStore};
+use vivace_node::storage::values::{Change, Lookup, Saving, ValueLog, ValueStore};
 
 const DIRECTORY: DirectoryId = DirectoryId([9; 16]);
 const SEGMENTS_MAX: u32 = 4;
@@ -28,30 +28,41 @@ fn id(number: u8) -> ValueId {
     ValueId::version(&key, Timestamp { time: 1, writer })
 }
 
+fn format_of(how: u8) -> u8 {
+    match how {
+        1 => 4,
+        4 => 1,
+        5 => 2,
+        _ => 3,
+    }
+}
+
 fn segment_header(how: u8, segment: u32) -> Vec<u8> {
     let mut header = b"VIVACEVL".to_vec();
-    let format = match how {
-        1 => 3,
-        4 => 1,
-        _ => 2,
-    };
-    header.extend_from_slice(&[format, 0, 0, 0]);
+    header.extend_from_slice(&[format_of(how), 0, 0, 0]);
     header.extend_from_slice(if how == 2 { &[8; 16] } else { &DIRECTORY.0 });
     header.extend_from_slice(&segment.to_le_bytes());
+    // The file had so many bytes as an earlier segment.
+    let earlier_bytes: u32 = if how >= 6 { 150 } else { 0 };
+    header.extend_from_slice(&earlier_bytes.to_le_bytes());
     header.resize(60, 0);
     let checksum = crc32c::crc32c(&header) ^ u32::from(how == 3);
     header.extend_from_slice(&checksum.to_le_bytes());
     header
 }
 
-fn frame(key: &[u8], kind: u8, value: &[u8], damage: u32) -> Vec<u8> {
+/// A frame of segment `seal`, or of an earlier format.
+fn frame(seal: Option<u32>, key: &[u8], kind: u8, value: &[u8], damage: u32) -> Vec<u8> {
     let body = crc32c::crc32c_append(crc32c::crc32c(key), value) ^ damage;
     let mut rest = body.to_le_bytes().to_vec();
     rest.extend_from_slice(&(value.len() as u32).to_le_bytes());
     rest.push(kind);
     rest.extend_from_slice(&(key.len() as u16).to_le_bytes());
     rest.extend_from_slice(key);
-    let header = crc32c::crc32c(&rest);
+    let mut header = crc32c::crc32c(&rest);
+    if let Some(segment) = seal {
+        header = crc32c::crc32c_append(header, &segment.to_le_bytes());
+    }
     [b"VVAL", &header.to_le_bytes()[..], &rest, value].concat()
 }
 
@@ -79,11 +90,13 @@ fn lay_out(scratch: &Scratch, input: &mut Input<'_>) -> Written {
     let mut written = Written::default();
     let home = scratch.empty("values");
     for segment in 1..=SEGMENTS_MAX {
-        let mut bytes = segment_header(input.byte() % 8, segment);
+        let how = input.byte() % 8;
+        let mut bytes = segment_header(how, segment);
+        let seal = (format_of(how) >= 3).then_some(segment);
         let mut entries = Vec::new();
         let mut listing = None;
         while !input.is_empty() && listing.is_none() {
-            let how = input.byte() % 10;
+            let how = input.byte() % 11;
             match how {
                 0..=4 => {
                     let number = input.byte();
@@ -96,7 +109,7 @@ fn lay_out(scratch: &Scratch, input: &mut Input<'_>) -> Written {
                         written.records.insert(number);
                     }
                     let damage = u32::from(how == 4);
-                    let frame = frame(&key, kind, content, damage);
+                    let frame = frame(seal, &key, kind, content, damage);
                     if damage == 0 {
                         written.contents.entry(number).or_default().push(value);
                     }
@@ -110,14 +123,19 @@ fn lay_out(scratch: &Scratch, input: &mut Input<'_>) -> Written {
                 5 => {
                     written.has_raw_bytes = true;
                     let (key, kind) = (input.string(), input.byte());
-                    bytes.extend_from_slice(&frame(key, kind, input.string(), 0));
+                    bytes.extend_from_slice(&frame(seal, key, kind, input.string(), 0));
                 }
                 6 => {
                     written.has_raw_bytes = true;
                     bytes.extend_from_slice(input.string());
                 }
-                7 => listing = Some(Some(list(&entries, segment))),
-                8 => {
+                7 => {
+                    // What another segment left there, which never counts.
+                    let (key, content) = (codec::encode(&id(input.byte())), input.string());
+                    bytes.extend_from_slice(&frame(Some(segment + 9), &key, 1, content, 0));
+                }
+                8 => listing = Some(Some(list(&entries, segment))),
+                9 => {
                     written.has_raw_lists = true;
                     listing = Some(Some(list(input.string(), segment)));
                 }
@@ -198,7 +216,7 @@ fn check(scratch: &Scratch, written: &Written) {
     let others = first.into_keys().filter(|id| *id != more);
     let forget: Vec<Change> = others.map(Change::Forget).collect();
     log.apply(&forget).expect("there is space");
-    while log.tidy(Spare::Space).expect("there is space") {}
+    while log.tidy(Saving::Space).expect("there is space") {}
     assert!(matches!(log.get(&more), Lookup::Found(_)));
 }
 

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::values::{DEAD_BYTES, Spare, Usage};
+use super::values::{DEAD_BYTES, Saving, Usage};
 
 /// After a step of any length so many times as much passes before the next.
 const RESTS: u32 = 7;
@@ -54,10 +54,12 @@ impl Tidying {
     }
 
     /// What a step at `now` is to save.
-    pub fn spare(&self, now: Instant, is_scarce: bool) -> Spare {
-        match is_scarce || self.calm.is_some_and(|calm| calm <= now) {
-            true => Spare::Space,
-            false => Spare::Work,
+    pub fn saving(&self, now: Instant, is_scarce: bool) -> Saving {
+        let is_calm = self.calm.is_some_and(|calm| calm <= now);
+        match (is_scarce, is_calm) {
+            (true, _) => Saving::All,
+            (false, true) => Saving::Space,
+            (false, false) => Saving::Work,
         }
     }
 
@@ -127,16 +129,16 @@ mod tests {
     fn work_is_spared_until_nothing_was_written_for_a_while() {
         let start = Instant::now();
         let mut tidying = Tidying::begin(start);
-        assert_eq!(tidying.spare(start, false), Spare::Space);
+        assert_eq!(tidying.saving(start, false), Saving::Space);
         tidying.on_written(start + MS);
-        assert_eq!(tidying.spare(start + MS, true), Spare::Space);
-        assert_eq!(tidying.spare(start + 1000 * MS, false), Spare::Work);
+        assert_eq!(tidying.saving(start + MS, true), Saving::All);
+        assert_eq!(tidying.saving(start + 1000 * MS, false), Saving::Work);
         tidying.on_step(start + 2 * MS, start + 3 * MS, None, false);
         assert_eq!(tidying.patience(start + 3 * MS), Some(998 * MS));
-        assert_eq!(tidying.spare(start + 1001 * MS, false), Spare::Space);
+        assert_eq!(tidying.saving(start + 1001 * MS, false), Saving::Space);
         let rest = Some(usage(100, 90));
         tidying.on_step(start + 1001 * MS, start + 1002 * MS, rest, false);
-        assert_eq!(tidying.spare(start + 1009 * MS, false), Spare::Space);
+        assert_eq!(tidying.saving(start + 1009 * MS, false), Saving::Space);
         tidying.on_step(start + 1009 * MS, start + 1010 * MS, None, false);
         assert_eq!(tidying.patience(start + 1010 * MS), None);
     }

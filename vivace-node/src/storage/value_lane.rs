@@ -13,7 +13,7 @@ use super::engine::{Done, Loaded};
 use super::space::{Room, Space};
 use super::stop_process;
 use super::tidying::{BEHIND_BYTES, Tidying};
-use super::values::{ApplyError, Change, Spare, ValueStore};
+use super::values::{ApplyError, Change, Saving, ValueStore};
 use crate::threads::{Scheduling, Task};
 
 /// Values written with one sync; more wait for the next.
@@ -160,8 +160,8 @@ impl Writer {
         let begun = Instant::now();
         let space = self.space.as_ref();
         let is_scarce = space.is_some_and(|space| space.room(BEHIND_BYTES) < Room::Ample);
-        let spare = tidying.spare(begun, is_scarce);
-        let left = self.tidy(spare).then(|| self.store.usage());
+        let saving = tidying.saving(begun, is_scarce);
+        let left = self.tidy(saving).then(|| self.store.usage());
         tidying.on_step(begun, Instant::now(), left, is_scarce);
     }
 
@@ -189,7 +189,7 @@ impl Writer {
                     }
                     // Removing what nobody needs may make some; a segment's worth, and the
                     // batch tries again.
-                    let _ = (0..TIDY_STEPS_FULL).all(|_| self.tidy(Spare::Space));
+                    let _ = (0..TIDY_STEPS_FULL).all(|_| self.tidy(Saving::All));
                     std::thread::sleep(PATIENCE);
                     if let Some(space) = &self.space {
                         space.measure();
@@ -206,8 +206,8 @@ impl Writer {
         true
     }
 
-    fn tidy(&self, spare: Spare) -> bool {
-        match self.store.tidy(spare) {
+    fn tidy(&self, saving: Saving) -> bool {
+        match self.store.tidy(saving) {
             Ok(has_more) => has_more,
             Err(ApplyError::NoSpace(_)) => false,
             Err(ApplyError::Fatal(why)) => stop_process(&why),

@@ -16,6 +16,7 @@ mod index;
 mod listing;
 mod memory;
 mod recovery;
+mod segment;
 #[cfg(test)]
 mod tests;
 mod value_log;
@@ -98,12 +99,14 @@ impl Usage {
 
 /// What giving space back is to save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spare {
+pub enum Saving {
     /// Work, as long as no more than [`DEAD_BYTES`], or than is needed, is dead: what is
     /// overwritten again and again dies by itself, and need not be moved first.
     Work,
     /// Space.
     Space,
+    /// All space, that of files kept for reuse too.
+    All,
 }
 
 /// So many bytes of forgotten values may stay while others are written.
@@ -119,13 +122,13 @@ pub trait ValueStore: Send + Sync {
     fn apply(&self, changes: &[Change]) -> Result<(), ApplyError>;
 
     /// Gives back some of the space of forgotten values; whether there is more to do, as far
-    /// as `spare` goes.
+    /// as `saving` goes.
     /// Blocks for a few milliseconds of work, by the thread that calls
     /// [`ValueStore::apply`].
     ///
     /// # Errors
     /// [`ApplyError`].
-    fn tidy(&self, spare: Spare) -> Result<bool, ApplyError>;
+    fn tidy(&self, saving: Saving) -> Result<bool, ApplyError>;
 
     /// The value of `id`. Blocks.
     fn get(&self, id: &ValueId) -> Lookup;

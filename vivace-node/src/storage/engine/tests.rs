@@ -10,7 +10,7 @@ use super::*;
 use crate::storage::identity::Owner;
 use crate::storage::layout::Layout;
 use crate::storage::test_values::{id, long_value, value};
-use crate::storage::values::{ApplyError, MemoryStore, Part, Spare};
+use crate::storage::values::{ApplyError, MemoryStore, Part, Saving};
 use crate::storage::{Claimed, DiskSettings, Opened};
 use crate::threads::Scheduling;
 
@@ -49,7 +49,7 @@ impl ValueStore for Gated {
         self.inner.apply(changes)
     }
 
-    fn tidy(&self, _: Spare) -> Result<bool, ApplyError> {
+    fn tidy(&self, _: Saving) -> Result<bool, ApplyError> {
         Ok(false)
     }
 

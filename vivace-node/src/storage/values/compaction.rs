@@ -1,14 +1,16 @@
 //! Giving space back: what is still needed of a segment moves to the end of the log,
-//! then the segment goes, piece by piece.
+//! then its file is kept for a later one, or goes, piece by piece.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::frame::{self, Seal};
 use super::index::{Filled, Place};
 use super::listing::Listing;
+use super::segment;
 use super::value_log::{ValueLog, Writer};
-use super::{ApplyError, DEAD_BYTES, Spare, Usage, frame, recovery};
+use super::{ApplyError, DEAD_BYTES, Saving, Usage, recovery};
 
 /// Bytes moved in one step: a millisecond of a disk, between two groups.
 const STEP_BYTES: usize = 256 << 10;
@@ -21,6 +23,11 @@ const STEP_ENTRIES: usize = 512;
 /// kernel 9 to 13, and writes would wait.
 const GIVEN_BACK_BYTES: u64 = 2 << 20;
 
+/// Files kept for later segments. To write over what a file has is half of a sync: its length
+/// and where it stands on the disk are known. Measured on ext4, 16 KB each: 140 us instead of
+/// 260, medians of 600.
+const SPARES_MAX: usize = 2;
+
 /// A file of which nothing is needed any more.
 pub(super) struct Leaving {
     path: PathBuf,
@@ -31,7 +38,7 @@ pub(super) struct Leaving {
 impl Leaving {
     /// Puts a segment's file out of the next start's sight.
     fn begin(segment: &Path) -> io::Result<Self> {
-        let path = recovery::leaving_path(segment);
+        let path = segment::leaving_path(segment);
         fs::rename(segment, &path)?;
         let file = OpenOptions::new().write(true).open(&path)?;
         let bytes = file.metadata()?.len();
@@ -69,18 +76,18 @@ fn is_too_much(usage: Usage) -> bool {
 
 impl ValueLog {
     /// One step; whether another is worth it.
-    pub(super) fn compact(&self, spare: Spare) -> Result<bool, ApplyError> {
-        if self.give_back() {
+    pub(super) fn compact(&self, saving: Saving) -> Result<bool, ApplyError> {
+        if self.give_back(saving) {
             return Ok(true);
         }
         let taken = self.writer().victim.take();
-        let Some(mut victim) = taken.or_else(|| self.next_victim(spare)) else {
+        let Some(mut victim) = taken.or_else(|| self.next_victim(saving)) else {
             return Ok(false);
         };
         let mut writer = self.writer();
         let outcome = self.move_some(&mut writer, &mut victim);
         if outcome.is_ok() && victim.seen == victim.listing.bytes() {
-            self.remove(&mut writer, victim.segment)?;
+            self.remove(&mut writer, victim.segment, saving)?;
         } else {
             writer.victim = Some(victim);
         }
@@ -88,8 +95,14 @@ impl ValueLog {
     }
 
     /// A step of what is leaving, if anything is.
-    fn give_back(&self) -> bool {
+    fn give_back(&self, saving: Saving) -> bool {
         let mut writer = self.writer();
+        if writer.leaving.is_none()
+            && saving == Saving::All
+            && let Some(spare) = writer.spares.pop()
+        {
+            begin_leaving(&mut writer, &spare);
+        }
         let Some(leaving) = &mut writer.leaving else {
             return false;
         };
@@ -105,11 +118,11 @@ impl ValueLog {
         true
     }
 
-    fn next_victim(&self, spare: Spare) -> Option<Victim> {
+    fn next_victim(&self, saving: Saving) -> Option<Victim> {
         let active = self.writer().segment;
         let (segment, filled) = {
             let shared = self.shared();
-            let moves = spare == Spare::Space || is_too_much(shared.index.usage());
+            let moves = saving != Saving::Work || is_too_much(shared.index.usage());
             let goes = |filled: Filled| filled.live == 0 || moves && is_worth_it(filled);
             let segments = shared.index.segments();
             segments
@@ -137,7 +150,7 @@ impl ValueLog {
                 continue;
             }
             match self.read(place) {
-                Ok(bytes) if frame::value(key, &bytes).is_ok() => {
+                Ok(bytes) if frame::value(key, &bytes, place.segment).is_ok() => {
                     moved.push((entry, frames.len() as u64));
                     frames.extend_from_slice(&bytes);
                 }
@@ -157,6 +170,10 @@ impl ValueLog {
         if !frames.is_empty() {
             self.turn_over(writer)?;
             let start = writer.end;
+            let seal = Seal::Segment(writer.segment);
+            for (entry, offset) in &moved {
+                frame::reseal(&mut frames[*offset as usize..], entry.key, seal);
+            }
             self.append(writer, &frames)?;
             writer.is_unsynced = true;
             let mut shared = self.shared();
@@ -175,8 +192,9 @@ impl ValueLog {
         Ok(())
     }
 
-    /// Begins to remove a segment of which nothing is needed.
-    fn remove(&self, writer: &mut Writer, segment: u32) -> Result<(), ApplyError> {
+    /// Keeps the file of a segment of which nothing is needed for a later one, or begins to
+    /// remove it.
+    fn remove(&self, writer: &mut Writer, segment: u32, saving: Saving) -> Result<(), ApplyError> {
         // What was moved out of it must be durable first.
         if writer.is_unsynced {
             self.sync(writer)?;
@@ -185,18 +203,42 @@ impl ValueLog {
         shared.close(segment);
         shared.index.remove_segment(segment);
         drop(shared);
-        // A file that stays is read again at the next start, and goes then.
         let path = self.values_path(segment);
-        match Leaving::begin(&path) {
-            Ok(leaving) => writer.leaving = Some(leaving),
-            Err(error) => tracing::warn!("{}: {error}", path.display()),
+        let is_kept = saving != Saving::All && writer.spares.len() < SPARES_MAX;
+        if !is_kept || !self.keep(writer, &path) {
+            begin_leaving(writer, &path);
         }
-        let path = recovery::listing_path(&self.home, segment);
+        let path = segment::listing_path(&self.home, segment);
         if let Err(error) = fs::remove_file(&path)
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!("{}: {error}", path.display());
         }
         Ok(())
+    }
+
+    /// Keeps a segment's file for a later one; false where it is not worth it, or can't be done.
+    fn keep(&self, writer: &mut Writer, segment: &Path) -> bool {
+        let bytes = fs::metadata(segment).map_or(0, |metadata| metadata.len());
+        if bytes < self.segment_bytes / 2 {
+            return false;
+        }
+        let spare = segment::spare_path(segment);
+        let renamed = fs::rename(segment, &spare)
+            // Before anything else is written there: it must never come back as what it was.
+            .and_then(|()| File::open(&self.home)?.sync_all());
+        match renamed {
+            Ok(()) => writer.spares.push(spare),
+            Err(ref error) => tracing::warn!("{}: {error}", segment.display()),
+        }
+        renamed.is_ok()
+    }
+}
+
+/// A file that can't begin to leave is read again, or removed, at the next start.
+fn begin_leaving(writer: &mut Writer, path: &Path) {
+    match Leaving::begin(path) {
+        Ok(leaving) => writer.leaving = Some(leaving),
+        Err(error) => tracing::warn!("{}: {error}", path.display()),
     }
 }

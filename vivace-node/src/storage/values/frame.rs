@@ -4,8 +4,8 @@
 //! Frame, integers little-endian: `magic u32 | header checksum u32 | body checksum u32 |
 //! value bytes u32 | kind u8 (0 tombstone, 1 bytes, 2 bytes that are a record of themselves) |
 //! id bytes u16 | id | value`. The
-//! header checksum is CRC-32C of all from the body checksum to the id's end, so that a
-//! damaged value can be stepped over; the body checksum of id and value.
+//! header checksum is CRC-32C of all from the body checksum to the id's end, and of the
+//! [`Seal`], so that a damaged value can be stepped over; the body checksum of id and value.
 
 use bytes::Bytes;
 use vivace_core::stored::ValueId;
@@ -19,6 +19,26 @@ pub(super) const HEADER_BYTES: usize = 19;
 
 /// Longer than any encoded id.
 pub(super) const ID_BYTES_MAX: usize = 512;
+
+/// What a frame's header is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seal {
+    /// Nothing, in segments of the formats 1 and 2.
+    Open,
+    /// The number of its segment (u32 behind the header): a file that is used again still has
+    /// frames of the segment that it was.
+    Segment(u32),
+}
+
+impl Seal {
+    fn checksum(self, covered: &[u8]) -> u32 {
+        let sum = crc32c::crc32c(covered);
+        match self {
+            Self::Open => sum,
+            Self::Segment(segment) => crc32c::crc32c_append(sum, &segment.to_le_bytes()),
+        }
+    }
+}
 
 const TOMBSTONE: u8 = 0;
 const BYTES: u8 = 1;
@@ -61,7 +81,13 @@ pub(super) fn value_bytes(key: &[u8], frame_bytes: u32) -> u32 {
 }
 
 /// Adds the frame of `value` to `to`; returns its length.
-pub(super) fn write(to: &mut Vec<u8>, key: &[u8], value: &Value, is_record: bool) -> usize {
+pub(super) fn write(
+    to: &mut Vec<u8>,
+    seal: Seal,
+    key: &[u8],
+    value: &Value,
+    is_record: bool,
+) -> usize {
     let (kind, bytes): (u8, &[u8]) = match value {
         Value::Tombstone => (TOMBSTONE, &[]),
         Value::Bytes(blob) if is_record => (RECORD, &blob.0),
@@ -75,14 +101,20 @@ pub(super) fn write(to: &mut Vec<u8>, key: &[u8], value: &Value, is_record: bool
     to.push(kind);
     to.extend_from_slice(&(key.len() as u16).to_le_bytes());
     to.extend_from_slice(key);
-    let checksum = crc32c::crc32c(&to[start + 8..]);
+    let checksum = seal.checksum(&to[start + 8..]);
     to[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
     to.extend_from_slice(bytes);
     to.len() - start
 }
 
-/// The header that begins `bytes`; none where there is no intact one.
-pub(super) fn header(bytes: &[u8]) -> Option<Header> {
+/// Seals a frame of `key` anew, as it moves.
+pub(super) fn reseal(frame: &mut [u8], key: &[u8], seal: Seal) {
+    let checksum = seal.checksum(&frame[8..HEADER_BYTES + key.len()]);
+    frame[4..8].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// The header that begins `bytes`; none where there is no intact one with this seal.
+pub(super) fn header(bytes: &[u8], seal: Seal) -> Option<Header> {
     let fixed = bytes.get(..HEADER_BYTES)?;
     if !fixed.starts_with(&MAGIC) {
         return None;
@@ -90,7 +122,7 @@ pub(super) fn header(bytes: &[u8]) -> Option<Header> {
     let key_bytes = usize::from(u16::from_le_bytes([fixed[17], fixed[18]]));
     let covered = bytes.get(8..HEADER_BYTES + key_bytes)?;
     let value_bytes = u32_at(fixed, 12) as usize;
-    let whole = crc32c::crc32c(covered) == u32_at(fixed, 4);
+    let whole = seal.checksum(covered) == u32_at(fixed, 4);
     (whole && value_bytes <= VALUE_BYTES_MAX && key_bytes <= ID_BYTES_MAX).then(|| Header {
         key: bytes[HEADER_BYTES..HEADER_BYTES + key_bytes].to_vec(),
         value_bytes,
@@ -106,10 +138,11 @@ pub(super) fn is_intact(header: &Header, frame: &[u8]) -> bool {
         .is_some_and(|value| body_checksum(&header.key, value) == header.body_checksum)
 }
 
-/// The value in a frame, whose bytes it shares; what is wrong where it is not the one
-/// that was written under `key`.
-pub(super) fn value(key: &[u8], frame: &Bytes) -> Result<Value, &'static str> {
-    let header = header(frame).ok_or("has a damaged header")?;
+/// The value in a frame of `segment`, whose bytes it shares; what is wrong where it is not
+/// the one that was written under `key`.
+pub(super) fn value(key: &[u8], frame: &Bytes, segment: u32) -> Result<Value, &'static str> {
+    let sealed = header(frame, Seal::Segment(segment)).or_else(|| header(frame, Seal::Open));
+    let header = sealed.ok_or("has a damaged header")?;
     if header.key != key {
         return Err("is another value's");
     }
@@ -136,10 +169,13 @@ mod tests {
     use super::*;
     use crate::storage::test_values::{id as named, value as some};
 
+    const SEAL: Seal = Seal::Segment(1);
+
     fn frame(name: &ValueId, value: &Value) -> Vec<u8> {
         let mut bytes = Vec::new();
         write(
             &mut bytes,
+            SEAL,
             &key(name),
             value,
             name.key.name.as_bytes() == b"r",
@@ -152,8 +188,8 @@ mod tests {
         let (mine, other) = (named("a", 1), named("a", 2));
         for stored in [some(b"some bytes"), some(b""), Value::Tombstone] {
             let bytes = Bytes::from(frame(&mine, &stored));
-            assert_eq!(value(&key(&mine), &bytes), Ok(stored));
-            assert_eq!(value(&key(&other), &bytes), Err("is another value's"));
+            assert_eq!(value(&key(&mine), &bytes, 1), Ok(stored));
+            assert_eq!(value(&key(&other), &bytes, 1), Err("is another value's"));
         }
     }
 
@@ -164,12 +200,28 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(value(&key(&mine), &damaged.into()).is_err(), "bit {bit}");
+            assert!(value(&key(&mine), &damaged.into(), 1).is_err(), "bit {bit}");
         }
         for length in 0..bytes.len() {
             let cut = Bytes::copy_from_slice(&bytes[..length]);
-            assert!(value(&key(&mine), &cut).is_err(), "cut to {length} bytes");
+            assert!(
+                value(&key(&mine), &cut, 1).is_err(),
+                "cut to {length} bytes"
+            );
         }
+    }
+
+    #[test]
+    fn a_frame_of_another_segment_does_not_pass_until_it_is_sealed_anew() {
+        let mine = named("a", 1);
+        let mut bytes = frame(&mine, &some(b"some bytes"));
+        assert_eq!(header(&bytes, Seal::Segment(2)), None);
+        reseal(&mut bytes, &key(&mine), Seal::Segment(2));
+        assert!(header(&bytes, Seal::Segment(2)).is_some());
+        assert_eq!(header(&bytes, SEAL), None);
+        reseal(&mut bytes, &key(&mine), Seal::Open);
+        let found = value(&key(&mine), &bytes.into(), 1);
+        assert_eq!(found, Ok(some(b"some bytes")), "of an earlier format");
     }
 
     #[test]
@@ -178,7 +230,7 @@ mod tests {
         let mut bytes = frame(&mine, &some(b"some bytes"));
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
-        let header = header(&bytes).expect("the header is whole");
+        let header = header(&bytes, SEAL).expect("the header is whole");
         assert_eq!(header.frame_bytes(), bytes.len());
         assert!(!is_intact(&header, &bytes));
     }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use vivace_core::Value;
 use vivace_core::stored::ValueId;
 
-use super::{ApplyError, Change, Lookup, Part, Spare, Usage, ValueStore};
+use super::{ApplyError, Change, Lookup, Part, Saving, Usage, ValueStore};
 
 /// Keeps values in a map.
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl ValueStore for MemoryStore {
         Ok(())
     }
 
-    fn tidy(&self, _: Spare) -> Result<bool, ApplyError> {
+    fn tidy(&self, _: Saving) -> Result<bool, ApplyError> {
         Ok(false)
     }
 

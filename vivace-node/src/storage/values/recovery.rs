@@ -10,105 +10,22 @@ use std::sync::Arc;
 
 use nix::unistd::{AccessFlags, access};
 
+use super::frame::{self, Header, Seal};
 use super::index::{Index, Place};
 use super::listing::Listing;
+use super::segment::{
+    self, SEGMENT_HEADER_BYTES, SegmentHeader, check_header, listing_path, values_path,
+};
 use super::value_log::{OpenError, Recovered, Writer};
-use super::{frame, frame::Header};
 use crate::storage::identity::DirectoryId;
 
-/// The format that this code writes, and the newest that it reads.
-pub(super) const FORMAT: u32 = 2;
-
-/// A segment's header: `magic 8 | format u32 | directory 16 | segment u32 | zeros |
-/// CRC-32C of all before u32`.
-pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
-
-const MAGIC: &[u8; 8] = b"VIVACEVL";
-const LEAVING: &str = "gone";
-const CHECKSUM_AT: usize = SEGMENT_HEADER_BYTES as usize - 4;
-
-pub(super) fn values_path(home: &Path, segment: u32) -> PathBuf {
-    home.join(format!("{segment:08x}.values"))
-}
-
-pub(super) fn listing_path(home: &Path, segment: u32) -> PathBuf {
-    home.join(format!("{segment:08x}.ids"))
-}
-
-/// Makes an empty segment, durably.
-pub(super) fn make_segment(home: &Path, segment: u32, directory: DirectoryId) -> io::Result<File> {
-    let path = values_path(home, segment);
-    let make = || {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)?;
-        file.write_all_at(&header(segment, directory), 0)?;
-        file.sync_all()?;
-        File::open(home)?.sync_all()?;
-        Ok(file)
-    };
-    make().inspect_err(|_| {
-        let _ = fs::remove_file(&path);
-    })
-}
-
-fn header(segment: u32, directory: DirectoryId) -> [u8; SEGMENT_HEADER_BYTES as usize] {
-    let mut header = [0; SEGMENT_HEADER_BYTES as usize];
-    header[..8].copy_from_slice(MAGIC);
-    header[8..12].copy_from_slice(&FORMAT.to_le_bytes());
-    header[12..28].copy_from_slice(&directory.0);
-    header[28..32].copy_from_slice(&segment.to_le_bytes());
-    let checksum = crc32c::crc32c(&header[..CHECKSUM_AT]);
-    header[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
-    header
-}
-
-/// Whether `bytes` are the header of this directory's `segment`. Another says nothing: the
-/// frames behind it still prove themselves.
-fn check_header(
-    path: &Path,
-    bytes: &[u8],
-    directory: DirectoryId,
-    segment: u32,
-) -> Result<bool, OpenError> {
-    let Some(header) = bytes.first_chunk::<{ SEGMENT_HEADER_BYTES as usize }>() else {
-        return Ok(false);
-    };
-    let (covered, checksum) = header.split_at(CHECKSUM_AT);
-    let is_whole = header.starts_with(MAGIC) && crc32c::crc32c(covered).to_le_bytes() == *checksum;
-    if !is_whole {
-        return Ok(false);
-    }
-    let path = path.to_owned();
-    let found = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
-    if found > FORMAT {
-        return Err(OpenError::Newer { path, found });
-    }
-    let mut owner = DirectoryId::default();
-    owner.0.copy_from_slice(&header[12..28]);
-    if owner != directory {
-        return Err(OpenError::Foreign {
-            path,
-            found: owner,
-            expected: directory,
-        });
-    }
-    Ok(header[28..32] == segment.to_le_bytes())
-}
-
-/// What a segment's file is called while its space is given back.
-pub(super) fn leaving_path(segment: &Path) -> PathBuf {
-    segment.with_extension(LEAVING)
-}
-
-/// Removes what an earlier life had begun to remove. What stays takes space, and no more.
+/// Removes what an earlier life had begun to remove, or kept for reuse. What stays takes space,
+/// and no more.
 fn remove_leaving(home: &Path) {
     for entry in fs::read_dir(home).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|name| name == LEAVING)
+        let is_left = |name| name == segment::LEAVING || name == segment::SPARE;
+        if path.extension().is_some_and(is_left)
             && let Err(error) = fs::remove_file(&path)
         {
             tracing::warn!("{}: {error}", path.display());
@@ -117,35 +34,48 @@ fn remove_leaving(home: &Path) {
 }
 
 /// What reading a whole segment found.
-#[derive(Default)]
 struct Scan {
+    seal: Seal,
     listing: Listing,
     /// Behind the last intact header.
     end: u64,
-    /// Behind the last byte that is not zero, or `end`.
+    /// Behind the last byte of an unfinished write, or `end`.
     content_end: u64,
     damaged: u64,
 }
 
-/// Steps from frame to frame; over a damaged one by its header, over a damaged header to
-/// the next intact one. Behind all of them there may be zeros, to be written over.
+/// Reads a segment, by its header, or by what its frames are sealed with where that is damaged.
 fn scan(segment: u32, bytes: &[u8]) -> Scan {
+    let header = SegmentHeader::decode(bytes).filter(|header| header.segment == segment);
+    if let Some(header) = header {
+        return scan_frames(segment, bytes, header.seal(), header.earlier_bytes as usize);
+    }
+    let sealed = scan_frames(segment, bytes, Seal::Segment(segment), 0);
+    match sealed.listing.bytes() {
+        0 => scan_frames(segment, bytes, Seal::Open, 0),
+        _ => sealed,
+    }
+}
+
+/// Steps from frame to frame; over a damaged one by its header, over a damaged header to
+/// the next intact one. Behind all of them there may be zeros, to be written over, or, up to
+/// `earlier`, anything.
+fn scan_frames(segment: u32, bytes: &[u8], seal: Seal, earlier: usize) -> Scan {
     let written = bytes
         .iter()
         .rposition(|byte| *byte != 0)
         .map_or(0, |at| at + 1);
-    let mut found = scan_frames(segment, bytes, written);
-    found.content_end = found.end.max(written as u64);
-    found
-}
-
-fn scan_frames(segment: u32, bytes: &[u8], written: usize) -> Scan {
     let mut found = Scan {
+        seal,
+        listing: Listing::default(),
         end: SEGMENT_HEADER_BYTES.min(bytes.len() as u64),
-        ..Scan::default()
+        content_end: 0,
+        damaged: 0,
     };
+    // Where frames stand that are damaged if another comes behind, or else unfinished.
+    let (mut suspects, mut suspects_end) = (0, 0);
     let mut at = SEGMENT_HEADER_BYTES as usize;
-    while let Some((start, header)) = next_frame(bytes, at) {
+    while let Some((start, header)) = next_frame(bytes, at, seal) {
         if start != at {
             found.damaged += 1;
         }
@@ -159,10 +89,15 @@ fn scan_frames(segment: u32, bytes: &[u8], written: usize) -> Scan {
                 };
                 found.listing.push(&header.key, place, header.is_record());
                 found.end = end as u64;
+                found.damaged += std::mem::take(&mut suspects);
             }
             // The last write, unfinished.
-            Some(_) if written < end => return found,
-            None => return found,
+            Some(_) if written < end => break,
+            None => break,
+            Some(_) if end <= earlier => {
+                suspects += 1;
+                suspects_end = end;
+            }
             Some(_) => {
                 found.damaged += 1;
                 found.end = end as u64;
@@ -170,14 +105,20 @@ fn scan_frames(segment: u32, bytes: &[u8], written: usize) -> Scan {
         }
         at = end;
     }
+    let content_end = if written > earlier {
+        written
+    } else {
+        suspects_end
+    };
+    found.content_end = found.end.max(content_end as u64);
     found
 }
 
-fn next_frame(bytes: &[u8], from: usize) -> Option<(usize, Header)> {
+fn next_frame(bytes: &[u8], from: usize, seal: Seal) -> Option<(usize, Header)> {
     let mut at = from;
     loop {
         let rest = bytes.get(at..)?;
-        if let Some(header) = frame::header(rest) {
+        if let Some(header) = frame::header(rest, seal) {
             return Some((at, header));
         }
         at += 1;
@@ -209,7 +150,10 @@ fn segments_in(home: &Path) -> io::Result<BTreeSet<u32>> {
     for entry in fs::read_dir(home)? {
         let name = entry?.file_name();
         let number = name.to_str().and_then(|name| name.strip_suffix(".values"));
-        if let Some(number) = number.and_then(|digits| u32::from_str_radix(digits, 16).ok()) {
+        if let Some(number) = number.and_then(|digits| u32::from_str_radix(digits, 16).ok())
+            // None of ours has the last number.
+            && number < u32::MAX
+        {
             segments.insert(number);
         }
     }
@@ -353,6 +297,14 @@ impl Found {
         let bytes = fs::read(&path).map_err(at(&path))?;
         let scan = scan(segment, &bytes);
         self.recovered.damaged += scan.damaged;
+        if scan.seal == Seal::Open && scan.listing.bytes() > 0 {
+            // Of an earlier format: full, and this one begins with the next.
+            let encoded = scan.listing.encode(segment, self.directory);
+            self.lists.push((segment, encoded));
+            self.take_in(segment, bytes.len() as u64, &scan.listing);
+            self.last = Last::New(segment + 1);
+            return Ok(());
+        }
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).open(&path);
         let file = file.map_err(at(&path))?;
@@ -406,15 +358,15 @@ impl Found {
                 end,
                 listing,
             } => {
-                // Of an earlier format, and of this one from now on.
+                let header = SegmentHeader::new(segment, self.directory, 0);
                 file.set_len(end)
-                    .and_then(|()| file.write_all_at(&header(segment, self.directory), 0))
+                    .and_then(|()| file.write_all_at(&header.encode(), 0))
                     .and_then(|()| file.sync_all())
                     .map_err(at(&values_path(&self.home, segment)))?;
                 (segment, file, end, listing)
             }
             Last::New(segment) => {
-                let made = make_segment(&self.home, segment, self.directory);
+                let made = segment::make(&self.home, segment, self.directory);
                 self.index.set_bytes(segment, SEGMENT_HEADER_BYTES);
                 let file = made.map_err(at(&values_path(&self.home, segment)))?;
                 (segment, file, SEGMENT_HEADER_BYTES, Listing::default())
@@ -429,11 +381,12 @@ impl Found {
             segment,
             file: Arc::new(file),
             end,
-            zeros_end: 0,
+            laid_end: 0,
             listing,
             is_unsynced: false,
             victim: None,
             leaving: None,
+            spares: Vec::new(),
         };
         Ok((self.index, writer, self.recovered))
     }

@@ -60,7 +60,7 @@ fn written_bytes(path: &Path) -> u64 {
 }
 
 fn tidy_all(log: &ValueLog) {
-    while log.tidy(Spare::Space).expect("tidies") {}
+    while log.tidy(Saving::Space).expect("tidies") {}
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn every_damaged_byte_under_an_open_log_is_an_answer_not_a_value() {
     let path = last_segment(home.path());
     let bytes = fs::read(&path).expect("reads");
     let file = OpenOptions::new().write(true).open(&path).expect("opens");
-    for at in recovery::SEGMENT_HEADER_BYTES..written_bytes(&path) {
+    for at in segment::SEGMENT_HEADER_BYTES..written_bytes(&path) {
         let byte = bytes[at as usize];
         file.write_all_at(&[byte ^ 0x10], at).expect("writes");
         match log.get(&id("a", 1)) {
@@ -214,10 +214,10 @@ fn a_misdirected_write_is_never_served() {
     let path = last_segment(home.path());
     let mut bytes = fs::read(&path).expect("reads");
     bytes.truncate(written_bytes(&path) as usize);
-    let frame = (bytes.len() - recovery::SEGMENT_HEADER_BYTES as usize) / 2;
+    let frame = (bytes.len() - segment::SEGMENT_HEADER_BYTES as usize) / 2;
     let file = OpenOptions::new().write(true).open(&path).expect("opens");
     let second = &bytes[bytes.len() - frame..];
-    file.write_all_at(second, recovery::SEGMENT_HEADER_BYTES)
+    file.write_all_at(second, segment::SEGMENT_HEADER_BYTES)
         .expect("writes");
     assert!(matches!(log.get(&id("a", 1)), Lookup::Damaged(_)));
     assert_eq!(log.get(&id("a", 2)), Lookup::Found(long_value(2, 500)));
@@ -315,7 +315,7 @@ fn what_is_left_of_a_segment_moves_only_where_space_is_to_be_saved() {
     for time in (1..=40).filter(|time| *time != 30) {
         forget(&log, "a", time);
     }
-    while log.tidy(Spare::Work).expect("tidies") {}
+    while log.tidy(Saving::Work).expect("tidies") {}
     let spared_work = log.usage();
     tidy_all(&log);
     let spared_space = log.usage();
@@ -343,7 +343,7 @@ fn a_step_looks_at_a_part_of_what_a_segment_holds() {
     }
     let before = log.usage();
     let steps = (0..100)
-        .take_while(|_| log.tidy(Spare::Space).expect("tidies"))
+        .take_while(|_| log.tidy(Saving::Space).expect("tidies"))
         .count();
     assert!((12..=20).contains(&steps), "{steps}");
     assert!(log.usage().bytes < before.bytes / 10, "{:?}", log.usage());
@@ -352,20 +352,26 @@ fn a_step_looks_at_a_part_of_what_a_segment_holds() {
     }
 }
 
+/// Segments of three values each, of which all but the last is forgotten, as many as `count`.
+fn long_values(home: &Path, count: u64) -> ValueLog {
+    let opened = ValueLog::with_segments(home, MINE, 9 << 20, &|_, _| ());
+    let (log, _) = opened.expect("opens");
+    for time in 1..=count {
+        store(&log, "a", time, &long_value(time, 3_500_000));
+    }
+    for time in 1..count {
+        forget(&log, "a", time);
+    }
+    log
+}
+
 #[test]
 fn a_segment_leaves_piece_by_piece_and_what_a_crash_left_of_it_goes_at_the_next_start() {
     let home = tempfile::tempdir().expect("a temporary directory");
-    let opened = ValueLog::with_segments(home.path(), MINE, 9 << 20, &|_, _| ());
-    let (log, _) = opened.expect("opens");
-    for time in 1..=20 {
-        store(&log, "a", time, &long_value(time, 500_000));
-    }
-    for time in 1..=19 {
-        forget(&log, "a", time);
-    }
+    let log = long_values(home.path(), 4);
     let gone = home.path().join("00000001.gone");
     let lengths: Vec<u64> =
-        std::iter::from_fn(|| log.tidy(Spare::Space).expect("tidies").then_some(()))
+        std::iter::from_fn(|| log.tidy(Saving::All).expect("tidies").then_some(()))
             .filter_map(|()| Some(fs::metadata(&gone).ok()?.len()))
             .collect();
     let pieces = lengths.windows(2).map(|pair| pair[0] - pair[1]);
@@ -376,13 +382,134 @@ fn a_segment_leaves_piece_by_piece_and_what_a_crash_left_of_it_goes_at_the_next_
     );
     assert!(!gone.exists());
 
-    fs::write(&gone, b"what a crash left").expect("writes");
+    let spare = home.path().join("00000001.spare");
+    for left in [&gone, &spare] {
+        fs::write(left, b"what a crash left").expect("writes");
+    }
     drop(log);
     let (log, recovered) = open(home.path());
     assert_eq!((recovered.values, recovered.damaged), (1, 0));
-    assert!(!gone.exists());
-    let kept = log.get(&id("a", 20));
-    assert_eq!(kept, Lookup::Found(long_value(20, 500_000)));
+    assert!(!gone.exists() && !spare.exists());
+    let kept = log.get(&id("a", 4));
+    assert_eq!(kept, Lookup::Found(long_value(4, 3_500_000)));
+}
+
+#[test]
+fn two_files_of_segments_are_kept_for_later_ones_until_space_is_scarce() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let log = long_values(home.path(), 13);
+    let spares = || {
+        let entries = fs::read_dir(home.path()).expect("lists");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        let names = names.filter_map(|name| name.into_string().ok());
+        let mut spares: Vec<_> = names.filter(|name| name.ends_with(".spare")).collect();
+        spares.sort();
+        spares
+    };
+    while log.tidy(Saving::Work).expect("tidies") {}
+    assert_eq!(spares(), ["00000001.spare", "00000002.spare"]);
+    // Segment 5 has one value; two more fill it, and the next begins in a spare file.
+    for time in 14..=16 {
+        store(&log, "a", time, &long_value(time, 3_500_000));
+    }
+    assert_eq!(spares().len(), 1);
+    let sixth = fs::metadata(home.path().join("00000006.values"));
+    assert!(sixth.expect("is there").len() > 9 << 20, "it was laid out");
+    while log.tidy(Saving::All).expect("tidies") {}
+    assert!(spares().is_empty());
+    for time in 13..=16 {
+        let kept = log.get(&id("a", time));
+        assert_eq!(kept, Lookup::Found(long_value(time, 3_500_000)));
+    }
+}
+
+/// A log whose last segment stands in the file of an earlier one, of values of the same
+/// lengths, and has two values of its own.
+fn reusing(home: &Path) -> PathBuf {
+    let log = open_small(home);
+    let mut time = 0;
+    let mut next = |count: u64| {
+        for _ in 0..count {
+            time += 1;
+            store(&log, "a", time, &long_value(7, 500));
+        }
+    };
+    next(8);
+    for time in 1..=8 {
+        forget(&log, "a", time);
+    }
+    let first = last_segment(home);
+    next(1);
+    let second = last_segment(home);
+    assert_ne!(first, second);
+    while log.tidy(Saving::Work).expect("tidies") {}
+    // The rest of the second, and the beginning of the third.
+    next(7);
+    next(2);
+    let third = last_segment(home);
+    assert!(third > second);
+    let length = fs::metadata(&third).expect("is there").len();
+    assert!(length >= 4096, "it has {length} bytes of the first");
+    third
+}
+
+#[test]
+fn what_a_file_had_as_another_segment_never_counts() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    reusing(home.path());
+    let log = open_small(home.path());
+    for time in 1..=18 {
+        let expected = match time {
+            ..9 => Lookup::Missing,
+            _ => Lookup::Found(long_value(7, 500)),
+        };
+        assert_eq!(log.get(&id("a", time)), expected, "{time}");
+    }
+    drop(log);
+    let (_, recovered) = open(home.path());
+    assert_eq!(
+        (recovered.values, recovered.cut_bytes, recovered.damaged),
+        (10, 0, 0)
+    );
+}
+
+/// Behind it stands what the file had before, no zeros.
+#[test]
+fn a_torn_last_write_in_a_file_that_is_used_again_is_cut_too() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let third = reusing(home.path());
+    let bytes = fs::read(&third).expect("reads");
+    let frame = (0..bytes.len() - 4).filter(|at| bytes[*at..].starts_with(&frame::MAGIC));
+    let starts: Vec<usize> = frame.collect();
+    let file = OpenOptions::new().write(true).open(&third).expect("opens");
+    file.write_all_at(&[0xee; 100], starts[1] as u64 + 200)
+        .expect("writes");
+    let (log, recovered) = open(home.path());
+    assert_eq!((recovered.values, recovered.damaged), (9, 0));
+    let frame_bytes = (starts[1] - starts[0]) as u64;
+    assert_eq!(recovered.cut_bytes, frame_bytes);
+    assert_eq!(log.get(&id("a", 18)), Lookup::Missing);
+    store(&log, "b", 1, &value(b"behind the cut"));
+    drop(log);
+    let (log, recovered) = open(home.path());
+    assert_eq!(
+        (recovered.values, recovered.cut_bytes, recovered.damaged),
+        (10, 0, 0)
+    );
+    assert!(matches!(log.get(&id("b", 1)), Lookup::Found(_)));
+}
+
+/// Damage before an intact value was no unfinished write.
+#[test]
+fn damage_in_a_file_that_is_used_again_is_told() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let third = reusing(home.path());
+    let file = OpenOptions::new().write(true).open(&third).expect("opens");
+    file.write_all_at(&[0xee; 100], segment::SEGMENT_HEADER_BYTES + 200)
+        .expect("writes");
+    let (log, recovered) = open(home.path());
+    assert_eq!((recovered.values, recovered.damaged), (9, 1));
+    assert!(matches!(log.get(&id("a", 18)), Lookup::Found(_)));
 }
 
 #[test]
@@ -396,12 +523,12 @@ fn another_directorys_values_and_newer_ones_are_refused_unchanged() {
     let refused = ValueLog::open(home.path(), DirectoryId([8; 16]), &|_, _| {});
     assert!(matches!(refused, Err(OpenError::Foreign { .. })));
     let mut newer = before.clone();
-    newer[8] = recovery::FORMAT as u8 + 1;
+    newer[8] = segment::FORMAT as u8 + 1;
     let checksum = crc32c::crc32c(&newer[..60]).to_le_bytes();
     newer[60..64].copy_from_slice(&checksum);
     fs::write(&path, &newer).expect("writes");
     let refused = ValueLog::open(home.path(), MINE, &|_, _| {});
-    assert!(matches!(refused, Err(OpenError::Newer { found: 3, .. })));
+    assert!(matches!(refused, Err(OpenError::Newer { found: 4, .. })));
     assert_eq!(fs::read(&path).expect("reads"), newer);
 }
 
@@ -510,25 +637,41 @@ fn records_of_themselves_are_told_from_the_rest_wherever_they_move() {
 }
 
 #[test]
-fn a_segment_of_the_first_format_goes_on_in_this_one() {
-    let home = tempfile::tempdir().expect("a temporary directory");
-    let (log, _) = open(home.path());
-    store(&log, "a", 1, &value(b"of the first format"));
-    drop(log);
-    let path = last_segment(home.path());
-    let mut bytes = fs::read(&path).expect("reads");
-    bytes[8] = 1;
-    let checksum = crc32c::crc32c(&bytes[..60]);
-    bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
-    fs::write(&path, bytes).expect("writes");
-    let (log, recovered) = open(home.path());
-    assert_eq!((recovered.values, recovered.damaged), (1, 0));
-    log.apply(&[storing("b", 1, &value(b"of this"), true)])
-        .expect("stores");
-    assert_eq!(fs::read(&path).expect("reads")[8], recovery::FORMAT as u8);
-    drop(log);
-    let (log, _) = open(home.path());
-    assert_eq!(all_records(&log), [(id("b", 1), 7)]);
-    let first = Lookup::Found(value(b"of the first format"));
-    assert_eq!(log.get(&id("a", 1)), first);
+fn segments_of_earlier_formats_are_read_and_this_one_begins_with_the_next() {
+    for format in [1, 2] {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let (log, _) = open(home.path());
+        store(&log, "a", 1, &value(b"of an earlier format"));
+        drop(log);
+        let path = last_segment(home.path());
+        let mut bytes = fs::read(&path).expect("reads");
+        bytes[8] = format;
+        let checksum = crc32c::crc32c(&bytes[..60]);
+        bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
+        let key = frame::key(&id("a", 1));
+        let frame = &mut bytes[segment::SEGMENT_HEADER_BYTES as usize..];
+        frame::reseal(frame, &key, frame::Seal::Open);
+        fs::write(&path, bytes).expect("writes");
+
+        let earlier = Lookup::Found(value(b"of an earlier format"));
+        let (log, recovered) = open(home.path());
+        assert_eq!((recovered.values, recovered.damaged), (1, 0));
+        assert_eq!(log.get(&id("a", 1)), earlier);
+        log.apply(&[storing("b", 1, &value(b"of this"), true)])
+            .expect("stores");
+        assert_eq!(fs::read(&path).expect("reads")[8], format);
+        assert_eq!(
+            last_segment(home.path()),
+            home.path().join("00000002.values")
+        );
+        drop(log);
+        let (log, recovered) = open(home.path());
+        assert_eq!((recovered.values, recovered.damaged), (2, 0));
+        assert_eq!(all_records(&log), [(id("b", 1), 7)]);
+        assert_eq!(log.get(&id("a", 1)), earlier);
+        // What moves is of this format.
+        forget(&log, "b", 1);
+        tidy_all(&log);
+        assert_eq!(log.get(&id("a", 1)), earlier);
+    }
 }

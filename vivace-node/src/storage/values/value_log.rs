@@ -3,9 +3,9 @@
 //! Directory: segments `NNNNNNNN.values` (hexadecimal, ascending), of about
 //! [`SEGMENT_BYTES`] each: a header of [`SEGMENT_HEADER_BYTES`], then frames
 //! ([`super::frame`]); beside each full one its list `NNNNNNNN.ids`
-//! ([`super::listing`]). The last segment is written to; full ones of which half is no
-//! longer needed are copied to the end, renamed to `NNNNNNNN.gone`, and removed
-//! ([`super::compaction`]).
+//! ([`super::listing`]). The last segment is written to. Full ones of which half is no
+//! longer needed are copied to the end, and their files kept for later segments
+//! (`NNNNNNNN.spare`) or removed (`NNNNNNNN.gone`; [`super::compaction`]).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -18,10 +18,12 @@ use bytes::Bytes;
 use vivace_core::stored::ValueId;
 
 use super::compaction::{Leaving, Victim};
+use super::frame::{self, Seal};
 use super::index::{Index, Place};
 use super::listing::{Entry, LISTING_BYTES_MAX, Listing};
 use super::recovery::Found;
-use super::{ApplyError, Change, Lookup, Part, Spare, Usage, ValueStore, frame, recovery};
+use super::segment;
+use super::{ApplyError, Change, Lookup, Part, Saving, Usage, ValueStore, recovery};
 use crate::storage::identity::DirectoryId;
 
 /// A segment takes no more groups beyond this. Larger ones are rarer to change over;
@@ -68,7 +70,7 @@ pub enum OpenError {
     /// Written by later code.
     #[error(
         "{}: is of format {found}, and this program reads up to {}: run the newer program",
-        path.display(), super::recovery::FORMAT
+        path.display(), super::segment::FORMAT
     )]
     Newer {
         /// The file.
@@ -111,13 +113,15 @@ pub(super) struct Writer {
     pub segment: u32,
     pub file: Arc<File>,
     pub end: u64,
-    /// Where the zeros behind it end, if there are any.
-    pub zeros_end: u64,
+    /// Up to here there are bytes to write over: zeros, or an earlier segment's.
+    pub laid_end: u64,
     pub listing: Listing,
     /// Frames copied behind the last sync.
     pub is_unsynced: bool,
     pub victim: Option<Victim>,
     pub leaving: Option<Leaving>,
+    /// Files to use again.
+    pub spares: Vec<PathBuf>,
 }
 
 impl ValueLog {
@@ -192,7 +196,7 @@ impl ValueLog {
     }
 
     pub(super) fn values_path(&self, segment: u32) -> PathBuf {
-        recovery::values_path(&self.home, segment)
+        segment::values_path(&self.home, segment)
     }
 
     pub(super) fn failed(&self, segment: u32, what: &str, error: &io::Error) -> ApplyError {
@@ -206,11 +210,11 @@ impl ValueLog {
     /// Writes `frames` at the end.
     pub(super) fn append(&self, writer: &mut Writer, frames: &[u8]) -> Result<(), ApplyError> {
         let end = writer.end + frames.len() as u64;
-        if end > writer.zeros_end && frames.len() <= SHORT_GROUP_BYTES {
+        if end > writer.laid_end && frames.len() <= SHORT_GROUP_BYTES {
             let zeros = [frames, &vec![0; ZEROS_BYTES]].concat();
             // Where there is no space for them, there may be for the frames.
             if writer.file.write_all_at(&zeros, writer.end).is_ok() {
-                writer.zeros_end = end + ZEROS_BYTES as u64;
+                writer.laid_end = end + ZEROS_BYTES as u64;
                 writer.end = end;
                 return Ok(());
             }
@@ -218,7 +222,7 @@ impl ValueLog {
         let written = writer.file.write_all_at(frames, writer.end);
         if let Err(error) = written {
             // What was written of it is written over; the space is for others until then.
-            writer.cut_zeros();
+            writer.cut_rest();
             return Err(self.failed(writer.segment, "can't write", &error));
         }
         writer.end = end;
@@ -243,26 +247,40 @@ impl ValueLog {
         if writer.is_unsynced {
             self.sync(writer)?;
         }
-        writer.cut_zeros();
+        writer.cut_rest();
         let next = writer.segment + 1;
-        let made = recovery::make_segment(&self.home, next, self.directory);
-        let file = Arc::new(made.map_err(|error| self.failed(next, "can't make it", &error))?);
+        let (file, laid_end) = self.next_segment(writer, next)?;
         // Only a hint: without it the next start reads the segment.
         let listing = writer.listing.encode(writer.segment, self.directory);
-        let path = recovery::listing_path(&self.home, writer.segment);
+        let path = segment::listing_path(&self.home, writer.segment);
         if let Err(error) = fs::write(&path, listing) {
             tracing::warn!("{}: {error}: the next start takes longer", path.display());
             let _ = fs::remove_file(&path);
         }
         let mut shared = self.shared();
         shared.keep_open(next, file.clone());
-        shared.index.set_bytes(next, recovery::SEGMENT_HEADER_BYTES);
+        shared.index.set_bytes(next, segment::SEGMENT_HEADER_BYTES);
         drop(shared);
         writer.segment = next;
         writer.file = file;
-        writer.end = recovery::SEGMENT_HEADER_BYTES;
+        writer.end = segment::SEGMENT_HEADER_BYTES;
+        writer.laid_end = laid_end;
         writer.listing = Listing::default();
         Ok(())
+    }
+
+    /// The file of the segment `next`, and up to where there are bytes to write over.
+    fn next_segment(&self, writer: &mut Writer, next: u32) -> Result<(Arc<File>, u64), ApplyError> {
+        if let Some(spare) = writer.spares.pop() {
+            match segment::reuse(&self.home, next, self.directory, &spare) {
+                Ok((file, bytes)) => return Ok((Arc::new(file), bytes)),
+                Err(error) => tracing::warn!("{}: {error}: not used again", spare.display()),
+            }
+        }
+        match segment::make(&self.home, next, self.directory) {
+            Ok(file) => Ok((Arc::new(file), 0)),
+            Err(error) => Err(self.failed(next, "can't make it", &error)),
+        }
     }
 
     /// The frame at `place`.
@@ -298,9 +316,9 @@ impl ValueLog {
 
 impl Writer {
     /// Gives back what is behind the end. Left there, it does no harm.
-    fn cut_zeros(&mut self) {
+    fn cut_rest(&mut self) {
         let _ = self.file.set_len(self.end);
-        self.zeros_end = 0;
+        self.laid_end = 0;
     }
 }
 
@@ -328,21 +346,19 @@ impl ValueStore for ValueLog {
             } => Some((frame::key(id), value, *is_record)),
             Change::Forget(_) => None,
         });
+        let mut stores = stores.peekable();
         let mut frames = Vec::new();
         let mut placed = Vec::new();
-        for (key, value, is_record) in stores {
-            let offset = frames.len() as u64;
-            let bytes = frame::write(&mut frames, &key, value, is_record) as u32;
-            placed.push((key, offset, bytes, is_record));
-        }
-        if !frames.is_empty() {
+        if stores.peek().is_some() {
             self.turn_over(&mut writer)?;
-            let start = writer.end;
+            let seal = Seal::Segment(writer.segment);
+            for (key, value, is_record) in stores {
+                let offset = writer.end + frames.len() as u64;
+                let bytes = frame::write(&mut frames, seal, &key, value, is_record) as u32;
+                placed.push((key, offset, bytes, is_record));
+            }
             self.append(&mut writer, &frames)?;
             self.sync(&mut writer)?;
-            for (_, offset, ..) in &mut placed {
-                *offset += start;
-            }
         }
         let mut placed = placed.into_iter();
         let mut shared = self.shared();
@@ -366,8 +382,8 @@ impl ValueStore for ValueLog {
         Ok(())
     }
 
-    fn tidy(&self, spare: Spare) -> Result<bool, ApplyError> {
-        self.compact(spare)
+    fn tidy(&self, saving: Saving) -> Result<bool, ApplyError> {
+        self.compact(saving)
     }
 
     fn get(&self, id: &ValueId) -> Lookup {
@@ -382,10 +398,12 @@ impl ValueStore for ValueLog {
             };
             match self.read(place) {
                 Ok(bytes) => {
-                    return match frame::value(&key, &bytes) {
-                        Ok(value) => Lookup::Found(value),
-                        Err(what) => Lookup::Damaged(format!("{}: {what}", at())),
-                    };
+                    match frame::value(&key, &bytes, place.segment) {
+                        Ok(value) => return Lookup::Found(value),
+                        // It was moved, and its segment's file used again, in between.
+                        Err(_) if self.shared().index.get(&key) != Some(place) => {}
+                        Err(what) => return Lookup::Damaged(format!("{}: {what}", at())),
+                    }
                 }
                 // It was moved, and its segment removed, in between.
                 Err(_) if self.shared().index.get(&key) != Some(place) => {}
