@@ -11,10 +11,12 @@
 //! The answer to an attempt that did not say so counts only where no other attempt
 //! can take effect after it.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use quinn::Connection;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use vivace_core::client_protocol::{ClientReply, Failure, Request, STOPPING_REASON, Success};
 
@@ -110,7 +112,7 @@ pub(crate) async fn dispatch(
         effect,
         value_bytes_max,
         hedge_after,
-        attempts: JoinSet::new(),
+        attempts: FuturesUnordered::new(),
         running: Vec::new(),
         started: vec![0; nodes.len()],
         may_be_applied: match effect {
@@ -130,7 +132,8 @@ struct Operation<'a> {
     effect: Effect,
     value_bytes_max: usize,
     hedge_after: Duration,
-    attempts: JoinSet<Attempt>,
+    /// Polled with the operation: a task of its own for each would be woken twice.
+    attempts: FuturesUnordered<Pin<Box<dyn Future<Output = Attempt> + Send>>>,
     /// Where attempts are under way, and which of them are repeated.
     running: Vec<(NodeIndex, bool)>,
     /// How often each node was asked.
@@ -164,14 +167,7 @@ impl Operation<'_> {
             };
             tokio::select! {
                 biased;
-                Some(attempt) = self.attempts.join_next(), if !running.is_empty() => {
-                    // An attempt neither panics nor is aborted; if it were, what it
-                    // did would be unknown.
-                    let attempt = attempt.unwrap_or_else(|error| Attempt {
-                        node: running[0],
-                        repeated: true,
-                        result: Err(ExchangeError::NoReply(error.to_string())),
-                    });
+                Some(attempt) = self.attempts.next(), if !running.is_empty() => {
                     self.running.retain(|&(node, _)| node != attempt.node);
                     match self.judge(attempt) {
                         Judgment::Done(end) => return end,
@@ -219,14 +215,14 @@ impl Operation<'_> {
             *said = repeated;
         }
         let (deadline, value_bytes_max) = (self.deadline, self.value_bytes_max);
-        self.attempts.spawn(async move {
+        self.attempts.push(Box::pin(async move {
             let result = exchange(&connection, &request, deadline, value_bytes_max).await;
             Attempt {
                 node,
                 repeated,
                 result,
             }
-        });
+        }));
     }
 
     /// Whether an attempt beside the one in question may take effect, or has.
