@@ -24,7 +24,7 @@ const STEP_ENTRIES: usize = 512;
 const GIVEN_BACK_BYTES: u64 = 2 << 20;
 
 /// Files kept for later segments. To write over what a file has is half of a sync: its length
-/// and where it stands on the disk are known. Measured on ext4, 16 KB each: 140 us instead of
+/// and where it stands on the disk are known. Measured on ext4, 16 KB each: 140 µs instead of
 /// 260, medians of 600.
 const SPARES_MAX: usize = 2;
 

@@ -299,6 +299,9 @@ impl Found {
         self.recovered.damaged += scan.damaged;
         if scan.seal == Seal::Open && scan.listing.bytes() > 0 {
             // Of an earlier format: full, and this one begins with the next.
+            if !has_header {
+                warn_of_header(&path);
+            }
             let encoded = scan.listing.encode(segment, self.directory);
             self.lists.push((segment, encoded));
             self.take_in(segment, bytes.len() as u64, &scan.listing);
