@@ -70,7 +70,7 @@ fn is_worth_it(filled: Filled) -> bool {
 }
 
 /// Whether so much is dead that it goes even if that costs work.
-fn is_too_much(usage: Usage) -> bool {
+pub(super) fn is_too_much(usage: Usage) -> bool {
     usage.dead_bytes > usage.needed_bytes().max(DEAD_BYTES)
 }
 
