@@ -17,7 +17,7 @@ use crate::config::{ClientConfig, check_timeout};
 use crate::connect::{self, ConnectError};
 use crate::dispatch::{self, Effect, Ended};
 use crate::error::OperationError;
-use crate::exchange::{ExchangeError, exchange};
+use crate::link::ExchangeError;
 use crate::node::Node;
 use crate::nodes::Nodes;
 use crate::rmw::Rmw;
@@ -179,14 +179,7 @@ impl Client {
         let Ok(turn) = timeout_at(deadline, self.0.turns.acquire()).await else {
             return Err(Ended::Failed(effect.without_turn()));
         };
-        let ended = dispatch::dispatch(
-            &self.0.nodes,
-            request,
-            deadline,
-            effect,
-            self.0.value_bytes_max,
-        )
-        .await;
+        let ended = dispatch::dispatch(&self.0.nodes, request, deadline, effect).await;
         drop(turn);
         ended
     }
@@ -273,11 +266,11 @@ impl Object {
 }
 
 async fn status_of(node: &Node, deadline: Instant) -> Result<NodeStatus, OperationError> {
-    let connection = timeout_at(deadline, node.connect())
+    let link = timeout_at(deadline, node.connect())
         .await
         .map_err(|_| OperationError::unavailable("no connection by the deadline"))?
         .map_err(|error| OperationError::unavailable(error.to_string()))?;
-    match exchange(&connection, &Request::Status, deadline, 0).await {
+    match link.exchange(&Request::Status, deadline).await {
         Ok(Ok(Success::Status(status))) => Ok(*status),
         Ok(Ok(other)) => Err(unfitting(Effect::Read, &other)),
         Ok(Err(failure)) => Err(failure.into()),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use quinn::Endpoint;
+use vivace_core::VALUE_BYTES_MAX;
 
 use crate::config::{ClientConfig, ConfigError};
 use crate::node::{Node, NodeError};
@@ -52,7 +53,9 @@ pub(crate) async fn connect(config: &ClientConfig) -> Result<(Endpoint, Nodes), 
     endpoint.set_default_client_config(quic);
     let node = |&address: &SocketAddr| {
         let cluster = config.cluster.clone();
-        Node::new(address, cluster, config.server_name(), endpoint.clone())
+        let value_bytes_max = config.value_bytes_max.min(VALUE_BYTES_MAX);
+        let (name, endpoint) = (config.server_name(), endpoint.clone());
+        Node::new(address, cluster, name, endpoint, value_bytes_max)
     };
     let nodes = Nodes::new(config.nodes.iter().map(node).collect());
     nodes

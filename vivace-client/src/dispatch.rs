@@ -13,15 +13,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use quinn::Connection;
 use tokio::time::{Instant, sleep_until};
 use vivace_core::client_protocol::{ClientReply, Failure, Request, STOPPING_REASON, Success};
 
 use crate::error::OperationError;
-use crate::exchange::{ExchangeError, exchange};
+use crate::link::{ExchangeError, Link};
 use crate::nodes::{NodeIndex, Nodes};
 
 /// The most attempts of one operation, over all nodes.
@@ -102,7 +102,6 @@ pub(crate) async fn dispatch(
     request: Request,
     deadline: Instant,
     effect: Effect,
-    value_bytes_max: usize,
 ) -> Result<Success, Ended> {
     let hedge_after = deadline.saturating_duration_since(Instant::now()) / HEDGE_PART;
     let operation = Operation {
@@ -110,7 +109,6 @@ pub(crate) async fn dispatch(
         request,
         deadline,
         effect,
-        value_bytes_max,
         hedge_after,
         attempts: FuturesUnordered::new(),
         running: Vec::new(),
@@ -130,7 +128,6 @@ struct Operation<'a> {
     request: Request,
     deadline: Instant,
     effect: Effect,
-    value_bytes_max: usize,
     hedge_after: Duration,
     /// Polled with the operation: a task of its own for each would be woken twice.
     attempts: FuturesUnordered<Pin<Box<dyn Future<Output = Attempt> + Send>>>,
@@ -174,8 +171,8 @@ impl Operation<'_> {
                         Judgment::Open => next_at = self.next_round(),
                     }
                 }
-                (node, connection) = another, if asks_another => {
-                    self.start(node, connection);
+                (node, link) = another, if asks_another => {
+                    self.start(node, link);
                     next_at = Some(Instant::now() + self.hedge_after);
                 }
                 // Attempts that are under way end at the deadline by themselves.
@@ -206,7 +203,7 @@ impl Operation<'_> {
         Some(Instant::now() + pause)
     }
 
-    fn start(&mut self, node: NodeIndex, connection: Connection) {
+    fn start(&mut self, node: NodeIndex, link: Arc<Link>) {
         let repeated = self.has_rivals();
         self.started[node] += 1;
         self.running.push((node, repeated));
@@ -214,9 +211,9 @@ impl Operation<'_> {
         if let Request::Execute { repeated: said, .. } = &mut request {
             *said = repeated;
         }
-        let (deadline, value_bytes_max) = (self.deadline, self.value_bytes_max);
+        let deadline = self.deadline;
         self.attempts.push(Box::pin(async move {
-            let result = exchange(&connection, &request, deadline, value_bytes_max).await;
+            let result = link.exchange(&request, deadline).await;
             Attempt {
                 node,
                 repeated,

@@ -45,13 +45,14 @@ mod config_file;
 mod connect;
 mod dispatch;
 mod error;
-mod exchange;
+mod link;
 mod loss;
 mod node;
 mod nodes;
 mod rmw;
 mod rw;
 mod session;
+mod shared_stream;
 mod tls;
 
 pub use client::{Client, Container, OPERATIONS_IN_FLIGHT_MAX};

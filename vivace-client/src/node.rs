@@ -1,14 +1,14 @@
 //! One node of the site: its connection, and when to try again without one.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use quinn::{Connection, ConnectionError, Endpoint, VarInt};
+use quinn::{ConnectionError, Endpoint, VarInt};
 use tokio::time::{Instant, timeout};
 use vivace_core::client_protocol::{Request, close_code};
 
-use crate::exchange::{ExchangeError, exchange};
+use crate::link::{ExchangeError, Link};
 
 /// How long a connection may take to be made, hello included.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -79,6 +79,7 @@ pub(crate) struct Node {
     cluster: String,
     server_name: String,
     endpoint: Endpoint,
+    value_bytes_max: usize,
     reach: Mutex<Reach>,
     /// Held while a connection is made, so that one is made at a time.
     connecting: tokio::sync::Mutex<()>,
@@ -86,7 +87,7 @@ pub(crate) struct Node {
 
 #[derive(Default)]
 struct Reach {
-    connection: Option<Connection>,
+    link: Option<Arc<Link>>,
     failures: u32,
     retry_at: Option<Instant>,
     error: Option<NodeError>,
@@ -98,12 +99,14 @@ impl Node {
         cluster: String,
         server_name: String,
         endpoint: Endpoint,
+        value_bytes_max: usize,
     ) -> Self {
         Self {
             address,
             cluster,
             server_name,
             endpoint,
+            value_bytes_max,
             reach: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
         }
@@ -115,11 +118,11 @@ impl Node {
     }
 
     /// The connection, where it stands.
-    pub(crate) fn live(&self) -> Option<Connection> {
+    pub(crate) fn live(&self) -> Option<Arc<Link>> {
         self.reach()
-            .connection
+            .link
             .clone()
-            .filter(|connection| connection.close_reason().is_none())
+            .filter(|link| link.close_reason().is_none())
     }
 
     /// When it may be tried again, where it is known to be down.
@@ -139,10 +142,10 @@ impl Node {
 
     /// The standing connection, or a new one; fails at once while the node is known
     /// to be down.
-    pub(crate) async fn connect(&self) -> Result<Connection, NodeError> {
+    pub(crate) async fn connect(&self) -> Result<Arc<Link>, NodeError> {
         let _one_at_a_time = self.connecting.lock().await;
-        if let Some(connection) = self.live() {
-            return Ok(connection);
+        if let Some(link) = self.live() {
+            return Ok(link);
         }
         if self.retry_at().is_some()
             && let Some(error) = self.error()
@@ -155,10 +158,10 @@ impl Node {
                 waited: CONNECT_TIMEOUT,
             }));
         match &made {
-            Ok(connection) => {
+            Ok(link) => {
                 tracing::debug!(node = %self.address, "connected");
                 *self.reach() = Reach {
-                    connection: Some(connection.clone()),
+                    link: Some(link.clone()),
                     ..Reach::default()
                 };
             }
@@ -187,14 +190,14 @@ impl Node {
         tracing::debug!(node = %self.address, %error, ?pause, "down");
         let mut reach = self.reach();
         *reach = Reach {
-            connection: None,
+            link: None,
             failures: reach.failures.saturating_add(1),
             retry_at: Some(Instant::now() + pause),
             error: Some(error),
         };
     }
 
-    async fn say_hello(&self) -> Result<Connection, NodeError> {
+    async fn say_hello(&self) -> Result<Arc<Link>, NodeError> {
         let connection = self
             .endpoint
             .connect(self.address, &self.server_name)
@@ -206,10 +209,11 @@ impl Node {
         // A TLS 1.3 client is connected before the node has judged its certificate;
         // only an answer shows that the node serves us. Any answer does.
         let deadline = Instant::now() + CONNECT_TIMEOUT;
-        match exchange(&connection, &Request::Status, deadline, 0).await {
-            Ok(_) => Ok(connection),
+        let link = Arc::new(Link::new(connection, self.value_bytes_max));
+        match link.exchange(&Request::Status, deadline).await {
+            Ok(_) => Ok(link),
             Err(ExchangeError::NotSent(reason) | ExchangeError::NoReply(reason)) => {
-                Err(match connection.close_reason() {
+                Err(match link.close_reason() {
                     Some(error) => self.explain(&error),
                     None => NodeError::Broken { reason },
                 })

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::Connection;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until, timeout};
 
+use crate::link::Link;
 use crate::node::{Node, NodeError};
 
 /// A connection that is not made within this time has the next node tried beside it.
@@ -93,14 +93,14 @@ impl Nodes {
         &self,
         started: &[u32],
         exclude: &[NodeIndex],
-    ) -> (NodeIndex, Connection) {
+    ) -> (NodeIndex, Arc<Link>) {
         loop {
             let order = self.order(started, exclude);
             if let Some(&best) = order.first()
-                && let Some(connection) = self.0[best].live()
+                && let Some(link) = self.0[best].live()
             {
                 self.revive_preferred(best);
-                return (best, connection);
+                return (best, link);
             }
             if let Some(found) = self.race(&order).await {
                 return found;
@@ -130,7 +130,7 @@ impl Nodes {
 
     /// Tries the nodes in order, each with a head start on the next. The losers'
     /// connections are finished in the background, one per node at most.
-    async fn race(&self, order: &[NodeIndex]) -> Option<(NodeIndex, Connection)> {
+    async fn race(&self, order: &[NodeIndex]) -> Option<(NodeIndex, Arc<Link>)> {
         let (made, mut results) = mpsc::channel(order.len().max(1));
         for &index in order {
             let (node, made) = (self.0[index].clone(), made.clone());
@@ -138,16 +138,14 @@ impl Nodes {
                 // Nobody waits for it any more where the race was won or given up.
                 let _ = made.send((index, node.connect().await)).await;
             });
-            if let Ok(Some((index, Ok(connection)))) =
-                timeout(CONNECT_STAGGER, results.recv()).await
-            {
-                return Some((index, connection));
+            if let Ok(Some((index, Ok(link)))) = timeout(CONNECT_STAGGER, results.recv()).await {
+                return Some((index, link));
             }
         }
         drop(made);
         while let Some((index, result)) = results.recv().await {
-            if let Ok(connection) = result {
-                return Some((index, connection));
+            if let Ok(link) = result {
+                return Some((index, link));
             }
         }
         None

@@ -9,6 +9,7 @@ use rustls::RootCertStore;
 use rustls::client::Resumption;
 use vivace_core::client_protocol::CLIENT_ALPN;
 
+use crate::client::OPERATIONS_IN_FLIGHT_MAX;
 use crate::config::{ClientConfig, ConfigError};
 
 /// A node of the same site that is silent for this long is taken for dead.
@@ -50,9 +51,9 @@ pub(crate) fn quic_config(config: &ClientConfig) -> Result<quinn::ClientConfig, 
     transport
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(SILENCE_MS_MAX))))
         .keep_alive_interval(Some(KEEP_ALIVE))
-        // Nodes answer on the client's streams and open none.
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(0));
+        // One of small replies, and one for each larger one.
+        .max_concurrent_uni_streams(VarInt::from_u32(1 + OPERATIONS_IN_FLIGHT_MAX as u32));
     let mut quic = quinn::ClientConfig::new(Arc::new(crypto));
     quic.transport_config(Arc::new(transport));
     Ok(quic)

@@ -1,7 +1,11 @@
-//! What a client and its coordinator say to each other.
+//! What a client and its coordinator say to each other, encoded by [`crate::codec`].
 //!
-//! One QUIC stream carries one [`ClientRequest`] and its [`ClientReply`], each the
-//! whole of its direction of the stream, encoded by [`crate::codec`].
+//! A bidirectional QUIC stream carries one [`ClientRequest`] and its [`ClientReply`], each the
+//! whole of its direction. A client that is let open a unidirectional stream may put small
+//! requests into that one, [framed](framing); their replies come in unidirectional streams
+//! of the node's: small ones share the first, a longer one has a stream of its own.
+
+pub mod framing;
 
 use bincode::{Decode, Encode};
 
@@ -23,6 +27,8 @@ pub mod close_code {
     pub const STOPPING: u32 = 2;
     /// The node has too many clients: go to another one of the site.
     pub const FULL: u32 = 3;
+    /// A frame was too long to be read, and what comes after it is lost.
+    pub const FRAME_TOO_LONG: u32 = 4;
 }
 
 /// How the reason of a failure begins that concerns the answering node alone,
@@ -47,6 +53,15 @@ pub struct ClientRequest {
     pub deadline_ms: u32,
     /// The operation.
     pub request: Request,
+}
+
+/// A [`ClientRequest`] to be encoded, of a request that stays where it is.
+#[derive(Clone, Copy, Debug, Encode)]
+pub struct ClientRequestRef<'a> {
+    /// As [`ClientRequest::deadline_ms`].
+    pub deadline_ms: u32,
+    /// The operation.
+    pub request: &'a Request,
 }
 
 /// The longest deadline, in milliseconds: what a node holds for a client is bounded in time.

@@ -1,4 +1,8 @@
-//! The port for clients: one QUIC stream carries one request and its reply.
+//! The port for clients: a request and its reply have a QUIC stream of their own, or share
+//! one with others ([`framing`](vivace_core::client_protocol::framing)).
+
+mod answer;
+mod shared_stream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +14,11 @@ use std::time::{Duration, Instant};
 use quinn::{Connection, Endpoint, VarInt};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use vivace_core::client_protocol::{
-    ClientReply, ClientRequest, DEADLINE_MS_MAX, Failure, Request, STOPPING_REASON, close_code,
+    ClientReply, ClientRequest, DEADLINE_MS_MAX, Failure, STOPPING_REASON, close_code,
 };
 use vivace_core::codec::{self, MESSAGE_BYTES_MAX};
 
+pub use self::answer::Answer;
 use crate::config::ClusterConfig;
 use crate::runtime::Asked;
 use crate::threads::{Scheduling, Task};
@@ -24,8 +29,9 @@ use crate::transport::reset::endpoint_config;
 /// Connections of clients at one time; a further one is refused.
 const CONNECTIONS_MAX: usize = 1024;
 
-/// Requests under way on one connection; a client that opens more waits.
-const STREAMS_MAX: u32 = 1024;
+/// Requests under way on one connection on streams of their own, and again so many on the
+/// shared one; a client that has more waits.
+const REQUESTS_MAX_PER_CONNECTION: usize = 1024;
 
 /// How long a client may take to send one request.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(60);
@@ -65,9 +71,13 @@ impl ClientRefusals {
         self.certificates.load(Ordering::Relaxed)
     }
 
-    /// Streams that held no request, or one out of bounds.
+    /// Streams and frames that held no request, or one out of bounds.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -97,8 +107,8 @@ impl ClientPort {
         let mut config = identity.client_port_server_config()?;
         let mut transport = quinn::TransportConfig::default();
         transport
-            .max_concurrent_bidi_streams(STREAMS_MAX.into())
-            .max_concurrent_uni_streams(0_u32.into())
+            .max_concurrent_bidi_streams((REQUESTS_MAX_PER_CONNECTION as u32).into())
+            .max_concurrent_uni_streams(1_u32.into())
             .datagram_receive_buffer_size(None)
             .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s fit a varint")));
         config.transport_config(Arc::new(transport));
@@ -233,11 +243,23 @@ async fn serve(
             return;
         }
     };
+    let requests = Requests {
+        asked: asked.clone(),
+        refusals,
+        client,
+    };
+    let (sharing, shared) = (connection.clone(), requests.clone());
+    tokio::spawn(async move {
+        // One at a time: another may only be opened once it has ended.
+        while let Ok(stream) = sharing.accept_uni().await {
+            shared_stream::serve(sharing.clone(), stream, shared.clone()).await;
+        }
+    });
     while let Ok((send, receive)) = connection.accept_bi().await {
-        let (asked, refusals, client) = (asked.clone(), refusals.clone(), client.clone());
+        let requests = requests.clone();
         tokio::spawn(async move {
             // A client that broke its stream off hears nothing.
-            let _ = answer(send, receive, client, &asked, &refusals).await;
+            let _ = answer_alone(send, receive, &requests).await;
         });
     }
 }
@@ -256,19 +278,57 @@ fn client_name(connection: &Connection, cluster: &ClusterName) -> Result<ClientN
     }
 }
 
-async fn answer(
+/// The way to the core for one connection's requests.
+#[derive(Clone)]
+struct Requests {
+    asked: mpsc::Sender<Asked>,
+    refusals: Arc<ClientRefusals>,
+    /// Who asks, as logs name it.
+    client: Arc<str>,
+}
+
+impl Requests {
+    /// Hands a request to the core, or has it answered that there is no room.
+    fn hand_over(&self, request: ClientRequest, answer: Answer) {
+        let patience = Duration::from_millis(u64::from(request.deadline_ms));
+        let asked = Asked {
+            request: request.request,
+            client: self.client.clone(),
+            deadline: Instant::now() + patience,
+            answer,
+        };
+        let (refused, failure) = match self.asked.try_send(asked) {
+            Ok(()) => return,
+            Err(mpsc::error::TrySendError::Full(asked)) => {
+                let reason = "this node has too many requests".into();
+                (asked, Failure::Busy { reason })
+            }
+            Err(mpsc::error::TrySendError::Closed(asked)) => {
+                let reason = STOPPING_REASON.into();
+                (asked, Failure::Unavailable { reason })
+            }
+        };
+        refused.answer.give(Err(failure));
+    }
+}
+
+/// Answers the one request of a stream.
+async fn answer_alone(
     mut send: quinn::SendStream,
     mut receive: quinn::RecvStream,
-    client: Arc<str>,
-    asked: &mpsc::Sender<Asked>,
-    refusals: &ClientRefusals,
+    requests: &Requests,
 ) -> anyhow::Result<()> {
     let whole = receive.read_to_end(MESSAGE_BYTES_MAX);
     let bytes = tokio::time::timeout(REQUEST_PATIENCE, whole).await??;
-    let reply = match read_request(&bytes) {
-        Ok(request) => carry_out(request, client, asked).await,
+    let reply: ClientReply = match read_request(&bytes) {
+        Ok(request) => {
+            let (answer, heard) = Answer::once(&request.request);
+            requests.hand_over(request, answer);
+            // Whatever becomes of it, it gives an answer.
+            heard.await?
+        }
         Err(failure) => {
-            refusals.requests.fetch_add(1, Ordering::Relaxed);
+            requests.refusals.count_request();
             Err(failure)
         }
     };
@@ -293,46 +353,4 @@ fn read_request(bytes: &[u8]) -> Result<ClientRequest, Failure> {
         return Err(invalid("deadline_ms", reason));
     }
     Ok(request)
-}
-
-async fn carry_out(
-    request: ClientRequest,
-    client: Arc<str>,
-    asked: &mpsc::Sender<Asked>,
-) -> ClientReply {
-    let ClientRequest {
-        deadline_ms,
-        request,
-    } = request;
-    let patience = Duration::from_millis(u64::from(deadline_ms));
-    let deadline = Instant::now() + patience;
-    let changes = matches!(
-        request,
-        Request::Write { .. } | Request::Execute { .. } | Request::RestoreObject { .. }
-    );
-    let (reply, answer) = oneshot::channel();
-    asked
-        .try_send(Asked {
-            request,
-            client,
-            deadline,
-            reply,
-        })
-        .map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Failure::Busy {
-                reason: "this node has too many requests".into(),
-            },
-            mpsc::error::TrySendError::Closed(_) => Failure::Unavailable {
-                reason: STOPPING_REASON.into(),
-            },
-        })?;
-    match answer.await {
-        Ok(reply) => reply,
-        Err(_) if changes => Err(Failure::Unknown {
-            reason: "this node stopped before it could answer".into(),
-        }),
-        Err(_) => Err(Failure::Unavailable {
-            reason: STOPPING_REASON.into(),
-        }),
-    }
 }

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use vivace_core::client_protocol::{ClientReply, Failure, Request, Success};
 use vivace_core::clock::Now;
 use vivace_core::message::BulkMessage;
@@ -31,7 +31,7 @@ use vivace_core::{
 pub use self::options::{NodeOptions, Sockets, StartError};
 use self::options::{agreements, peers, sockets};
 use self::unawaited::{Unawaited, is_unawaited};
-use crate::client_port::{ClientPort, ClientRefusals};
+use crate::client_port::{Answer, ClientPort, ClientRefusals};
 use crate::clock_source::ClockSource;
 use crate::config::{ClusterConfig, StorageConfig};
 use crate::storage::layout::Layout;
@@ -58,7 +58,7 @@ pub struct Asked {
     /// When the client gives up.
     pub deadline: Instant,
     /// Where the answer goes.
-    pub reply: oneshot::Sender<ClientReply>,
+    pub answer: Answer,
 }
 
 /// A node that runs until it is dropped or [`RunningNode::shutdown`] is called.
@@ -168,16 +168,16 @@ impl RunningNode {
         let gone = || Failure::Unavailable {
             reason: "the node is stopping".into(),
         };
-        let (reply, answer) = oneshot::channel();
+        let (answer, heard) = Answer::once(&Request::Status);
         let deadline = Instant::now() + Duration::from_secs(5);
         let asked = Asked {
             request: Request::Status,
             client: Arc::from("this node"),
             deadline,
-            reply,
+            answer,
         };
         self.asked.send(asked).await.map_err(|_| gone())?;
-        match answer.await.map_err(|_| gone())?? {
+        match heard.await.map_err(|_| gone())?? {
             Success::Status(status) => Ok(*status),
             other => unreachable!("a status request yields a status, not {other:?}"),
         }
@@ -214,7 +214,7 @@ struct Core {
     unawaited: Unawaited,
     clock: ClockSource,
     started: Instant,
-    asked: BTreeMap<RequestId, oneshot::Sender<ClientReply>>,
+    asked: BTreeMap<RequestId, Answer>,
     /// Newest values that operators are giving up.
     losses: BTreeMap<RequestId, String>,
     last_request: u64,
@@ -390,7 +390,7 @@ impl Core {
     fn on_asked(&mut self, transport: &Transport, asked: Asked) {
         if asked.request == Request::Status {
             let status = self.status(transport);
-            let _ = asked.reply.send(Ok(Success::Status(Box::new(status))));
+            asked.answer.give(Ok(Success::Status(Box::new(status))));
             return;
         }
         let takes_space = matches!(
@@ -398,12 +398,12 @@ impl Core {
             Request::Write { .. } | Request::Execute { .. } | Request::RestoreObject { .. }
         );
         if let Some(reason) = self.why_busy(takes_space) {
-            let _ = asked.reply.send(Err(Failure::Busy { reason }));
+            asked.answer.give(Err(Failure::Busy { reason }));
             return;
         }
         self.last_request += 1;
         let id = RequestId(self.last_request);
-        self.asked.insert(id, asked.reply);
+        self.asked.insert(id, asked.answer);
         if let Request::AcceptLoss { container, key, ts } = &asked.request {
             let loss = self.describe_loss(container, key, *ts);
             tracing::warn!("{} asks to give up {loss}", asked.client);
@@ -485,9 +485,8 @@ impl Core {
                     if let Some(loss) = self.losses.remove(&request) {
                         log_loss(&loss, &reply);
                     }
-                    if let Some(waiting) = self.asked.remove(&request) {
-                        // A client that is gone needs no answer.
-                        let _ = waiting.send(reply);
+                    if let Some(answer) = self.asked.remove(&request) {
+                        answer.give(reply);
                     }
                 }
             }

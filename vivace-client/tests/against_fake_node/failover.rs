@@ -95,6 +95,53 @@ async fn half_a_request_is_reset_and_never_finished() {
 }
 
 #[tokio::test]
+async fn a_small_request_that_was_not_sent_by_its_deadline_never_sets_out() {
+    let authority = Authority::new();
+    let node = FakeNode::sharing_late(&authority, Duration::from_millis(600));
+    let config = authority
+        .config(&[node.address])
+        .timeout(Duration::from_millis(300));
+    let client = Client::connect(config).await.expect("it takes hellos");
+    let object = client.container("c").rw("k");
+    // More than the node's window, but it was handed to the connection as a whole.
+    let first = tokio::spawn({
+        let object = object.clone();
+        async move { object.write(vec![1; 8_000]).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let second = object.write("v").await.expect_err("it does not leave");
+    assert!(second.surely_not_applied(), "{second}");
+    let first = first.await.expect("no panic").expect_err("no answer");
+    assert!(matches!(first, OperationError::Unknown { .. }), "{first}");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let seen: Vec<_> = node.seen();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+}
+
+#[tokio::test]
+async fn what_was_under_way_when_a_node_hangs_up_is_told_apart() {
+    let authority = Authority::new();
+    let node = FakeNode::start(&authority, |request| match request {
+        Request::Write { .. } => Action::Silence,
+        _ => Action::HangUp,
+    });
+    let config = authority
+        .config(&[node.address])
+        .timeout(Duration::from_millis(400));
+    let client = Client::connect(config).await.expect("it serves us");
+    let object = client.container("c").rw("k");
+    let write = tokio::spawn({
+        let object = object.clone();
+        async move { object.write("v").await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let read = object.read().await.expect_err("it hangs up");
+    assert!(matches!(read, OperationError::Unavailable { .. }), "{read}");
+    let write = write.await.expect("no panic").expect_err("no answer");
+    assert!(matches!(write, OperationError::Unknown { .. }), "{write}");
+}
+
+#[tokio::test]
 async fn writes_go_on_at_another_node_after_the_first_has_stopped() {
     let (first, second, _, client) = pair(|store, r| Action::Reply(store.answer(r))).await;
     let object = client.container("c").rw("k");

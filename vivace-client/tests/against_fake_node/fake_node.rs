@@ -9,6 +9,7 @@ use quinn::{Connection, Endpoint, RecvStream, SendStream, ServerConfig, Transpor
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use tokio::time::sleep;
+use vivace_client::client_protocol::framing::{Frames, SHARED_MESSAGE_BYTES_MAX};
 use vivace_client::client_protocol::{CLIENT_ALPN, ClientReply, ClientRequest, Request, Success};
 use vivace_core::codec::{self, MESSAGE_BYTES_MAX};
 
@@ -32,10 +33,14 @@ pub enum Action {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Port {
     Open,
-    /// Takes hellos, and stops every other request before its end.
+    /// Knows of no shared streams, as nodes before these did not.
+    NothingShared,
+    /// The same; takes hellos, and stops every other request before its end.
     StopsRequests,
-    /// Reads no request but a hello beyond its beginning for this long.
+    /// The same; reads no request but a hello beyond its beginning for this long.
     ReadsLate(Duration),
+    /// Takes hellos; then reads no further in the stream that requests share for this long.
+    SharesLate(Duration),
     /// Closes every connection with this code.
     Closes(u32),
 }
@@ -74,6 +79,13 @@ impl FakeNode {
         })
     }
 
+    /// A node that knows of no shared streams, and answers as `store` does.
+    pub fn sharing_nothing(authority: &Authority, store: &Store) -> Self {
+        let (identity, store) = (authority.node(CLUSTER), store.clone());
+        let answer = move |request: &_| Action::Reply(store.answer(request));
+        Self::start_as(authority, &identity, Arc::new(answer), Port::NothingShared)
+    }
+
     /// A node that takes hellos, and stops every other request before its end.
     pub fn stopping_requests(authority: &Authority) -> Self {
         let identity = authority.node(CLUSTER);
@@ -86,6 +98,13 @@ impl FakeNode {
         let identity = authority.node(CLUSTER);
         let silence = Arc::new(|_: &_| Action::Silence);
         Self::start_as(authority, &identity, silence, Port::ReadsLate(pause))
+    }
+
+    /// A node that takes hellos, and reads no further in what requests share for a while.
+    pub fn sharing_late(authority: &Authority, pause: Duration) -> Self {
+        let identity = authority.node(CLUSTER);
+        let silence = Arc::new(|_: &_| Action::Silence);
+        Self::start_as(authority, &identity, silence, Port::SharesLate(pause))
     }
 
     /// A node that closes every connection with this code.
@@ -119,8 +138,14 @@ impl FakeNode {
         let crypto = QuicServerConfig::try_from(tls).expect("the cipher suites fit QUIC");
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         let mut transport = TransportConfig::default();
-        if matches!(port, Port::StopsRequests | Port::ReadsLate(_)) {
+        if matches!(
+            port,
+            Port::StopsRequests | Port::ReadsLate(_) | Port::SharesLate(_)
+        ) {
             transport.stream_receive_window(VarInt::from_u32(1024));
+        }
+        if !matches!(port, Port::Open | Port::SharesLate(_) | Port::Closes(_)) {
+            transport.max_concurrent_uni_streams(VarInt::from_u32(0));
         }
         config.transport_config(Arc::new(transport));
         let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into())
@@ -174,10 +199,43 @@ async fn serve(connection: Connection, served: Arc<Served>) {
     if let Port::Closes(code) = served.port {
         connection.close(VarInt::from_u32(code), b"as the test wants it");
     }
+    tokio::spawn(serve_shared(connection.clone(), served.clone()));
     while let Ok((send, receive)) = connection.accept_bi().await {
         let (connection, served) = (connection.clone(), served.clone());
         tokio::spawn(async move { served.serve(connection, send, receive).await });
     }
+}
+
+/// Serves the requests that share a stream, each reply when it is ready.
+async fn serve_shared(connection: Connection, served: Arc<Served>) -> Option<()> {
+    let mut receive = connection.accept_uni().await.ok()?;
+    let send = Arc::new(tokio::sync::Mutex::new(connection.open_uni().await.ok()?));
+    let mut frames = Frames::new(SHARED_MESSAGE_BYTES_MAX);
+    for n in 0.. {
+        if let Port::SharesLate(pause) = served.port
+            && n == 1
+        {
+            sleep(pause).await;
+        }
+        let chunk = receive.read_chunk(usize::MAX, true).await.ok()??;
+        frames.push(&chunk.bytes);
+        while let Some((number, request)) = frames.next_frame().ok()? {
+            let (connection, served, send) = (connection.clone(), served.clone(), send.clone());
+            tokio::spawn(async move {
+                let reply = served.answer(&request, &connection).await?;
+                let mut frame = number.to_le_bytes().to_vec();
+                frame.extend(u32::try_from(reply.len()).ok()?.to_le_bytes());
+                frame.extend(&reply);
+                if reply.len() <= SHARED_MESSAGE_BYTES_MAX {
+                    return send.lock().await.write_all(&frame).await.ok();
+                }
+                let mut alone = connection.open_uni().await.ok()?;
+                alone.write_all(&frame).await.ok()?;
+                alone.finish().ok()
+            });
+        }
+    }
+    None
 }
 
 impl Served {
@@ -195,20 +253,29 @@ impl Served {
         match self.port {
             Port::StopsRequests if !is_hello => return receive.stop(VarInt::from_u32(7)).ok(),
             Port::ReadsLate(pause) if !is_hello => sleep(pause).await,
-            Port::Open | Port::StopsRequests | Port::ReadsLate(_) | Port::Closes(_) => {}
+            Port::Open
+            | Port::NothingShared
+            | Port::StopsRequests
+            | Port::ReadsLate(_)
+            | Port::SharesLate(_)
+            | Port::Closes(_) => {}
         }
         request.extend(receive.read_to_end(MESSAGE_BYTES_MAX).await.ok()?);
-        let Ok(request) = codec::decode::<ClientRequest>(&request, MESSAGE_BYTES_MAX) else {
+        let reply = self.answer(&request, &connection).await?;
+        send.write_all(&reply).await.ok()?;
+        send.finish().ok()
+    }
+
+    async fn answer(&self, request: &[u8], connection: &Connection) -> Option<Vec<u8>> {
+        let Ok(request) = codec::decode::<ClientRequest>(request, MESSAGE_BYTES_MAX) else {
             *self.halves.lock().expect("no test panics in it") += 1;
             return None;
         };
-        let reply = if is_hello {
-            codec::encode::<ClientReply>(&Ok(Success::Status(Box::new(status()))))
-        } else {
-            self.reply(request, &connection).await?
-        };
-        send.write_all(&reply).await.ok()?;
-        send.finish().ok()
+        if request.request == Request::Status {
+            let status = Box::new(status());
+            return Some(codec::encode::<ClientReply>(&Ok(Success::Status(status))));
+        }
+        self.reply(request, connection).await
     }
 
     async fn reply(&self, request: ClientRequest, connection: &Connection) -> Option<Vec<u8>> {

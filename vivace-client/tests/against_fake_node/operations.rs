@@ -1,6 +1,7 @@
 //! What each operation hears from a well-behaved node, and from a malformed answer.
 
-use vivace_client::client_protocol::{Failure, Success};
+use vivace_client::client_protocol::framing::SHARED_MESSAGE_BYTES_MAX;
+use vivace_client::client_protocol::{Failure, Request, Success};
 use vivace_client::machine::builtin::{Counter, List, Register, counter, list, register};
 use vivace_client::{Client, OperationError, Timestamp};
 
@@ -28,6 +29,33 @@ async fn a_written_value_is_read_until_it_is_deleted() {
     assert_eq!((read.ts, &read.value[..]), (ts, &[0, 255, 10][..]));
     assert!(alice.delete().await.expect("a delete") > ts);
     assert_eq!(alice.read().await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_node_that_knows_of_no_shared_streams_is_asked_without() {
+    let authority = Authority::new();
+    let node = FakeNode::sharing_nothing(&authority, &Store::default());
+    let alice = client_of(&authority, &node)
+        .await
+        .container("profiles")
+        .rw("alice");
+    alice.write("small").await.expect("a write");
+    let read = alice.read().await.expect("a read").expect("a value");
+    assert_eq!(read.value, "small");
+}
+
+#[tokio::test]
+async fn values_around_the_size_that_streams_are_shared_for_go_both_ways() {
+    let authority = Authority::new();
+    let node = FakeNode::serving(&authority, &Store::default());
+    let client = client_of(&authority, &node).await;
+    let object = client.container("profiles").rw("edge");
+    for bytes in SHARED_MESSAGE_BYTES_MAX - 64..SHARED_MESSAGE_BYTES_MAX + 8 {
+        let value = vec![7; bytes];
+        object.write(value.clone()).await.expect("a write");
+        let read = object.read().await.expect("a read").expect("a value");
+        assert_eq!(read.value, value);
+    }
 }
 
 #[tokio::test]
@@ -160,6 +188,39 @@ async fn an_answer_over_the_value_limit_is_not_taken_in() {
         matches!(read, Err(OperationError::Unavailable { .. })),
         "{read:?}"
     );
+}
+
+#[tokio::test]
+async fn an_answer_over_the_limit_harms_no_other() {
+    let authority = Authority::new();
+    let node = FakeNode::start(&authority, |request| {
+        let (bytes, pause) = match request {
+            Request::Read { key, .. } if key.as_bytes() == b"big" => (2 << 20, 0),
+            _ => (3, 300),
+        };
+        let (ts, value) = (Timestamp::MAX, vec![0; bytes].into());
+        let pause = std::time::Duration::from_millis(pause);
+        Action::ReplyAfter(pause, Ok(Success::Value { ts, value }))
+    });
+    let config = authority.config(&[node.address]).value_bytes_max(1000);
+    let client = Client::connect(config).await.expect("the node serves us");
+    let container = client.container("c");
+    let (big, small) = (container.rw("big"), container.rw("small"));
+    let (big, small) = tokio::join!(
+        async {
+            big.deadline(std::time::Duration::from_millis(200))
+                .read()
+                .await
+        },
+        small.read()
+    );
+    let big = big.expect_err("it is over the limit");
+    assert!(big.to_string().contains("the limit is 1048576"), "{big}");
+    assert_eq!(
+        small.expect("an answer").expect("a value").value,
+        [0; 3][..]
+    );
+    assert!(client.status().await.is_ok());
 }
 
 #[tokio::test]

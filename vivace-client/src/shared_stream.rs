@@ -1,0 +1,220 @@
+//! Small requests of one connection: they share a stream, and so do small replies.
+//!
+//! A stream of its own for each would cost both ends more than all the rest of a small
+//! operation. Three kinds of tasks end with the connection: one writes what was queued, all of
+//! it at once; one takes in the node's streams; and each of these is read by one.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout_at};
+use vivace_core::client_protocol::close_code;
+use vivace_core::client_protocol::framing::Frames;
+
+use crate::link::ExchangeError;
+
+/// The most bytes that one read of a stream yields.
+const READ_BYTES_MAX: usize = 64 * 1024;
+
+type Answer = Result<Bytes, ExchangeError>;
+
+/// The requests that share a stream to a node.
+pub(crate) struct SharedStream {
+    state: Mutex<State>,
+    /// Something was queued, or the connection is gone.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Frames that were not handed to the connection yet, by their numbers.
+    queue: VecDeque<(u32, Vec<u8>)>,
+    waiting: HashMap<u32, Waiting>,
+    /// Why the connection is gone.
+    ended: Option<String>,
+}
+
+struct Waiting {
+    is_sent: bool,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl SharedStream {
+    /// Opens it; none where the node lets us open no unidirectional stream.
+    pub(crate) fn open(connection: &Connection, reply_bytes_max: usize) -> Option<Arc<Self>> {
+        let stream = connection.open_uni().now_or_never()?.ok()?;
+        let shared = Arc::new(Self {
+            state: Mutex::default(),
+            changed: Notify::new(),
+        });
+        tokio::spawn(shared.clone().write(stream));
+        tokio::spawn(shared.clone().accept(connection.clone(), reply_bytes_max));
+        Some(shared)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds the lock can panic half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends the frame of this number, and waits for its reply until `deadline`.
+    pub(crate) async fn exchange(&self, number: u32, frame: Vec<u8>, deadline: Instant) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if let Some(reason) = &state.ended {
+                return Err(ExchangeError::NotSent(reason.clone()));
+            }
+            state.queue.push_back((number, frame));
+            let is_sent = false;
+            state.waiting.insert(number, Waiting { is_sent, answer });
+        }
+        self.changed.notify_one();
+        let waits = Waits {
+            shared: self,
+            number,
+        };
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(ExchangeError::NoReply("its answer was dropped".to_owned())),
+            Err(_) if waits.is_sent() => Err(ExchangeError::NoReply(
+                "no answer by the deadline".to_owned(),
+            )),
+            // Taken out of the queue with `waits`, so that it never sets out.
+            Err(_) => Err(ExchangeError::NotSent(
+                "it took in no request by the deadline".to_owned(),
+            )),
+        }
+    }
+
+    /// Writes what is queued, until the connection is gone.
+    async fn write(self: Arc<Self>, mut stream: SendStream) {
+        loop {
+            self.changed.notified().await;
+            let Some(frames) = self.take_queue() else {
+                return;
+            };
+            if frames.is_empty() {
+                continue;
+            }
+            if let Err(error) = stream.write_chunk(frames).await {
+                return self.end(&error.to_string());
+            }
+        }
+    }
+
+    /// All queued frames, which count as sent from now on; none at the end.
+    fn take_queue(&self) -> Option<Bytes> {
+        let mut state = self.state();
+        if state.ended.is_some() {
+            return None;
+        }
+        let State { queue, waiting, .. } = &mut *state;
+        for (number, _) in queue.iter() {
+            if let Some(waiting) = waiting.get_mut(number) {
+                waiting.is_sent = true;
+            }
+        }
+        let mut frames = Vec::with_capacity(queue.iter().map(|(_, frame)| frame.len()).sum());
+        for (_, frame) in queue.drain(..) {
+            frames.extend_from_slice(&frame);
+        }
+        Some(frames.into())
+    }
+
+    /// Takes in the node's streams, until the connection is gone.
+    async fn accept(self: Arc<Self>, connection: Connection, reply_bytes_max: usize) {
+        loop {
+            match connection.accept_uni().await {
+                Ok(stream) => {
+                    let (shared, connection) = (self.clone(), connection.clone());
+                    tokio::spawn(async move {
+                        shared.read(connection, stream, reply_bytes_max).await;
+                    });
+                }
+                Err(error) => return self.end(&error.to_string()),
+            }
+        }
+    }
+
+    /// Reads replies from one of the node's streams.
+    async fn read(&self, connection: Connection, mut stream: RecvStream, reply_bytes_max: usize) {
+        let mut frames = Frames::new(reply_bytes_max);
+        let is_first = stream.id().index() == 0;
+        // A stream that breaks off is one whose connection does, which `accept` tells.
+        while let Ok(Some(chunk)) = stream.read_chunk(READ_BYTES_MAX, true).await {
+            frames.push(&chunk.bytes);
+            loop {
+                match frames.next_frame() {
+                    Ok(Some((number, reply))) => self.answer(number, Ok(reply)),
+                    Ok(None) => break,
+                    Err(error) => {
+                        let reason = format!("an answer that is none: {error}");
+                        self.answer(error.number, Err(ExchangeError::NoReply(reason)));
+                        if is_first {
+                            // All later replies are lost with it.
+                            let reason = error.to_string();
+                            let code = VarInt::from_u32(close_code::FRAME_TOO_LONG);
+                            connection.close(code, reason.as_bytes());
+                        }
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands over a reply; nobody may wait for it any more.
+    fn answer(&self, number: u32, answer: Answer) {
+        let waiting = self.state().waiting.remove(&number);
+        if let Some(waiting) = waiting {
+            let _ = waiting.answer.send(answer);
+        }
+    }
+
+    /// Has everybody hear that the connection is gone.
+    fn end(&self, reason: &str) {
+        let mut state = self.state();
+        state.queue.clear();
+        let waiting = std::mem::take(&mut state.waiting);
+        state.ended.get_or_insert_with(|| reason.to_owned());
+        drop(state);
+        self.changed.notify_one();
+        for (_, Waiting { is_sent, answer }) in waiting {
+            let _ = answer.send(Err(match is_sent {
+                true => ExchangeError::NoReply(format!("no whole answer: {reason}")),
+                false => ExchangeError::NotSent(reason.to_owned()),
+            }));
+        }
+    }
+}
+
+/// A request that waits for its reply. Dropped, it waits no more, and is not sent where it
+/// was not yet.
+struct Waits<'a> {
+    shared: &'a SharedStream,
+    number: u32,
+}
+
+impl Waits<'_> {
+    fn is_sent(&self) -> bool {
+        let state = self.shared.state();
+        state
+            .waiting
+            .get(&self.number)
+            .is_none_or(|waiting| waiting.is_sent)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        if let Some(Waiting { is_sent: false, .. }) = state.waiting.remove(&self.number) {
+            state.queue.retain(|(number, _)| *number != self.number);
+        }
+    }
+}
