@@ -47,9 +47,22 @@ pub struct InstantCluster {
 }
 
 impl InstantCluster {
-    /// One that has handled nothing.
+    /// One that has handled nothing. All replicas are in one site, so that writes are direct.
     pub fn new() -> Self {
-        let cluster = Arc::new(Cluster::new(spec()).expect("the cluster is a valid one"));
+        Self::of(spec())
+    }
+
+    /// The same, with writes through the local set, as between sites.
+    pub fn without_direct_writes() -> Self {
+        let mut spec = spec();
+        for container in &mut spec.containers {
+            container.direct_writes = false;
+        }
+        Self::of(spec)
+    }
+
+    fn of(spec: ClusterSpec) -> Self {
+        let cluster = Arc::new(Cluster::new(spec).expect("the cluster is a valid one"));
         let now = moment(Duration::ZERO);
         let nodes = (0..NODES).map(|node| {
             let machines = Machines::builtin();

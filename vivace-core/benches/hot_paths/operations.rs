@@ -9,8 +9,11 @@ use vivace_core::{Timestamp, codec};
 
 use crate::cluster::{InstantCluster, RMW, RW, key, value};
 
-/// How many objects there are.
-const KEYS: [u64; 2] = [1_000, 100_000];
+/// How many objects there are; fewer where the benches are only tried.
+const KEYS: [u64; 2] = match cfg!(debug_assertions) {
+    true => [10, 100],
+    false => [1_000, 100_000],
+};
 
 /// The paper's size of objects.
 const VALUE_BYTES: usize = 1024;

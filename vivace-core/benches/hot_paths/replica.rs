@@ -13,7 +13,7 @@ const WRITES: u64 = 20_000;
 /// Each message once, in its order: a repeated one has nothing to do.
 #[divan::bench(sample_count = 100, sample_size = 100)]
 fn write_ts(bencher: Bencher<'_, '_>) {
-    let mut writer = InstantCluster::new();
+    let mut writer = InstantCluster::without_direct_writes();
     writer.listen();
     for number in 0..WRITES {
         let write = Request::Write {
@@ -31,7 +31,7 @@ fn write_ts(bencher: Bencher<'_, '_>) {
             .find(|(_, message)| matches!(message.body, PriorityBody::WriteTs { .. }))
             .expect("enough were collected")
     };
-    let mut replica = InstantCluster::new();
+    let mut replica = InstantCluster::without_direct_writes();
     bencher
         .with_inputs(next)
         .bench_local_values(|(from, message)| {
