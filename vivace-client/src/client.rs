@@ -176,8 +176,12 @@ impl Client {
         deadline: Instant,
         effect: Effect,
     ) -> Result<Success, Ended> {
-        let Ok(turn) = timeout_at(deadline, self.0.turns.acquire()).await else {
-            return Err(Ended::Failed(effect.without_turn()));
+        let turn = match self.0.turns.try_acquire() {
+            Ok(turn) => turn,
+            Err(_) => match timeout_at(deadline, self.0.turns.acquire()).await {
+                Ok(Ok(turn)) => turn,
+                Ok(Err(_)) | Err(_) => return Err(Ended::Failed(effect.without_turn())),
+            },
         };
         let ended = dispatch::dispatch(&self.0.nodes, request, deadline, effect).await;
         drop(turn);

@@ -11,12 +11,12 @@
 //! The answer to an attempt that did not say so counts only where no other attempt
 //! can take effect after it.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep_until};
 use vivace_core::client_protocol::{ClientReply, Failure, Request, STOPPING_REASON, Success};
 
@@ -83,11 +83,21 @@ pub(crate) enum Ended {
     SessionForgotten,
 }
 
+type Reply = Result<ClientReply, ExchangeError>;
+
+/// An attempt that is under way. Polled with the operation: a task of its own would be woken
+/// as well.
 struct Attempt {
     node: NodeIndex,
     /// Whether its result is kept under the command's sequence in any case.
     repeated: bool,
-    result: Result<ClientReply, ExchangeError>,
+    exchange: Pin<Box<dyn Future<Output = Reply> + Send>>,
+}
+
+struct Ending {
+    node: NodeIndex,
+    repeated: bool,
+    reply: Reply,
 }
 
 enum Judgment {
@@ -110,8 +120,7 @@ pub(crate) async fn dispatch(
         deadline,
         effect,
         hedge_after,
-        attempts: FuturesUnordered::new(),
-        running: Vec::new(),
+        attempts: Vec::new(),
         started: vec![0; nodes.len()],
         may_be_applied: match effect {
             Effect::Command { repeated: true } => Some("an earlier attempt".to_owned()),
@@ -129,10 +138,7 @@ struct Operation<'a> {
     deadline: Instant,
     effect: Effect,
     hedge_after: Duration,
-    /// Polled with the operation: a task of its own for each would be woken twice.
-    attempts: FuturesUnordered<Pin<Box<dyn Future<Output = Attempt> + Send>>>,
-    /// Where attempts are under way, and which of them are repeated.
-    running: Vec<(NodeIndex, bool)>,
+    attempts: Vec<Attempt>,
     /// How often each node was asked.
     started: Vec<u32>,
     /// What an attempt that may have taken effect, or may yet, ended with.
@@ -146,99 +152,107 @@ struct Operation<'a> {
 impl Operation<'_> {
     async fn run(mut self) -> Result<Success, Ended> {
         let nodes = self.nodes;
-        let mut next_at = Some(Instant::now());
+        // When another attempt may begin.
+        let mut next_at = Instant::now();
         loop {
-            let asks_another = self.may_start() && next_at.is_some();
-            if self.running.is_empty() && !asks_another {
+            let may_start = self.may_start();
+            if self.attempts.is_empty() && !may_start {
                 return self.give_up();
             }
-            let started = self.started.clone();
-            let running: Vec<_> = self.running.iter().map(|&(node, _)| node).collect();
-            let another = async {
-                // Tokio rounds a timer up to the next millisecond, even one that is due.
-                let at = next_at.unwrap_or(self.deadline);
-                if at > Instant::now() {
-                    sleep_until(at).await;
-                }
-                nodes.acquire(&started, &running).await
+            // Tokio rounds a timer up to the next millisecond, even one that is due.
+            let is_due = may_start && next_at <= Instant::now();
+            if is_due
+                && self.is_new()
+                && let Some((node, link)) = nodes.preferred()
+            {
+                self.start(node, link);
+                next_at = Instant::now() + self.hedge_after;
+                continue;
+            }
+            let busy: Vec<_> = match is_due {
+                true => self.attempts.iter().map(|attempt| attempt.node).collect(),
+                false => Vec::new(),
+            };
+            let waits_for = match (may_start && !is_due, self.attempts.is_empty()) {
+                (true, _) => Some(next_at.min(self.deadline)),
+                (false, true) => Some(self.deadline),
+                // Attempts that are under way end at the deadline by themselves.
+                (false, false) => None,
             };
             tokio::select! {
                 biased;
-                Some(attempt) = self.attempts.next(), if !running.is_empty() => {
-                    self.running.retain(|&(node, _)| node != attempt.node);
-                    match self.judge(attempt) {
+                ending = next_ending(&mut self.attempts), if !self.attempts.is_empty() => {
+                    match self.judge(ending) {
                         Judgment::Done(end) => return end,
                         Judgment::Open => next_at = self.next_round(),
                     }
                 }
-                (node, link) = another, if asks_another => {
+                (node, link) = nodes.acquire(&self.started, &busy), if is_due => {
                     self.start(node, link);
-                    next_at = Some(Instant::now() + self.hedge_after);
+                    next_at = Instant::now() + self.hedge_after;
                 }
-                // Attempts that are under way end at the deadline by themselves.
-                () = sleep_until(self.deadline), if running.is_empty() => {
-                    return self.give_up();
-                }
+                () = sleep_until(waits_for.unwrap_or(next_at)), if waits_for.is_some() => {}
             }
         }
     }
 
+    /// Whether no node was asked yet.
+    fn is_new(&self) -> bool {
+        self.started.iter().all(|&times| times == 0)
+    }
+
     fn may_start(&self) -> bool {
-        let rival = self.running.len() < self.nodes.len().min(ATTEMPTS_AT_ONCE_MAX);
+        let rival = self.attempts.len() < self.nodes.len().min(ATTEMPTS_AT_ONCE_MAX);
         let attempts: u32 = self.started.iter().sum();
         attempts < ATTEMPTS_MAX
             && self.refusal.is_none()
             && Instant::now() < self.deadline
-            && (self.running.is_empty() || (rival && self.effect.may_repeat()))
+            && (self.attempts.is_empty() || (rival && self.effect.may_repeat()))
     }
 
     /// When to ask another node after a failure: at once while some node was not
     /// asked yet, after a pause once all were.
-    fn next_round(&self) -> Option<Instant> {
+    fn next_round(&self) -> Instant {
         let rounds = self.started.iter().min().copied().unwrap_or(0);
         let pause = match rounds {
             0 => Duration::ZERO,
             _ => (ROUND_PAUSE_MIN * 2u32.pow(rounds.min(10) - 1)).min(ROUND_PAUSE_MAX),
         };
-        Some(Instant::now() + pause)
+        Instant::now() + pause
     }
 
     fn start(&mut self, node: NodeIndex, link: Arc<Link>) {
         let repeated = self.has_rivals();
         self.started[node] += 1;
-        self.running.push((node, repeated));
         let mut request = self.request.clone();
         if let Request::Execute { repeated: said, .. } = &mut request {
             *said = repeated;
         }
         let deadline = self.deadline;
-        self.attempts.push(Box::pin(async move {
-            let result = link.exchange(&request, deadline).await;
-            Attempt {
-                node,
-                repeated,
-                result,
-            }
-        }));
+        self.attempts.push(Attempt {
+            node,
+            repeated,
+            exchange: Box::pin(async move { link.exchange(&request, deadline).await }),
+        });
     }
 
     /// Whether an attempt beside the one in question may take effect, or has.
     fn has_rivals(&self) -> bool {
-        !self.running.is_empty() || self.may_be_applied.is_some()
+        !self.attempts.is_empty() || self.may_be_applied.is_some()
     }
 
-    fn judge(&mut self, attempt: Attempt) -> Judgment {
-        let address = self.nodes.address(attempt.node);
-        let counts = !self.is_command() || attempt.repeated || !self.has_rivals();
-        match attempt.result {
+    fn judge(&mut self, ended: Ending) -> Judgment {
+        let address = self.nodes.address(ended.node);
+        let counts = !self.is_command() || ended.repeated || !self.has_rivals();
+        match ended.reply {
             Ok(Ok(_) | Err(Failure::Conflict { .. })) if !counts => {
                 self.on_unknown(format!("{address}: answered while asked elsewhere too"))
             }
             Ok(Ok(success)) => {
                 // The first attempt's node was silent while the hedge's carried it out.
-                let first = self.running.iter().find(|(_, repeated)| !repeated);
-                if let Some(&(silent, _)) = first.filter(|_| attempt.repeated) {
-                    self.nodes.set_silent(silent, self.hedge_after);
+                let first = self.attempts.iter().find(|attempt| !attempt.repeated);
+                if let Some(silent) = first.filter(|_| ended.repeated) {
+                    self.nodes.set_silent(silent.node, self.hedge_after);
                 }
                 Judgment::Done(Ok(success))
             }
@@ -260,7 +274,7 @@ impl Operation<'_> {
             Ok(Err(Failure::Busy { reason } | Failure::Unavailable { reason }))
                 if reason.starts_with(STOPPING_REASON) =>
             {
-                self.nodes.set_leaving(attempt.node);
+                self.nodes.set_leaving(ended.node);
                 self.not_sent = Some(format!("{address}: {reason}"));
                 Judgment::Open
             }
@@ -311,4 +325,22 @@ impl Operation<'_> {
             )),
         })
     }
+}
+
+/// The end of whichever attempt ends first; it is taken out.
+async fn next_ending(attempts: &mut Vec<Attempt>) -> Ending {
+    poll_fn(|context| {
+        for index in 0..attempts.len() {
+            if let Poll::Ready(reply) = attempts[index].exchange.as_mut().poll(context) {
+                let Attempt { node, repeated, .. } = attempts.swap_remove(index);
+                return Poll::Ready(Ending {
+                    node,
+                    repeated,
+                    reply,
+                });
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }

@@ -86,6 +86,11 @@ impl Nodes {
         }
     }
 
+    /// A standing connection to the first node, which is the best for a first attempt.
+    pub(crate) fn preferred(&self) -> Option<(NodeIndex, Arc<Link>)> {
+        Some((0, self.0.first()?.live()?))
+    }
+
     /// A standing connection to the best node that is not in `exclude`: one that an
     /// operation has `started` on least often, standing before not, preferred before
     /// not. Waits, with back-off, while there is none. Cancel-safe.

@@ -21,6 +21,10 @@ use vivace_client::{Client, ClientConfig};
 use crate::arguments::{Action, AdminAction, Arguments};
 use crate::exit::{Exit, Fault};
 
+// A bench makes and drops some twenty pieces of memory per operation.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = arguments.json;

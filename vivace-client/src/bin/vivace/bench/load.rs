@@ -342,7 +342,9 @@ async fn perform(
     match operation {
         Operation::Read => {
             let read = load.rw.rw(key).read().await?;
-            Ok(read.map_or(Value::Null, |found| shown(&found.value)))
+            // Only a history shows it.
+            let found = read.filter(|_| load.history.is_some());
+            Ok(found.map_or(Value::Null, |found| shown(&found.value)))
         }
         Operation::Write => {
             let mut value = tag.as_bytes().to_vec();
