@@ -45,6 +45,7 @@ pub mod message;
 #[cfg(feature = "sim")]
 mod mutant;
 mod node;
+mod objects;
 mod operation;
 mod outbox;
 mod propagation;

@@ -65,7 +65,7 @@ pub struct UnknownNode(NodeId);
 
 impl Node {
     /// A node that starts its life number `incarnation`. `seed` feeds the jitter of
-    /// back-offs and nothing else.
+    /// back-offs and the hashes of names, and nothing else.
     ///
     /// # Errors
     /// [`UnknownNode`] where the cluster does not list it.
@@ -82,8 +82,8 @@ impl Node {
         env.clock.observe(now);
         Ok(Self {
             env,
-            rw: Default::default(),
-            rmw: Default::default(),
+            rw: vivace_rw::Replica::new(seed),
+            rmw: vivace_rmw::Replica::new(seed),
             lan: Default::default(),
             local: LocalSet::default(),
             waiters: DataWaiters::default(),

@@ -6,7 +6,6 @@ mod holding;
 #[cfg(feature = "sim")]
 mod mutated;
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::cluster::Container;
@@ -15,6 +14,7 @@ use crate::identity::{ContainerId, NodeId};
 use crate::key::Key;
 use crate::listing::Listed;
 use crate::message::{KnownKey, PriorityBody, RpcId};
+use crate::objects::Objects;
 use crate::outbox::Lsn;
 use crate::record::Record;
 use crate::stored::{StoredValue, ValueId};
@@ -61,20 +61,25 @@ impl Object {
 }
 
 /// A node's share of all RMW objects.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Replica {
-    objects: BTreeMap<Key, Object>,
+    objects: Objects<Object>,
     /// While a start reads the journal.
     superseded: Superseded,
 }
 
 impl Replica {
+    /// One that knows of nothing; `seed` is that of [`Objects::new`].
+    pub fn new(seed: u64) -> Self {
+        Self {
+            objects: Objects::new(seed),
+            superseded: Superseded::default(),
+        }
+    }
+
     /// How many objects of `container` are stored.
     pub fn object_count(&self, container: &Container) -> u64 {
-        self.objects
-            .keys()
-            .filter(|key| key.container == container.id)
-            .count() as u64
+        self.objects.count(container.id)
     }
 
     /// R-TS, of a read-only command.
@@ -115,7 +120,7 @@ impl Replica {
         key: &Key,
         ots: Timestamp,
     ) {
-        let object = self.objects.entry(key.clone()).or_default();
+        let object = self.objects.entry(key);
         if ots > object.promised {
             env.recent.forget_older(key, ots);
             object.promised = ots;
@@ -146,13 +151,13 @@ impl Replica {
         ots: Timestamp,
     ) {
         self.accept(env, key, ots, None);
-        let object = self.objects.entry(key.clone()).or_default();
+        let object = self.objects.entry(key);
         let body = object.acceptance(ots);
         env.answer_when_durable(object.lsn, from, rpc, container.epoch, body);
     }
 
     fn accept(&mut self, env: &mut Env, key: &Key, ots: Timestamp, told: Option<Lsn>) {
-        let object = self.objects.entry(key.clone()).or_default();
+        let object = self.objects.entry(key);
         let again = object.accepted == ots;
         if ots >= object.promised && !again {
             object.accept(ots);
@@ -190,7 +195,7 @@ impl Replica {
             self.keep(env, key, ots, value, told);
             self.accept(env, key, ots, told);
         }
-        let object = self.objects.entry(key.clone()).or_default();
+        let object = self.objects.entry(key);
         match object.accepted == ots {
             true => Ok(object.lsn),
             false => Err((object.lsn, object.acceptance(ots))),
@@ -217,7 +222,7 @@ impl Replica {
             let value = env.out.store(ValueId::version(key, ts), value);
             return self.keep(env, key, ts, value, None);
         }
-        self.objects.entry(key.clone()).or_default().lsn
+        self.objects.entry(key).lsn
     }
 
     /// Keeps a version whose value is stored, where it is of use.
@@ -229,7 +234,7 @@ impl Replica {
         value: StoredValue,
         told: Option<Lsn>,
     ) -> Lsn {
-        let object = self.objects.entry(key.clone()).or_default();
+        let object = self.objects.entry(key);
         if object.versions.wants(object.chosen, ts) {
             for (needless, _) in object.versions.insert(object.chosen, ts, value) {
                 env.out.release(ValueId::version(key, needless));
@@ -244,7 +249,7 @@ impl Replica {
 
     /// COMMIT: older versions are history (mend 7: not before), once a newer one is here.
     pub fn on_commit(&mut self, env: &mut Env, key: &Key, ts: Timestamp) {
-        let object = self.objects.entry(key.clone()).or_default();
+        let object = self.objects.entry(key);
         if ts > object.chosen {
             env.recent.forget_older(key, ts);
             #[cfg(feature = "sim")]
@@ -302,7 +307,7 @@ impl Replica {
         limit: usize,
         listed: Listed,
     ) -> Vec<KnownKey> {
-        let objects = self.objects.range((after, Bound::Unbounded));
+        let objects = self.objects.after(after);
         objects
             .take_while(|(key, _)| key.container == container)
             .filter(|(_, object)| object.accepted > Timestamp::ZERO)
@@ -374,18 +379,18 @@ impl Replica {
 
     /// Takes over a durable promise.
     pub fn recover_promised(&mut self, key: Key, ts: Timestamp) {
-        let object = self.objects.entry(key).or_default();
+        let object = self.objects.entry(&key);
         object.promised = object.promised.max(ts);
     }
 
     /// Takes over a durable acceptance.
     pub fn recover_accepted(&mut self, key: Key, ts: Timestamp) {
-        self.objects.entry(key).or_default().accept(ts);
+        self.objects.entry(&key).accept(ts);
     }
 
     /// Takes over a durable choice.
     pub fn recover_chosen(&mut self, key: Key, ts: Timestamp) {
-        let object = self.objects.entry(key.clone()).or_default();
+        let object = self.objects.entry(&key);
         for (needless, value) in object.choose(ts) {
             self.superseded.add(&key, needless, value);
         }
@@ -393,7 +398,7 @@ impl Replica {
 
     /// Takes over a durable version.
     pub fn recover_version(&mut self, key: Key, ts: Timestamp, value: StoredValue) {
-        let object = self.objects.entry(key.clone()).or_default();
+        let object = self.objects.entry(&key);
         if object.versions.wants(object.chosen, ts) {
             for (needless, value) in object.versions.insert(object.chosen, ts, value) {
                 self.superseded.add(&key, needless, value);

@@ -9,7 +9,6 @@ mod holding;
 #[cfg(feature = "sim")]
 mod mutated;
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::cluster::Container;
@@ -18,6 +17,7 @@ use crate::identity::{ContainerId, NodeId};
 use crate::key::Key;
 use crate::listing::Listed;
 use crate::message::{KnownKey, PriorityBody, RpcId};
+use crate::objects::Objects;
 use crate::outbox::Lsn;
 use crate::record::Record;
 use crate::stored::{StoredValue, ValueId};
@@ -43,20 +43,25 @@ impl Object {
 }
 
 /// A node's share of all RW objects.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Replica {
-    objects: BTreeMap<Key, Object>,
+    objects: Objects<Object>,
     /// While a start reads the journal.
     superseded: Superseded,
 }
 
 impl Replica {
+    /// One that knows of nothing; `seed` is that of [`Objects::new`].
+    pub fn new(seed: u64) -> Self {
+        Self {
+            objects: Objects::new(seed),
+            superseded: Superseded::default(),
+        }
+    }
+
     /// How many objects of `container` are stored.
     pub fn object_count(&self, container: &Container) -> u64 {
-        self.objects
-            .keys()
-            .filter(|key| key.container == container.id)
-            .count() as u64
+        self.objects.count(container.id)
     }
 
     /// R-TS: reports what is durable, or will be when the answer leaves (mend 8). A local
@@ -122,7 +127,7 @@ impl Replica {
     /// Raises `known`. Not only W-TS does: a value or a question for one tells of
     /// its timestamp too, or value and timestamp may sit on different majorities (mend 2).
     pub fn learn(&mut self, env: &mut Env, key: &Key, ts: Timestamp) -> Lsn {
-        let object = self.objects.entry(key.clone()).or_default();
+        let object = self.objects.entry(key);
         if ts > object.known {
             mutant!(env, EraseOnNewerTimestamp => object.erase_below(env, key, ts));
             mutant!(env, BufferUnannounced => object.take_from_buffer(env, key, ts));
@@ -143,7 +148,7 @@ impl Replica {
         ts: Timestamp,
         value: Value,
     ) -> Lsn {
-        let object = self.objects.entry(key.clone()).or_default();
+        let object = self.objects.entry(key);
         mutant!(env, EraseOnNewerTimestamp && ts < object.known => return object.lsn);
         mutant!(env, BufferUnannounced && ts > object.known =>
             return object.buffer(env, key, ts, value));
@@ -164,7 +169,7 @@ impl Replica {
         value: StoredValue,
         told: Option<Lsn>,
     ) -> Lsn {
-        let object = self.objects.entry(key.clone()).or_default();
+        let object = self.objects.entry(key);
         if ts > object.complete_ts() {
             if let Some((older, _)) = object.complete.replace((ts, value)) {
                 env.out.release(ValueId::version(key, older));
@@ -236,7 +241,7 @@ impl Replica {
         limit: usize,
         listed: Listed,
     ) -> Vec<KnownKey> {
-        let objects = self.objects.range((after, Bound::Unbounded));
+        let objects = self.objects.after(after);
         objects
             .take_while(|(key, _)| key.container == container)
             .filter(|(_, object)| match listed {
@@ -259,13 +264,13 @@ impl Replica {
 
     /// Takes over a durable record.
     pub fn recover_known(&mut self, key: Key, ts: Timestamp) {
-        let object = self.objects.entry(key).or_default();
+        let object = self.objects.entry(&key);
         object.known = object.known.max(ts);
     }
 
     /// Takes over a durable record.
     pub fn recover_complete(&mut self, key: Key, ts: Timestamp, value: StoredValue) {
-        let object = self.objects.entry(key.clone()).or_default();
+        let object = self.objects.entry(&key);
         if ts > object.complete_ts() {
             if let Some((older, value)) = object.complete.replace((ts, value)) {
                 self.superseded.add(&key, older, value);
