@@ -38,6 +38,13 @@ struct State {
     ended: Option<String>,
 }
 
+/// What is written at once.
+struct Batch {
+    frames: Bytes,
+    /// Where the frame of each number ends.
+    ends: Vec<(u32, usize)>,
+}
+
 struct Waiting {
     is_sent: bool,
     answer: oneshot::Sender<Answer>,
@@ -95,35 +102,54 @@ impl SharedStream {
     async fn write(self: Arc<Self>, mut stream: SendStream) {
         loop {
             self.changed.notified().await;
-            let Some(frames) = self.take_queue() else {
-                return;
+            let Some(Batch { frames, ends }) = self.take_queue() else {
+                return self.tell_the_end();
             };
-            if frames.is_empty() {
-                continue;
-            }
-            if let Err(error) = stream.write_chunk(frames).await {
-                return self.end(&error.to_string());
+            let mut left = [frames];
+            let mut written = 0;
+            while !left[0].is_empty() {
+                match stream.write_chunks(&mut left).await {
+                    Ok(handed_over) => written += handed_over.bytes,
+                    Err(error) => {
+                        self.set_ended(&error.to_string());
+                        self.take_back(&ends, written);
+                        return self.tell_the_end();
+                    }
+                }
             }
         }
     }
 
-    /// All queued frames, which count as sent from now on; none at the end.
-    fn take_queue(&self) -> Option<Bytes> {
+    /// All queued frames, which count as sent from now on: half a frame is never left in the
+    /// stream. None at the end.
+    fn take_queue(&self) -> Option<Batch> {
         let mut state = self.state();
         if state.ended.is_some() {
             return None;
         }
         let State { queue, waiting, .. } = &mut *state;
-        for (number, _) in queue.iter() {
-            if let Some(waiting) = waiting.get_mut(number) {
+        let mut frames = Vec::with_capacity(queue.iter().map(|(_, frame)| frame.len()).sum());
+        let mut ends = Vec::with_capacity(queue.len());
+        for (number, frame) in queue.drain(..) {
+            frames.extend_from_slice(&frame);
+            ends.push((number, frames.len()));
+            if let Some(waiting) = waiting.get_mut(&number) {
                 waiting.is_sent = true;
             }
         }
-        let mut frames = Vec::with_capacity(queue.iter().map(|(_, frame)| frame.len()).sum());
-        for (_, frame) in queue.drain(..) {
-            frames.extend_from_slice(&frame);
+        let frames = frames.into();
+        Some(Batch { frames, ends })
+    }
+
+    /// The connection is gone, and took in no more than `written` bytes of a batch: the node
+    /// can't have begun what ends behind them.
+    fn take_back(&self, ends: &[(u32, usize)], written: usize) {
+        let mut state = self.state();
+        for (number, _) in ends.iter().filter(|&&(_, end)| end > written) {
+            if let Some(waiting) = state.waiting.get_mut(number) {
+                waiting.is_sent = false;
+            }
         }
-        Some(frames.into())
     }
 
     /// Takes in the node's streams, until the connection is gone.
@@ -136,7 +162,7 @@ impl SharedStream {
                         shared.read(connection, stream, reply_bytes_max).await;
                     });
                 }
-                Err(error) => return self.end(&error.to_string()),
+                Err(error) => return self.set_ended(&error.to_string()),
             }
         }
     }
@@ -176,18 +202,24 @@ impl SharedStream {
         }
     }
 
-    /// Has everybody hear that the connection is gone.
-    fn end(&self, reason: &str) {
+    /// The connection is gone: nothing is queued any more, and `write` tells those who wait,
+    /// for it knows how far it came.
+    fn set_ended(&self, reason: &str) {
+        self.state().ended.get_or_insert_with(|| reason.to_owned());
+        self.changed.notify_one();
+    }
+
+    /// Has everybody who waits hear that the connection is gone.
+    fn tell_the_end(&self) {
         let mut state = self.state();
         state.queue.clear();
         let waiting = std::mem::take(&mut state.waiting);
-        state.ended.get_or_insert_with(|| reason.to_owned());
+        let reason = state.ended.clone().unwrap_or_default();
         drop(state);
-        self.changed.notify_one();
         for (_, Waiting { is_sent, answer }) in waiting {
             let _ = answer.send(Err(match is_sent {
                 true => ExchangeError::NoReply(format!("no whole answer: {reason}")),
-                false => ExchangeError::NotSent(reason.to_owned()),
+                false => ExchangeError::NotSent(reason.clone()),
             }));
         }
     }

@@ -97,7 +97,7 @@ async fn half_a_request_is_reset_and_never_finished() {
 #[tokio::test]
 async fn a_small_request_that_was_not_sent_by_its_deadline_never_sets_out() {
     let authority = Authority::new();
-    let node = FakeNode::sharing_late(&authority, Duration::from_millis(600));
+    let node = FakeNode::sharing_late(&authority, Duration::from_millis(600), false);
     let config = authority
         .config(&[node.address])
         .timeout(Duration::from_millis(300));
@@ -116,6 +116,23 @@ async fn a_small_request_that_was_not_sent_by_its_deadline_never_sets_out() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let seen: Vec<_> = node.seen();
     assert_eq!(seen.len(), 1, "{seen:?}");
+}
+
+#[tokio::test]
+async fn half_a_small_request_goes_to_another_node_where_the_first_hangs_up() {
+    let authority = Authority::new();
+    let first = FakeNode::sharing_late(&authority, Duration::from_millis(300), true);
+    let second = FakeNode::serving(&authority, &Store::default());
+    let config = authority.config(&[first.address, second.address]);
+    let client = Client::connect(config).await.expect("both serve us");
+    // More than the first node's window, and behind it one that was not begun.
+    let object = client.container("c").rw("k");
+    let (half, queued) = tokio::join!(object.write(vec![1; 8_000]), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        object.write("v").await
+    });
+    assert!(half.is_ok() && queued.is_ok(), "{half:?}, {queued:?}");
+    assert_eq!((first.seen().len(), second.seen().len()), (0, 2));
 }
 
 #[tokio::test]

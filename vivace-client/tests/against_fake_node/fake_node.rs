@@ -39,8 +39,12 @@ pub enum Port {
     StopsRequests,
     /// The same; reads no request but a hello beyond its beginning for this long.
     ReadsLate(Duration),
-    /// Takes hellos; then reads no further in the stream that requests share for this long.
-    SharesLate(Duration),
+    /// Takes hellos; then reads no further in the stream that requests share for this long, or,
+    /// where told so, hangs up then.
+    SharesLate {
+        pause: Duration,
+        hangs_up: bool,
+    },
     /// Closes every connection with this code.
     Closes(u32),
 }
@@ -100,11 +104,13 @@ impl FakeNode {
         Self::start_as(authority, &identity, silence, Port::ReadsLate(pause))
     }
 
-    /// A node that takes hellos, and reads no further in what requests share for a while.
-    pub fn sharing_late(authority: &Authority, pause: Duration) -> Self {
+    /// A node that takes hellos, and reads no further in what requests share for a while, at
+    /// whose end it goes on or hangs up.
+    pub fn sharing_late(authority: &Authority, pause: Duration, hangs_up: bool) -> Self {
         let identity = authority.node(CLUSTER);
         let silence = Arc::new(|_: &_| Action::Silence);
-        Self::start_as(authority, &identity, silence, Port::SharesLate(pause))
+        let port = Port::SharesLate { pause, hangs_up };
+        Self::start_as(authority, &identity, silence, port)
     }
 
     /// A node that closes every connection with this code.
@@ -140,11 +146,11 @@ impl FakeNode {
         let mut transport = TransportConfig::default();
         if matches!(
             port,
-            Port::StopsRequests | Port::ReadsLate(_) | Port::SharesLate(_)
+            Port::StopsRequests | Port::ReadsLate(_) | Port::SharesLate { .. }
         ) {
             transport.stream_receive_window(VarInt::from_u32(1024));
         }
-        if !matches!(port, Port::Open | Port::SharesLate(_) | Port::Closes(_)) {
+        if !matches!(port, Port::Open | Port::SharesLate { .. } | Port::Closes(_)) {
             transport.max_concurrent_uni_streams(VarInt::from_u32(0));
         }
         config.transport_config(Arc::new(transport));
@@ -212,10 +218,13 @@ async fn serve_shared(connection: Connection, served: Arc<Served>) -> Option<()>
     let send = Arc::new(tokio::sync::Mutex::new(connection.open_uni().await.ok()?));
     let mut frames = Frames::new(SHARED_MESSAGE_BYTES_MAX);
     for n in 0.. {
-        if let Port::SharesLate(pause) = served.port
+        if let Port::SharesLate { pause, hangs_up } = served.port
             && n == 1
         {
             sleep(pause).await;
+            if hangs_up {
+                connection.close(VarInt::from_u32(0), b"hung up");
+            }
         }
         let chunk = receive.read_chunk(usize::MAX, true).await.ok()??;
         frames.push(&chunk.bytes);
@@ -257,7 +266,7 @@ impl Served {
             | Port::NothingShared
             | Port::StopsRequests
             | Port::ReadsLate(_)
-            | Port::SharesLate(_)
+            | Port::SharesLate { .. }
             | Port::Closes(_) => {}
         }
         request.extend(receive.read_to_end(MESSAGE_BYTES_MAX).await.ok()?);
