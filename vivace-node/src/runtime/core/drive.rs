@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use vivace_core::Event;
 
+use super::Core;
 use super::unawaited::UNAWAITED_PER_TURN;
-use super::{Asked, Core};
+use crate::runtime::Asked;
 use crate::storage::{Report, Reports};
 use crate::transport::{Transport, TransportEvent};
 use crate::unspun::unspun;
@@ -29,7 +30,7 @@ enum Turn {
 
 impl Core {
     /// Feeds the core until the node stops.
-    pub(super) async fn drive(
+    pub(in crate::runtime) async fn drive(
         mut self,
         transport: Arc<Transport>,
         mut events: mpsc::Receiver<TransportEvent>,
