@@ -13,7 +13,7 @@ use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 use vivace_core::client_protocol::close_code;
-use vivace_core::client_protocol::framing::Frames;
+use vivace_core::client_protocol::framing::{Frames, SHARED_REQUESTS_MAX};
 
 use crate::link::ExchangeError;
 
@@ -34,6 +34,8 @@ struct State {
     /// Frames that were not handed to the connection yet, by their numbers.
     queue: VecDeque<(u32, Vec<u8>)>,
     waiting: HashMap<u32, Waiting>,
+    /// Sent, and not answered yet, whether anybody still waits or not: a node answers each.
+    unanswered: usize,
     /// Why the connection is gone.
     ended: Option<String>,
 }
@@ -58,7 +60,7 @@ impl SharedStream {
             state: Mutex::default(),
             changed: Notify::new(),
         });
-        tokio::spawn(shared.clone().write(stream));
+        tokio::spawn(shared.clone().write(connection.clone(), stream));
         tokio::spawn(shared.clone().accept(connection.clone(), reply_bytes_max));
         Some(shared)
     }
@@ -88,18 +90,17 @@ impl SharedStream {
         match timeout_at(deadline, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(ExchangeError::NoReply("its answer was dropped".to_owned())),
-            Err(_) if waits.is_sent() => Err(ExchangeError::NoReply(
-                "no answer by the deadline".to_owned(),
-            )),
-            // Taken out of the queue with `waits`, so that it never sets out.
-            Err(_) => Err(ExchangeError::NotSent(
+            Err(_) if waits.withdraw() => Err(ExchangeError::NotSent(
                 "it took in no request by the deadline".to_owned(),
+            )),
+            Err(_) => Err(ExchangeError::NoReply(
+                "no answer by the deadline".to_owned(),
             )),
         }
     }
 
     /// Writes what is queued, until the connection is gone.
-    async fn write(self: Arc<Self>, mut stream: SendStream) {
+    async fn write(self: Arc<Self>, connection: Connection, mut stream: SendStream) {
         loop {
             self.changed.notified().await;
             let Some(Batch { frames, ends }) = self.take_queue() else {
@@ -111,6 +112,8 @@ impl SharedStream {
                 match stream.write_chunks(&mut left).await {
                     Ok(handed_over) => written += handed_over.bytes,
                     Err(error) => {
+                        // Where it stands, another one has to be made.
+                        connection.close(VarInt::from_u32(0), b"requests can't be written");
                         self.set_ended(&error.to_string());
                         self.take_back(&ends, written);
                         return self.tell_the_end();
@@ -120,17 +123,25 @@ impl SharedStream {
         }
     }
 
-    /// All queued frames, which count as sent from now on: half a frame is never left in the
-    /// stream. None at the end.
+    /// As many queued frames as may be under way, which count as sent from now on: half a frame
+    /// is never left in the stream. None at the end.
     fn take_queue(&self) -> Option<Batch> {
         let mut state = self.state();
         if state.ended.is_some() {
             return None;
         }
-        let State { queue, waiting, .. } = &mut *state;
-        let mut frames = Vec::with_capacity(queue.iter().map(|(_, frame)| frame.len()).sum());
-        let mut ends = Vec::with_capacity(queue.len());
-        for (number, frame) in queue.drain(..) {
+        let State {
+            queue,
+            waiting,
+            unanswered,
+            ..
+        } = &mut *state;
+        let taken = queue.len().min(SHARED_REQUESTS_MAX - *unanswered);
+        *unanswered += taken;
+        let bytes = queue.iter().take(taken).map(|(_, frame)| frame.len()).sum();
+        let mut frames = Vec::with_capacity(bytes);
+        let mut ends = Vec::with_capacity(taken);
+        for (number, frame) in queue.drain(..taken) {
             frames.extend_from_slice(&frame);
             ends.push((number, frames.len()));
             if let Some(waiting) = waiting.get_mut(&number) {
@@ -171,7 +182,6 @@ impl SharedStream {
     async fn read(&self, connection: Connection, mut stream: RecvStream, reply_bytes_max: usize) {
         let mut frames = Frames::new(reply_bytes_max);
         let is_first = stream.id().index() == 0;
-        // A stream that breaks off is one whose connection does, which `accept` tells.
         while let Ok(Some(chunk)) = stream.read_chunk(READ_BYTES_MAX, true).await {
             frames.push(&chunk.bytes);
             loop {
@@ -192,11 +202,22 @@ impl SharedStream {
                 }
             }
         }
+        if is_first {
+            // Small replies have no other way; where the connection is gone, this does nothing.
+            connection.close(VarInt::from_u32(0), b"the stream of replies ended");
+        }
     }
 
     /// Hands over a reply; nobody may wait for it any more.
     fn answer(&self, number: u32, answer: Answer) {
-        let waiting = self.state().waiting.remove(&number);
+        let mut state = self.state();
+        let waiting = state.waiting.remove(&number);
+        state.unanswered = state.unanswered.saturating_sub(1);
+        let goes_on = !state.queue.is_empty();
+        drop(state);
+        if goes_on {
+            self.changed.notify_one();
+        }
         if let Some(waiting) = waiting {
             let _ = waiting.answer.send(answer);
         }
@@ -233,20 +254,20 @@ struct Waits<'a> {
 }
 
 impl Waits<'_> {
-    fn is_sent(&self) -> bool {
-        let state = self.shared.state();
-        state
-            .waiting
-            .get(&self.number)
-            .is_none_or(|waiting| waiting.is_sent)
+    /// Waits no more. Whether it was not sent, and never will be.
+    fn withdraw(&self) -> bool {
+        let mut state = self.shared.state();
+        let waited = state.waiting.remove(&self.number);
+        let is_unsent = waited.is_some_and(|waiting| !waiting.is_sent);
+        if is_unsent {
+            state.queue.retain(|(number, _)| *number != self.number);
+        }
+        is_unsent
     }
 }
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        if let Some(Waiting { is_sent: false, .. }) = state.waiting.remove(&self.number) {
-            state.queue.retain(|(number, _)| *number != self.number);
-        }
+        self.withdraw();
     }
 }

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::BuildHasher;
+use std::hash::{Hash, Hasher};
 use std::ops::Bound;
+use std::sync::Arc;
 
-use foldhash::fast::FixedState;
+use foldhash::SharedSeed;
+use foldhash::fast::FoldHasher;
 use hashbrown::HashTable;
 
 use crate::identity::ContainerId;
@@ -22,8 +24,8 @@ const CHUNK: usize = 512;
 /// split; a single table for all would keep everybody for as long as it takes to move a million.
 const TABLE_ENTRIES_MAX: usize = 1792;
 
-/// How many times more entries than tables a directory may have. It has two to four times as
-/// many; more would be needed by hashes that are nearly the same, whose table overflows instead.
+/// How many times more entries than tables a directory may have. It has one or two for each; more
+/// would be needed by hashes that are nearly the same, whose table overflows instead.
 const DIRECTORY_PER_TABLE_MAX: usize = 16;
 
 /// Where an object stands: the number of its chunk, and its place there.
@@ -37,7 +39,7 @@ pub struct Objects<T> {
     index: Index,
     names: BTreeMap<Key, Place>,
     counts: BTreeMap<ContainerId, u64>,
-    hasher: FixedState,
+    hashes: Hashes,
 }
 
 /// In the order of their keys: two that hold the same look the same.
@@ -48,14 +50,14 @@ impl<T: fmt::Debug> fmt::Debug for Objects<T> {
 }
 
 impl<T> Objects<T> {
-    /// None yet. Names that collide for one `seed` do not for another.
+    /// None yet. Where nobody knows `seed`, nobody can choose names whose hashes collide.
     pub fn new(seed: u64) -> Self {
         Self {
             chunks: Vec::new(),
             index: Index::default(),
             names: BTreeMap::new(),
             counts: BTreeMap::new(),
-            hasher: FixedState::with_seed(seed),
+            hashes: Hashes::new(seed),
         }
     }
 
@@ -104,7 +106,7 @@ impl<T> Objects<T> {
     }
 
     fn find(&self, key: &Key) -> Option<Place> {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hashes.of(key);
         self.index.find(hash, |place| self.at(place).0 == *key)
     }
 
@@ -131,14 +133,37 @@ impl<T> Objects<T> {
             .expect("four thousand million objects take more than the memory");
         *self.counts.entry(key.container).or_default() += 1;
         objects.push((key.clone(), object));
-        let (chunks, hasher) = (&self.chunks, &self.hasher);
+        let (chunks, hashes) = (&self.chunks, &self.hashes);
         let hash_of = |place: Place| {
             let place = place as usize;
-            hasher.hash_one(&chunks[place / CHUNK][place % CHUNK].0)
+            hashes.of(&chunks[place / CHUNK][place % CHUNK].0)
         };
         self.index.insert(hash_of(place), place, hash_of);
         self.names.insert(key, place);
         place
+    }
+}
+
+/// Hashes of keys, all of whose secrets come from one seed: foldhash's own seeded hasher keeps
+/// constants that anybody can look up, and names that defeat it for every seed.
+#[derive(Clone)]
+struct Hashes {
+    seed: u64,
+    shared: Arc<SharedSeed>,
+}
+
+impl Hashes {
+    fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            shared: Arc::new(SharedSeed::from_u64(seed)),
+        }
+    }
+
+    fn of(&self, key: &Key) -> u64 {
+        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
+        key.hash(&mut hasher);
+        hasher.finish()
     }
 }
 
@@ -197,7 +222,7 @@ impl Index {
 
     fn may_split(&self, table: usize) -> bool {
         let needs_longer = 1 << self.tables[table].bits == self.directory.len();
-        !needs_longer || self.directory.len() <= DIRECTORY_PER_TABLE_MAX * self.tables.len()
+        !needs_longer || 2 * self.directory.len() <= DIRECTORY_PER_TABLE_MAX * self.tables.len()
     }
 
     /// Moves about half of a table into a new one.
@@ -294,6 +319,20 @@ mod tests {
             one.after(Bound::Unbounded)
                 .eq(other.after(Bound::Unbounded))
         );
+    }
+
+    #[test]
+    fn names_chosen_by_foldhashs_constants_do_not_collide() {
+        let mut objects = Objects::new(7);
+        for number in 0..20_000_u64 {
+            let mut name = number.to_le_bytes().to_vec();
+            name.extend(0x3f84_d5b5_b547_0917_u64.to_le_bytes());
+            let name = KeyName::new(name).expect("16 bytes");
+            let container = ContainerId(1);
+            *objects.entry(&Key { container, name }) = number;
+        }
+        let fullest = objects.index.tables.iter().map(|table| table.places.len());
+        assert!(fullest.max() <= Some(TABLE_ENTRIES_MAX));
     }
 
     #[test]

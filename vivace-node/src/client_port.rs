@@ -29,9 +29,9 @@ use crate::transport::reset::endpoint_config;
 /// Connections of clients at one time; a further one is refused.
 const CONNECTIONS_MAX: usize = 1024;
 
-/// Requests under way on one connection on streams of their own, and again so many on the
-/// shared one; a client that has more waits.
-const REQUESTS_MAX_PER_CONNECTION: usize = 1024;
+/// Requests under way on one connection on streams of their own; a client that has more waits.
+/// The shared stream has a bound of its own.
+const STREAMS_MAX: u32 = 1024;
 
 /// How long a client may take to send one request.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(60);
@@ -107,7 +107,7 @@ impl ClientPort {
         let mut config = identity.client_port_server_config()?;
         let mut transport = quinn::TransportConfig::default();
         transport
-            .max_concurrent_bidi_streams((REQUESTS_MAX_PER_CONNECTION as u32).into())
+            .max_concurrent_bidi_streams(STREAMS_MAX.into())
             .max_concurrent_uni_streams(1_u32.into())
             .datagram_receive_buffer_size(None)
             .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s fit a varint")));
@@ -250,9 +250,9 @@ async fn serve(
     };
     let (sharing, shared) = (connection.clone(), requests.clone());
     tokio::spawn(async move {
-        // One at a time: another may only be opened once it has ended.
-        while let Ok(stream) = sharing.accept_uni().await {
-            shared_stream::serve(sharing.clone(), stream, shared.clone()).await;
+        // One in a connection's life: its bound is the connection's.
+        if let Ok(stream) = sharing.accept_uni().await {
+            shared_stream::serve(sharing, stream, shared).await;
         }
     });
     while let Ok((send, receive)) = connection.accept_bi().await {

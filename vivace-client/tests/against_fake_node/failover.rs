@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use vivace_client::client_protocol::framing::SHARED_REQUESTS_MAX;
 use vivace_client::client_protocol::{ClientRequest, Failure, Request};
 use vivace_client::machine::builtin::{Counter, counter};
 use vivace_client::{Client, OperationError};
@@ -133,6 +134,42 @@ async fn half_a_small_request_goes_to_another_node_where_the_first_hangs_up() {
     });
     assert!(half.is_ok() && queued.is_ok(), "{half:?}, {queued:?}");
     assert_eq!((first.seen().len(), second.seen().len()), (0, 2));
+}
+
+#[tokio::test]
+async fn a_connection_whose_shared_stream_is_broken_is_made_anew() {
+    let authority = Authority::new();
+    let node = FakeNode::breaking_the_shared_stream(&authority, &Store::default());
+    let client = Client::connect(authority.config(&[node.address]))
+        .await
+        .expect("it takes hellos");
+    let object = client.container("c").rw("k");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    object.write("v").await.expect("on another connection");
+    let read = object.read().await.expect("a read").expect("a value");
+    assert_eq!(read.value, "v");
+}
+
+#[tokio::test]
+async fn no_more_small_requests_set_out_than_a_node_reads() {
+    let authority = Authority::new();
+    let node = FakeNode::start(&authority, |_| Action::Silence);
+    let config = authority
+        .config(&[node.address])
+        .timeout(Duration::from_secs(60));
+    let client = Client::connect(config).await.expect("hellos are answered");
+    let container = client.container("c");
+    let mut under_way = tokio::task::JoinSet::new();
+    for round in 0..2 {
+        for n in 0..SHARED_REQUESTS_MAX {
+            let object = container.rw(format!("k{round}-{n}"));
+            under_way.spawn(async move { object.write("v").await });
+        }
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        // Their callers give up, and the node does not know of that.
+        under_way.shutdown().await;
+    }
+    assert_eq!(node.seen().len(), SHARED_REQUESTS_MAX);
 }
 
 #[tokio::test]

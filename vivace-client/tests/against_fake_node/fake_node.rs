@@ -1,6 +1,7 @@
 //! A node without a cluster: it speaks the client protocol and misbehaves on request.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -45,6 +46,9 @@ pub enum Port {
         pause: Duration,
         hangs_up: bool,
     },
+    /// Takes hellos; then stops the stream that requests share, once, and lets the connection
+    /// stand.
+    StopsSharing,
     /// Closes every connection with this code.
     Closes(u32),
 }
@@ -64,6 +68,8 @@ struct Served {
     seen: Mutex<Vec<ClientRequest>>,
     /// Requests that ended before they were whole.
     halves: Mutex<u32>,
+    /// Whether a stream that requests share was broken.
+    has_stopped: AtomicBool,
 }
 
 impl FakeNode {
@@ -113,6 +119,13 @@ impl FakeNode {
         Self::start_as(authority, &identity, silence, port)
     }
 
+    /// A node that answers as `store` does, and breaks the first stream that requests share.
+    pub fn breaking_the_shared_stream(authority: &Authority, store: &Store) -> Self {
+        let (identity, store) = (authority.node(CLUSTER), store.clone());
+        let answer = move |request: &_| Action::Reply(store.answer(request));
+        Self::start_as(authority, &identity, Arc::new(answer), Port::StopsSharing)
+    }
+
     /// A node that closes every connection with this code.
     pub fn closing(authority: &Authority, code: u32) -> Self {
         let identity = authority.node(CLUSTER);
@@ -150,7 +163,10 @@ impl FakeNode {
         ) {
             transport.stream_receive_window(VarInt::from_u32(1024));
         }
-        if !matches!(port, Port::Open | Port::SharesLate { .. } | Port::Closes(_)) {
+        if !matches!(
+            port,
+            Port::Open | Port::SharesLate { .. } | Port::StopsSharing | Port::Closes(_)
+        ) {
             transport.max_concurrent_uni_streams(VarInt::from_u32(0));
         }
         config.transport_config(Arc::new(transport));
@@ -164,6 +180,7 @@ impl FakeNode {
                 port,
                 seen: Mutex::default(),
                 halves: Mutex::default(),
+                has_stopped: AtomicBool::default(),
             }),
         };
         let served = node.served.clone();
@@ -218,6 +235,11 @@ async fn serve_shared(connection: Connection, served: Arc<Served>) -> Option<()>
     let send = Arc::new(tokio::sync::Mutex::new(connection.open_uni().await.ok()?));
     let mut frames = Frames::new(SHARED_MESSAGE_BYTES_MAX);
     for n in 0.. {
+        let is_due = served.port == Port::StopsSharing && n == 1;
+        if is_due && !served.has_stopped.swap(true, Ordering::SeqCst) {
+            let _ = receive.stop(VarInt::from_u32(7));
+            return std::future::pending().await;
+        }
         if let Port::SharesLate { pause, hangs_up } = served.port
             && n == 1
         {
@@ -267,6 +289,7 @@ impl Served {
             | Port::StopsRequests
             | Port::ReadsLate(_)
             | Port::SharesLate { .. }
+            | Port::StopsSharing
             | Port::Closes(_) => {}
         }
         request.extend(receive.read_to_end(MESSAGE_BYTES_MAX).await.ok()?);

@@ -21,6 +21,10 @@ pub const HEADER_BYTES: usize = 8;
 /// of its own, so that no other waits behind it.
 pub const SHARED_MESSAGE_BYTES_MAX: usize = 16 * 1024;
 
+/// The most requests that are under way on one connection's shared stream: a node reads no
+/// further, and a client sends no more, for what lies unread at a node can't be taken back.
+pub const SHARED_REQUESTS_MAX: usize = 1024;
+
 /// A frame that claims more bytes than its reader takes in. What follows it is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("frame {number}: its message has {bytes} bytes; the limit is {limit}")]

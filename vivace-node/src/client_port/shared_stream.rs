@@ -6,11 +6,11 @@ use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{Semaphore, mpsc};
 use vivace_core::client_protocol::close_code;
 use vivace_core::client_protocol::framing::{
-    self, FrameTooLong, Frames, HEADER_BYTES, SHARED_MESSAGE_BYTES_MAX,
+    self, FrameTooLong, Frames, HEADER_BYTES, SHARED_MESSAGE_BYTES_MAX, SHARED_REQUESTS_MAX,
 };
 
 use super::answer::{Answer, SharedReply};
-use super::{REQUESTS_MAX_PER_CONNECTION, Requests, read_request};
+use super::{Requests, read_request};
 
 /// The most bytes that one read of the stream yields.
 const READ_BYTES_MAX: usize = 64 * 1024;
@@ -41,7 +41,7 @@ async fn read(
     requests: &Requests,
     replies: mpsc::UnboundedSender<SharedReply>,
 ) -> Result<(), FrameTooLong> {
-    let room = Arc::new(Semaphore::new(REQUESTS_MAX_PER_CONNECTION));
+    let room = Arc::new(Semaphore::new(SHARED_REQUESTS_MAX));
     let mut frames = Frames::new(SHARED_MESSAGE_BYTES_MAX);
     while let Ok(Some(chunk)) = stream.read_chunk(READ_BYTES_MAX, true).await {
         frames.push(&chunk.bytes);
@@ -80,19 +80,21 @@ async fn write(
     while replies.recv_many(&mut ready, REPLIES_PER_WRITE).await > 0 {
         let mut frames = Vec::with_capacity(ready.len() * 64);
         let mut places = Vec::with_capacity(ready.len());
+        let mut frame = Vec::new();
         for SharedReply {
             number,
             reply,
             place,
         } in ready.drain(..)
         {
-            let start = frames.len();
-            framing::put(number, &reply, &mut frames);
-            if frames.len() - start <= HEADER_BYTES + SHARED_MESSAGE_BYTES_MAX {
+            frame.clear();
+            framing::put(number, &reply, &mut frame);
+            if frame.len() <= HEADER_BYTES + SHARED_MESSAGE_BYTES_MAX {
+                frames.extend_from_slice(&frame);
                 places.push(place);
                 continue;
             }
-            let (connection, frame) = (connection.clone(), frames.split_off(start));
+            let (connection, frame) = (connection.clone(), std::mem::take(&mut frame));
             tokio::spawn(async move {
                 // A client that is gone hears nothing.
                 let _ = write_alone(&connection, frame).await;
@@ -100,6 +102,8 @@ async fn write(
             });
         }
         if !frames.is_empty() && stream.write_chunk(frames.into()).await.is_err() {
+            // Where it stands, its client would wait for replies that never come.
+            connection.close(0_u32.into(), b"replies can't be written");
             return;
         }
     }
