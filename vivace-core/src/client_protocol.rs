@@ -172,6 +172,17 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it gives an object a new version, which takes space and may have taken effect
+    /// though nobody heard of it.
+    pub fn makes_a_version(&self) -> bool {
+        matches!(
+            self,
+            Self::Write { .. } | Self::Execute { .. } | Self::RestoreObject { .. }
+        )
+    }
+}
+
 /// The answer to a request.
 pub type ClientReply = Result<Success, Failure>;
 

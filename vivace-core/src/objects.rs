@@ -123,7 +123,7 @@ impl<T> Objects<T> {
     fn add(&mut self, key: Key, object: T) -> Place {
         let last = self.chunks.last().map_or(CHUNK, Vec::len);
         if last == CHUNK {
-            // The first grows as it is needed, for most tests have few objects.
+            // The first grows as it is needed: a model checker's nodes have few, and are copied.
             let room = if self.chunks.is_empty() { 0 } else { CHUNK };
             self.chunks.push(Vec::with_capacity(room));
         }

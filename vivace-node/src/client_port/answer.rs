@@ -53,13 +53,9 @@ impl Answer {
     }
 
     fn new(request: &Request, to: To) -> Self {
-        let changes = matches!(
-            request,
-            Request::Write { .. } | Request::Execute { .. } | Request::RestoreObject { .. }
-        );
         Self {
             to: Some(to),
-            changes,
+            changes: request.makes_a_version(),
         }
     }
 

@@ -224,11 +224,7 @@ impl Core {
             asked.answer.give(Ok(Success::Status(Box::new(status))));
             return;
         }
-        let takes_space = matches!(
-            asked.request,
-            Request::Write { .. } | Request::Execute { .. } | Request::RestoreObject { .. }
-        );
-        if let Some(reason) = self.why_busy(takes_space) {
+        if let Some(reason) = self.why_busy(asked.request.makes_a_version()) {
             asked.answer.give(Err(Failure::Busy { reason }));
             return;
         }
