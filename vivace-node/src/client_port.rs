@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use quinn::{Connection, Endpoint, VarInt};
@@ -20,8 +19,8 @@ use vivace_core::codec::{self, MESSAGE_BYTES_MAX};
 
 pub use self::answer::Answer;
 use crate::config::ClusterConfig;
+use crate::event_loop::{EventLoop, Service};
 use crate::runtime::Asked;
-use crate::threads::{Scheduling, Task};
 use crate::transport::identity::{ClientName, ClusterName, Identity, IdentityError, Role};
 use crate::transport::lock::lock;
 use crate::transport::reset::endpoint_config;
@@ -81,28 +80,28 @@ impl ClientRefusals {
     }
 }
 
-/// The open port and its thread.
+/// The open port.
 pub struct ClientPort {
     address: SocketAddr,
-    /// Tells the thread, once, that clients may connect.
+    /// Tells the service, once, that clients may connect.
     open: Mutex<Option<oneshot::Sender<()>>>,
     stop: watch::Sender<bool>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    service: Service,
 }
 
 impl ClientPort {
-    /// Binds the port on a thread of its own; clients get no answer before
+    /// Binds the port, to be served on `event_loop`; clients get no answer before
     /// [`open`](Self::open).
     ///
     /// # Errors
     /// [`ClientPortError`]; nothing is left open.
-    pub fn bind(
+    pub(crate) fn bind(
+        event_loop: Arc<EventLoop>,
         address: SocketAddr,
         identity: &Identity,
         cluster: &ClusterConfig,
         asked: mpsc::Sender<Asked>,
         refusals: Arc<ClientRefusals>,
-        scheduling: Scheduling,
     ) -> Result<Self, ClientPortError> {
         let mut config = identity.client_port_server_config()?;
         let mut transport = quinn::TransportConfig::default();
@@ -112,55 +111,34 @@ impl ClientPort {
             .datagram_receive_buffer_size(None)
             .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s fit a varint")));
         config.transport_config(Arc::new(transport));
-        let endpoint = endpoint_config(identity, "client");
         let bind = |source| ClientPortError::Bind { address, source };
         let socket = std::net::UdpSocket::bind(address).map_err(bind)?;
         let bound = socket.local_addr().map_err(bind)?;
+        let endpoint = {
+            // Its socket belongs to the loop's reactor.
+            let _on_the_loop = event_loop.runtime().enter();
+            let tokio = Arc::new(quinn::TokioRuntime);
+            Endpoint::new(
+                endpoint_config(identity, "client"),
+                Some(config),
+                socket,
+                tokio,
+            )
+            .map_err(bind)?
+        };
         let (stop, stopped) = watch::channel(false);
         let (open, may_open) = oneshot::channel();
         let cluster = cluster.name.clone();
-        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
-        let thread = scheduling
-            .spawn(Task::Clients, move || {
-                let runtime = match tokio::runtime::Builder::new_current_thread()
-                    // Replies that the core has ready at once are all written before the
-                    // driver sends: by default each was a packet of its own.
-                    .global_queue_interval(1)
-                    .enable_all()
-                    .build()
-                {
-                    Ok(runtime) => runtime,
-                    Err(error) => return drop(ready.send(Err(error))),
-                };
-                runtime.block_on(async {
-                    let endpoint = Endpoint::new(
-                        endpoint,
-                        Some(config),
-                        socket,
-                        Arc::new(quinn::TokioRuntime),
-                    );
-                    match endpoint {
-                        Ok(endpoint) => {
-                            let _ = ready.send(Ok(()));
-                            if may_open.await.is_ok() {
-                                accept(endpoint, cluster, asked, refusals, stopped).await;
-                            }
-                        }
-                        Err(error) => drop(ready.send(Err(error))),
-                    }
-                });
-            })
-            .map_err(ClientPortError::Thread)?;
-        match is_ready.recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(bind(error)),
-            Err(_) => return Err(bind(std::io::ErrorKind::BrokenPipe.into())),
-        }
+        let service = Service::start(event_loop, async move {
+            if may_open.await.is_ok() {
+                accept(endpoint, cluster, asked, refusals, stopped).await;
+            }
+        });
         Ok(Self {
             address: bound,
             open: Mutex::new(Some(open)),
             stop,
-            thread: Mutex::new(Some(thread)),
+            service,
         })
     }
 
@@ -176,15 +154,11 @@ impl ClientPort {
         }
     }
 
-    /// Closes all connections and ends the thread.
+    /// Closes all connections and waits until the port is free.
     pub fn shutdown(&self) {
         drop(lock(&self.open).take());
         self.stop.send_replace(true);
-        let thread = lock(&self.thread).take();
-        if let Some(thread) = thread {
-            // A panic there was already reported by its hook.
-            let _ = thread.join();
-        }
+        self.service.join();
     }
 }
 

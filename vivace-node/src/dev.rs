@@ -16,7 +16,7 @@ use crate::clock_source::ClockSource;
 use crate::config::{ClusterConfig, ConfigError, StorageConfig};
 use crate::init::Layout;
 use crate::runtime::{NodeOptions, RunningNode, Sockets, StartError};
-use crate::threads::Scheduling;
+use crate::threads::{Scheduling, Threads};
 use crate::transport::identity::{
     ClientName, DevelopmentCa, Identity, IdentityError, IssueError, NameError, PemPair, Role,
 };
@@ -189,6 +189,7 @@ impl DevCluster {
             },
             client_address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             limits: self.limits.clone(),
+            threads: Threads::Split,
             scheduling: Scheduling::Inherited,
         };
         let running =

@@ -233,6 +233,10 @@ impl Layout {
              certificate = \"node.pem\"  # names cluster, node and site\n\
              key = \"node.key\"\n\
              realtime = false  # true: small operations run before all else on this machine\n\
+             # One thread for all connections (\"shared\"), or one for each class and one for clients\n\
+             # (\"split\"); auto: shared where this machine has fewer than two processors for each\n\
+             # node that the cluster has here.\n\
+             threads = \"auto\"\n\
              \n\
              [storage]\n\
              kind = \"disk\"  # or \"memory\", which forgets all when the process ends\n\

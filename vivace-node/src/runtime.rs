@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! thread vivace-priority   the protocol core and the priority connections
-//! thread vivace-bulk       the bulk connections
-//! thread vivace-clients    the port for clients
+//! thread vivace-bulk       the bulk connections   } on the first too,
+//! thread vivace-clients    the port for clients   } where `Threads` says so
 //! threads of the storage   see `storage`
 //! ```
 
@@ -23,11 +23,13 @@ use vivace_core::status::NodeStatus;
 use self::core::Core;
 pub use self::options::{NodeOptions, Sockets, StartError};
 use self::options::{agreements, peers, sockets};
-use crate::client_port::{Answer, ClientPort};
+use crate::client_port::{Answer, ClientPort, ClientPortError};
 use crate::config::StorageConfig;
+use crate::event_loop::EventLoop;
 use crate::storage::Claimed;
 use crate::storage::layout::Layout;
 use crate::storage::peer_states::PeerStates;
+use crate::threads::Task;
 use crate::transport::{Transport, TransportConfig};
 
 /// Events from peers that wait for the core; beyond it priority messages are
@@ -64,6 +66,7 @@ impl RunningNode {
     /// [`StartError`]; nothing is left running.
     pub fn start(mut options: NodeOptions) -> Result<Self, StartError> {
         options.scheduling.check()?;
+        tracing::info!("{}", options.threads);
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let (asked, requests) = mpsc::channel(REQUESTS_MAX);
         let (stop, stopped) = mpsc::channel(1);
@@ -100,6 +103,7 @@ impl RunningNode {
             containers: agreements(&options.cluster),
             peers: peers(&options.cluster, options.node),
             limits: options.limits.clone(),
+            threads: options.threads,
             scheduling: options.scheduling,
         };
         let knows_nobody = |states: &Arc<PeerStates>| incarnation.0 > 1 && states.is_empty();
@@ -122,13 +126,20 @@ impl RunningNode {
             events_sender,
         )?);
         let client_refusals = Arc::default();
+        let clients_loop = match options.threads.clients_are_apart() {
+            true => EventLoop::start(options.scheduling, Task::Clients)
+                .map_err(ClientPortError::Thread)?,
+            false => transport
+                .priority_loop()
+                .expect("the transport has just begun"),
+        };
         let clients = ClientPort::bind(
+            clients_loop,
             options.client_address,
             &options.identity,
             &options.cluster,
             asked.clone(),
             Arc::clone(&client_refusals),
-            options.scheduling,
         )?;
         let (core, reports) = Core::recover(&options, claimed, incarnation, client_refusals)?;
         let drive = core.drive(transport.clone(), events, requests, reports, stopped);

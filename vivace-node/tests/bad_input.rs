@@ -158,6 +158,18 @@ fn a_wrong_configuration_is_refused_with_the_fields_name() {
             "kind = \"tape\"",
             &["tape", "memory"],
         ),
+        (
+            "node-1/node.toml",
+            "threads = \"auto\"",
+            "threads = 4",
+            &["threads", "auto"],
+        ),
+        (
+            "node-1/node.toml",
+            "threads = \"auto\"",
+            "threads = \"many\"",
+            &["many", "auto", "split", "shared"],
+        ),
         ("node-1/node.toml", "node = 1", "node = [", &["node.toml"]),
         (
             "node-1/node.toml",

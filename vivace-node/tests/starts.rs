@@ -43,6 +43,45 @@ fn on_small_disk(processes: &Processes, mib: u64) -> Option<Unmount> {
     Some(mounted)
 }
 
+/// The names of a node's threads of connections.
+fn threads_of_connections(process: u32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    let names = tasks.map(|task| {
+        let name = task.expect("a thread").path().join("comm");
+        fs::read_to_string(name)
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    });
+    let known = ["vivace-priority", "vivace-bulk", "vivace-clients"];
+    let mut named: Vec<String> = names.filter(|name| known.contains(&&name[..])).collect();
+    named.sort();
+    named
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_has_the_threads_that_its_file_says_and_stops_on_request() {
+    let shared = vec!["vivace-priority"];
+    let split = vec!["vivace-bulk", "vivace-clients", "vivace-priority"];
+    for (setting, expected) in [("shared", shared), ("split", split)] {
+        let mut processes = Processes::lay_out(1, 1);
+        let file = processes.node_file(1);
+        let text = fs::read_to_string(&file).expect("reads");
+        let changed = text.replace("threads = \"auto\"", &format!("threads = \"{setting}\""));
+        assert_ne!(changed, text, "init writes the setting");
+        fs::write(&file, changed).expect("writes");
+        processes.start_node(1);
+        let client = processes.client('a').await;
+        let key = client.container("kv").rw("key").deadline(START_PATIENCE);
+        key.write("value").await.expect("the cluster serves");
+        let process = processes.id(1);
+        assert_eq!(threads_of_connections(process), expected, "{setting}");
+        let process = Pid::from_raw(process.try_into().expect("a process's number"));
+        kill(process, Signal::SIGTERM).expect("it runs");
+        assert_eq!(processes.exit_code(1), Some(0), "{setting}");
+    }
+}
+
 #[test]
 fn a_first_start_without_space_is_refused_and_leaves_nothing() {
     let processes = Processes::lay_out(1, 1);

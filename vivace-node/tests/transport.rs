@@ -12,6 +12,7 @@ use fixture::impaired::{self, Path};
 use fixture::{BULK_DSCP, Cluster, LOOPBACK, Node, PATIENCE, PRIORITY_DSCP, real};
 use tokio::sync::mpsc;
 use vivace_core::{Incarnation, NodeId, SiteId};
+use vivace_node::Threads;
 use vivace_node::transport::{
     BulkLane, Limits, PRIORITY_MESSAGE_BYTES_MAX, PeerAddress, SendError, StartError, TrafficClass,
     Transport, TransportEvent,
@@ -280,6 +281,35 @@ fn shutdown_twice_or_from_the_priority_thread_ends_and_frees_the_ports() {
     while std::net::UdpSocket::bind(cluster.address(2).priority).is_err() {
         assert!(Instant::now() < deadline, "the port is still taken");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn one_thread_carries_both_classes_where_they_share_it() {
+    let cluster = Cluster::new(2, LOOPBACK);
+    let start = |node| {
+        let mut config = cluster.config(node, 1);
+        config.threads = Threads::Shared;
+        cluster.start_with(config)
+    };
+    let (mut first, mut second) = (start(1), start(2));
+    first.wait_all_up(&[2]);
+    second.wait_all_up(&[1]);
+    let message = Bytes::from_static(b"a timestamp");
+    let sent = first.transport.send_priority(NodeId(2), message.clone());
+    sent.expect("there is room");
+    assert_eq!(second.wait_message(1, Priority), message);
+    let value = Bytes::from(vec![7; 1 << 20]);
+    let sent = first
+        .transport
+        .send_bulk(NodeId(2), BulkLane::Propagate, value.clone());
+    sent.expect("there is room");
+    assert_eq!(second.wait_message(1, Bulk), value);
+    first.transport.shutdown();
+    second.wait_down(1, Priority);
+    second.wait_down(1, Bulk);
+    for address in [cluster.address(1).priority, cluster.address(1).bulk] {
+        std::net::UdpSocket::bind(address).expect("shutdown frees the ports");
     }
 }
 

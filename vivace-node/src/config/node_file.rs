@@ -1,6 +1,7 @@
 //! A node's file: who it is, where its state goes, how far its clock is trusted.
 
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -9,7 +10,7 @@ use vivace_core::NodeId;
 use super::{ClusterConfig, ConfigError, Wrong, field, read_toml};
 use crate::clock_source::ClockSource;
 use crate::storage::DiskSettings;
-use crate::threads::Scheduling;
+use crate::threads::{Scheduling, Threads};
 use crate::transport::identity::Identity;
 use crate::transport::{BoundScope, PriorityBound};
 
@@ -20,6 +21,8 @@ struct NodeFile {
     cluster: PathBuf,
     #[serde(default)]
     realtime: bool,
+    #[serde(default)]
+    threads: ThreadsField,
     ca: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
@@ -27,6 +30,49 @@ struct NodeFile {
     clock: NodeClock,
     #[serde(default)]
     priority: PriorityFields,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(try_from = "toml::Value")]
+enum ThreadsField {
+    #[default]
+    Auto,
+    Split,
+    Shared,
+}
+
+/// By hand, for a number is a likely mistake here, and would hear of strings and tables.
+impl TryFrom<toml::Value> for ThreadsField {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some("auto") => Ok(Self::Auto),
+            Some("split") => Ok(Self::Split),
+            Some("shared") => Ok(Self::Shared),
+            _ => Err(format!(
+                "threads is {value}; it must be \"auto\", \"split\" or \"shared\""
+            )),
+        }
+    }
+}
+
+impl ThreadsField {
+    /// For `node`, beside those that have their addresses on its machine.
+    fn of(self, node: NodeId, cluster: &ClusterConfig) -> Threads {
+        match self {
+            Self::Split => Threads::Split,
+            Self::Shared => Threads::Shared,
+            Self::Auto => {
+                let machine = cluster.addresses[&node].priority.ip();
+                let addresses = cluster.addresses.values();
+                let nodes = addresses.filter(|at| at.priority.ip() == machine).count();
+                // Unknown where the system does not say: as if there were enough.
+                let processors = thread::available_parallelism().map_or(usize::MAX, usize::from);
+                Threads::for_machine(nodes, processors)
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -117,6 +163,8 @@ pub struct NodeConfig {
     pub clock: ClockSource,
     /// What its priority class may use between sites.
     pub priority_bound: Option<PriorityBound>,
+    /// Which threads its connections have.
+    pub threads: Threads,
     /// How its threads are scheduled.
     pub scheduling: Scheduling,
 }
@@ -182,6 +230,7 @@ impl NodeConfig {
             },
             NodeClock::Untrusted {} => ClockSource::Untrusted,
         };
+        let threads = file.threads.of(node, &cluster);
         let priority_bound = file.priority.check().map_err(|wrong| wrong.in_file(path))?;
         Ok(Self {
             node,
@@ -190,6 +239,7 @@ impl NodeConfig {
             storage,
             clock,
             priority_bound,
+            threads,
             scheduling: match file.realtime {
                 true => Scheduling::Realtime,
                 false => Scheduling::Inherited,

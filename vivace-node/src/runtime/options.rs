@@ -10,7 +10,7 @@ use crate::client_port::ClientPortError;
 use crate::clock_source::ClockSource;
 use crate::config::{ClusterConfig, NodeConfig, StorageConfig};
 use crate::storage::OpenError;
-use crate::threads::{NoRealtime, Scheduling};
+use crate::threads::{NoRealtime, Scheduling, Threads};
 use crate::transport::identity::Identity;
 use crate::transport::{self, ClassSocket, Limits, PeerAddress, SocketFactory};
 
@@ -47,6 +47,8 @@ pub struct NodeOptions {
     pub client_address: SocketAddr,
     /// Bounds and intervals of the transport.
     pub limits: Limits,
+    /// Which threads its connections have.
+    pub threads: Threads,
     /// How its threads are scheduled.
     pub scheduling: Scheduling,
 }
@@ -68,6 +70,7 @@ impl NodeOptions {
                 priority_bound: config.priority_bound,
                 ..Limits::default()
             },
+            threads: config.threads,
             scheduling: config.scheduling,
         }
     }

@@ -18,7 +18,7 @@ mod accept;
 mod batch;
 mod budget;
 mod bulk;
-mod class_thread;
+mod class_service;
 mod counters;
 mod dial;
 mod dscp_table;
@@ -60,18 +60,19 @@ use vivace_core::agreement::Agreement;
 use vivace_core::{Incarnation, NodeId, SiteId};
 
 use budget::Budgets;
-use class_thread::ClassThread;
+use class_service::ClassService;
 use events::Events;
 use identity::{ClusterName, Identity, Role};
 use metered_socket::Meter;
 use refusal::RefusalLog;
 use state::{AddressBook, LocalNode, Peer, Shared};
 
+use crate::event_loop::EventLoop;
 use crate::storage::identity::{ClusterId, StateHistory};
 use crate::storage::peer_states::PeerStates;
-use crate::threads::Scheduling;
+use crate::threads::{Scheduling, Task, Threads};
 
-pub use class_thread::{SocketFactory, ThreadError};
+pub use class_service::{SocketFactory, ThreadError};
 pub use dscp_table::{DscpObservation, REMOTES_MAX};
 pub use event::{BulkLane, Flow, Haste, PriorityMessage, SendError, TrafficClass, TransportEvent};
 pub use limits::{
@@ -108,6 +109,8 @@ pub struct TransportConfig {
     pub peers: Vec<PeerAddress>,
     /// Bounds and intervals.
     pub limits: Limits,
+    /// Which threads the connections have.
+    pub threads: Threads,
     /// How the threads are scheduled.
     pub scheduling: Scheduling,
 }
@@ -145,14 +148,14 @@ pub enum StartError {
 /// Both classes' connections to every peer. Dropping it is [`shutdown`](Self::shutdown).
 pub struct Transport {
     shared: Arc<Shared>,
-    priority: ClassThread,
-    bulk: ClassThread,
+    priority: ClassService,
+    bulk: ClassService,
 }
 
 impl Transport {
-    /// Binds both classes' sockets, each on its own thread: nobody is dialled, and nobody
-    /// who dials is answered, before [`connect`](Self::connect). Each factory runs on its
-    /// class's thread, inside its runtime.
+    /// Binds both classes' sockets, each on the thread that [`Threads`] gives its class:
+    /// nobody is dialled, and nobody who dials is answered, before
+    /// [`connect`](Self::connect). Each factory runs on its class's thread, inside its runtime.
     ///
     /// `events` must be drained: bulk waits while it is half full, ups and downs
     /// wait while it is full, and priority messages that find it full are dropped
@@ -167,15 +170,26 @@ impl Transport {
         events: mpsc::Sender<TransportEvent>,
     ) -> Result<Self, StartError> {
         config.limits.validate()?;
-        let (identity, scheduling) = (config.identity.clone(), config.scheduling);
+        let identity = config.identity.clone();
+        let (threads, scheduling) = (config.threads, config.scheduling);
         let shared = Arc::new(shared_state(config, events)?);
-        let start = |class, factory| {
-            let (shared, identity) = (shared.clone(), identity.clone());
-            ClassThread::start(shared, class, identity, factory, scheduling)
-                .map_err(|source| StartError::Thread { class, source })
+        let failed = |class| move |source| StartError::Thread { class, source };
+        let own_loop = |class, task| {
+            EventLoop::start(scheduling, task)
+                .map_err(ThreadError::Thread)
+                .map_err(failed(class))
         };
-        let priority = start(TrafficClass::Priority, priority)?;
-        match start(TrafficClass::Bulk, bulk) {
+        let start = |on, class, factory| {
+            let (shared, identity) = (shared.clone(), identity.clone());
+            ClassService::start(on, shared, class, identity, factory).map_err(failed(class))
+        };
+        let first = own_loop(TrafficClass::Priority, Task::Priority)?;
+        let second = match threads.bulk_is_apart(scheduling) {
+            true => own_loop(TrafficClass::Bulk, Task::Bulk)?,
+            false => first.clone(),
+        };
+        let priority = start(first, TrafficClass::Priority, priority)?;
+        match start(second, TrafficClass::Bulk, bulk) {
             Ok(bulk) => Ok(Self {
                 shared,
                 priority,
@@ -198,7 +212,13 @@ impl Transport {
     /// connections without a change of thread. Tasks on it end with the
     /// transport; one that computes for long delays every timestamp.
     pub fn priority_handle(&self) -> Handle {
-        self.priority.runtime.clone()
+        self.priority.service.runtime().clone()
+    }
+
+    /// The priority thread, for whoever shares it: it ends with the last of them. None after
+    /// [`shutdown`](Self::shutdown).
+    pub(crate) fn priority_loop(&self) -> Option<Arc<EventLoop>> {
+        self.priority.service.event_loop()
     }
 
     /// The address that a class's socket is bound to.
@@ -241,8 +261,8 @@ impl Transport {
         TransportStatus::of(&self.shared)
     }
 
-    /// Closes every connection and ends both threads, within about a second; a
-    /// thread that calls this itself ends soon after. Further calls do nothing.
+    /// Closes every connection and ends its threads, within about a second; a thread
+    /// that calls this itself ends soon after. Further calls do nothing.
     /// No event follows, not even `PeerDown`.
     pub fn shutdown(&self) {
         self.shared.shutdown.send_replace(true);
@@ -274,6 +294,7 @@ fn shared_state(
         containers,
         peers,
         limits,
+        threads: _,
         scheduling: _,
     } = config;
     let configured = Role::Node {

@@ -125,6 +125,12 @@ impl Processes {
         child.wait().expect("the node ends");
     }
 
+    /// The number of a node's process.
+    pub fn id(&self, node: u16) -> u32 {
+        let child = self.children[usize::from(node) - 1].as_ref();
+        child.expect("the node runs").id()
+    }
+
     /// Whether a node's process still runs.
     pub fn is_running(&mut self, node: u16) -> bool {
         match &mut self.children[usize::from(node) - 1] {

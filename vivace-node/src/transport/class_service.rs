@@ -1,21 +1,16 @@
-//! One class's OS thread: its own single-threaded runtime, socket and endpoint.
-//! One runtime for both classes costs priority 1 ms at p50 and 8 ms at p99 under
-//! bulk load; split threads 0.1 and 0.2 ms.
+//! One class's socket and endpoint, and the loop that they are served on.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use quinn::{AsyncUdpSocket, Endpoint, TokioRuntime};
-use tokio::runtime::{Builder, Handle};
 
 use super::event::TrafficClass;
 use super::identity::{Identity, IdentityError};
 use super::link::Marking;
-use super::lock::lock;
 use super::metered_socket::{MeteredSocket, Meters};
 use super::precise_timer::PreciseTimer;
 use super::refusal::OrderlyEnd;
@@ -23,19 +18,16 @@ use super::reset::endpoint_config;
 use super::socket::ClassSocket;
 use super::state::{Peer, Shared};
 use super::{accept, bulk, dial, pacer, priority};
-use crate::threads::{Scheduling, Task};
+use crate::event_loop::{EventLoop, Service};
 
-/// Makes a class's socket, on the class's thread and inside its runtime, for a
-/// socket belongs to the reactor that it is made in.
+/// Makes a class's socket, on the class's loop, for a socket belongs to the reactor that it
+/// is made in.
 pub type SocketFactory = Box<dyn FnOnce() -> io::Result<ClassSocket> + Send>;
 
 /// How long a closing endpoint may take to say goodbye to its peers.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// How long blocking tasks on the runtime may take to end after that.
-const BLOCKING_TASKS_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Why a class's thread could not start; what it had bound is released.
+/// Why a class could not be served; what it had bound is released.
 #[derive(Debug, thiserror::Error)]
 pub enum ThreadError {
     /// The thread or its runtime could not be made.
@@ -61,83 +53,43 @@ pub enum ThreadError {
     /// TLS refused the identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The thread ended before it was ready.
+    /// It ended before it was ready.
     #[error("the thread ended before it was ready")]
     Vanished,
 }
 
-pub(super) struct ClassThread {
-    thread: Mutex<Option<JoinHandle<()>>>,
-    pub(super) runtime: Handle,
+pub(super) struct ClassService {
+    pub(super) service: Service,
     pub(super) local_addr: SocketAddr,
 }
 
-struct Ready {
-    runtime: Handle,
-    local_addr: SocketAddr,
-}
-
-impl ClassThread {
+impl ClassService {
     pub(super) fn start(
+        on: Arc<EventLoop>,
         shared: Arc<Shared>,
         class: TrafficClass,
         identity: Identity,
         socket: SocketFactory,
-        scheduling: Scheduling,
     ) -> Result<Self, ThreadError> {
         let (ready, is_ready) = mpsc::sync_channel(1);
-        let task = match class {
-            TrafficClass::Priority => Task::Priority,
-            TrafficClass::Bulk => Task::Bulk,
-        };
-        let thread = scheduling
-            .spawn(task, move || {
-                run(&shared, class, &identity, socket, &ready);
-            })
-            .map_err(ThreadError::Thread)?;
-        let Ready {
-            runtime,
-            local_addr,
-        } = is_ready.recv().unwrap_or(Err(ThreadError::Vanished))?;
+        let service = Service::start(on, async move {
+            serve(&shared, class, &identity, socket, &ready).await;
+        });
+        let local_addr = is_ready.recv().unwrap_or(Err(ThreadError::Vanished))?;
         Ok(Self {
-            thread: Mutex::new(Some(thread)),
-            runtime,
+            service,
             local_addr,
         })
     }
 
-    /// Waits for the thread to end, unless it is the caller's own. Call after
+    /// Waits for the service to end, unless the caller runs on its loop. Call after
     /// `Shared::shutdown` was set.
     pub(super) fn join(&self) {
-        let Some(thread) = lock(&self.thread).take() else {
-            return;
-        };
-        if thread.thread().id() != thread::current().id() && thread.join().is_err() {
-            tracing::error!("a transport thread had panicked");
-        }
+        self.service.join();
     }
 }
 
-type ReadySender = SyncSender<Result<Ready, ThreadError>>;
-
-fn run(
-    shared: &Arc<Shared>,
-    class: TrafficClass,
-    identity: &Identity,
-    socket: SocketFactory,
-    ready: &ReadySender,
-) {
-    let runtime = match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            // The receiver waits for exactly one answer.
-            let _ = ready.send(Err(ThreadError::Thread(error)));
-            return;
-        }
-    };
-    runtime.block_on(serve(shared, class, identity, socket, ready));
-    runtime.shutdown_timeout(BLOCKING_TASKS_TIMEOUT);
-}
+type ReadySender = SyncSender<Result<SocketAddr, ThreadError>>;
 
 async fn serve(
     shared: &Arc<Shared>,
@@ -156,10 +108,8 @@ async fn serve(
     });
     let endpoint = match opened {
         Ok((endpoint, local_addr)) => {
-            let _ = ready.send(Ok(Ready {
-                runtime: Handle::current(),
-                local_addr,
-            }));
+            // The receiver waits for exactly one answer.
+            let _ = ready.send(Ok(local_addr));
             endpoint
         }
         Err(error) => {
