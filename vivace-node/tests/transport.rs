@@ -305,12 +305,17 @@ fn one_thread_carries_both_classes_where_they_share_it() {
         .send_bulk(NodeId(2), BulkLane::Propagate, value.clone());
     sent.expect("there is room");
     assert_eq!(second.wait_message(1, Bulk), value);
-    first.transport.shutdown();
-    second.wait_down(1, Priority);
-    second.wait_down(1, Bulk);
+    drop(first);
     for address in [cluster.address(1).priority, cluster.address(1).bulk] {
-        std::net::UdpSocket::bind(address).expect("shutdown frees the ports");
+        std::net::UdpSocket::bind(address).expect("the ports are free");
     }
+    let mut up = vec![Priority, Bulk];
+    second.wait_for("PeerDown of both classes", |event| {
+        if let TransportEvent::PeerDown { class, .. } = event {
+            up.retain(|known| known != class);
+        }
+        up.is_empty()
+    });
 }
 
 #[test]
