@@ -54,6 +54,7 @@ pub mod quorum;
 pub mod record;
 mod repair;
 mod round;
+mod row;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod status;

@@ -28,6 +28,7 @@ use crate::outbox::Lsn;
 use crate::propagation::Propagator;
 use crate::quorum::Votes;
 use crate::record::Record;
+use crate::row::Row;
 use crate::stored::{StoredValue, ValueId};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
@@ -135,7 +136,7 @@ impl Aborted {
 /// This node's part in the local sets of its site.
 #[derive(Clone, Debug, Default)]
 pub struct LocalSet {
-    copies: BTreeMap<Key, BTreeMap<Timestamp, LocalCopy>>,
+    copies: BTreeMap<Key, Row<Timestamp, LocalCopy>>,
     unbound: BTreeMap<(Key, WriteId), UnboundCopy>,
     aborted: BTreeMap<(NodeId, Incarnation), Aborted>,
     /// Values on their way to replicas.
@@ -185,7 +186,7 @@ impl LocalSet {
 
     /// How many copies and unbound values are held: zero when all is settled.
     pub fn held(&self) -> usize {
-        self.copies.values().map(BTreeMap::len).sum::<usize>() + self.unbound.len()
+        self.copies.values().map(Row::len).sum::<usize>() + self.unbound.len()
     }
 
     /// Questions to other members about copies that this node may have to carry.

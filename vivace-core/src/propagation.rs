@@ -27,6 +27,7 @@ use crate::identity::{NodeId, SiteId};
 use crate::key::Key;
 use crate::message::{CopyTag, PriorityBody, RpcId};
 use crate::quorum::majority;
+use crate::row::Row;
 use crate::stored::{StoredValue, ValueId};
 use crate::timestamp::Timestamp;
 
@@ -63,7 +64,7 @@ const ACK_TIME_WEIGHT: u32 = 8;
 /// All values that this node carries to replicas.
 #[derive(Clone, Debug, Default)]
 pub struct Propagator {
-    transfers: BTreeMap<Key, BTreeMap<Timestamp, Transfer>>,
+    transfers: BTreeMap<Key, Row<Timestamp, Transfer>>,
     totals: Totals,
     in_flight_bytes: BTreeMap<SiteId, u64>,
     /// From sending a value to its acknowledgment, lately.
@@ -162,7 +163,7 @@ impl Propagator {
             if !env.is_up(node, Class::Bulk) || transfer.acked.contains(&node) {
                 continue;
             }
-            transfer.in_flight.entry(node).or_insert_with(|| InFlight {
+            transfer.in_flight.get_or_insert_with(node, || InFlight {
                 via: node,
                 bytes: 0,
                 sent_at: now,
@@ -202,7 +203,7 @@ impl Propagator {
                     resend_at: now + DIRECT_PATIENCE,
                     only_asked: false,
                 };
-                transfer.in_flight.entry(node).or_insert(flight);
+                transfer.in_flight.get_or_insert_with(node, || flight);
             }
         }
         self.remove_finished(env, container, key);
@@ -218,7 +219,7 @@ impl Propagator {
         settled: bool,
     ) -> &mut Transfer {
         let versions = self.transfers.entry(key.clone()).or_default();
-        let transfer = versions.entry(ts).or_insert_with(|| {
+        let transfer = versions.get_or_insert_with(ts, || {
             let replicas = container.replicas.iter();
             let transfer = Transfer {
                 tag,
@@ -228,7 +229,7 @@ impl Propagator {
                 is_direct: false,
                 acked: BTreeSet::new(),
                 lacking_sites: replicas.filter_map(|&r| env.cluster.site_of(r)).collect(),
-                in_flight: BTreeMap::new(),
+                in_flight: Row::default(),
                 need_value: BTreeSet::new(),
                 started: env.now.monotonic,
             };
@@ -549,7 +550,7 @@ impl Propagator {
             let Some(container) = cluster.container(key.container) else {
                 continue;
             };
-            for (&ts, transfer) in versions.iter_mut() {
+            for (&ts, transfer) in versions {
                 for (&to, flight) in &mut transfer.in_flight {
                     if flight.ask_at > now || asked == ASKED_AT_ONCE_MAX {
                         continue;

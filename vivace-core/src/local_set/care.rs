@@ -15,6 +15,7 @@ use crate::key::Key;
 use crate::message::{PriorityBody, Propagation, RpcId, WriteId};
 use crate::outbox::{Lsn, Message};
 use crate::quorum::{Tally, Votes};
+use crate::row::Row;
 use crate::stored::{StoredBody, ValueId};
 use crate::timestamp::Timestamp;
 
@@ -240,8 +241,8 @@ fn is_overdue(env: &Env, container: &Container, write: WriteId, copy: &UnboundCo
 
 /// The calls to siblings that are under way.
 fn takeovers(
-    copies: &mut BTreeMap<Key, BTreeMap<Timestamp, LocalCopy>>,
+    copies: &mut BTreeMap<Key, Row<Timestamp, LocalCopy>>,
 ) -> impl Iterator<Item = &mut (Call, Votes<()>)> {
-    let copies = copies.values_mut().flat_map(BTreeMap::values_mut);
+    let copies = copies.values_mut().flat_map(Row::values_mut);
     copies.filter_map(|copy| copy.takeover.as_mut())
 }

@@ -18,6 +18,7 @@ use crate::local_set::Found;
 use crate::message::{CopyTag, RpcId};
 use crate::outbox::Lsn;
 use crate::record::Record;
+use crate::row::Row;
 use crate::stored::{StoredValue, ValueId};
 use crate::timestamp::Timestamp;
 use crate::value::Value;
@@ -39,9 +40,11 @@ struct Arriving {
 /// All of a node's.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Arrivals {
-    values: BTreeMap<Key, BTreeMap<Timestamp, Arriving>>,
+    values: BTreeMap<Key, Row<Timestamp, Arriving>>,
     /// When the log is durable up to here, these are.
-    due: BTreeMap<Lsn, Vec<(Key, Timestamp)>>,
+    due: Row<(Lsn, u64), (Key, Timestamp)>,
+    /// Numbers them.
+    ever: u64,
     count: usize,
 }
 
@@ -61,7 +64,8 @@ impl Arrivals {
     fn add(&mut self, lsn: Lsn, (key, ts): (&Key, Timestamp), arriving: Arriving) {
         let versions = self.values.entry(key.clone()).or_default();
         versions.insert(ts, arriving);
-        self.due.entry(lsn).or_default().push((key.clone(), ts));
+        self.ever += 1;
+        self.due.insert((lsn, self.ever), (key.clone(), ts));
         self.count += 1;
     }
 
@@ -198,12 +202,9 @@ impl Node {
 
     /// The log is durable up to `through`: replicas learn of the values stored by then.
     pub(super) fn on_stored(&mut self, through: Lsn) {
-        while let Some(due) = self.arrivals.due.first_entry()
-            && *due.key() <= through
-        {
-            for (key, ts) in due.remove() {
-                self.learn_arrived(&key, ts);
-            }
+        let last = (through, u64::MAX);
+        while let Some((_, (key, ts))) = self.arrivals.due.pop_first_if(&last) {
+            self.learn_arrived(&key, ts);
         }
     }
 

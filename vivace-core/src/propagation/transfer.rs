@@ -1,6 +1,6 @@
 //! One version on its way, and what all of them come to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::backlog::Backlogs;
@@ -8,6 +8,7 @@ use crate::cluster::{Cluster, Container};
 use crate::identity::{NodeId, SiteId};
 use crate::key::Key;
 use crate::message::CopyTag;
+use crate::row::Row;
 use crate::stored::{StoredValue, ValueId};
 use crate::vivace_rmw::Derivation;
 
@@ -41,7 +42,7 @@ pub(super) struct Transfer {
     pub acked: BTreeSet<NodeId>,
     /// Where some replica lacks it.
     pub lacking_sites: BTreeSet<SiteId>,
-    pub in_flight: BTreeMap<NodeId, InFlight>,
+    pub in_flight: Row<NodeId, InFlight>,
     /// Who is sent the value, whatever commands lead to it.
     pub need_value: BTreeSet<NodeId>,
     pub started: Duration,

@@ -14,7 +14,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -180,16 +180,16 @@ pub struct Engine<T> {
     /// So many records are durable.
     recorded: u64,
     /// Values on their way to the disk.
-    in_flight: BTreeMap<ValueId, InFlight>,
+    in_flight: HashMap<ValueId, InFlight>,
     in_flight_order: VecDeque<(Lsn, ValueId, u64)>,
     pending_bytes: u64,
     /// Ids to be forgotten, numbered, in order.
     forgets: VecDeque<Forget>,
     forgets_made: u64,
     /// The number of the last for each id that was not stored again since.
-    forgotten: BTreeMap<ValueId, u64>,
+    forgotten: HashMap<ValueId, u64>,
     cache: ValueCache,
-    loading: BTreeMap<ValueId, Vec<T>>,
+    loading: HashMap<ValueId, Vec<T>>,
     waiters: usize,
     counts: Counts,
     /// Last, so that it is let go when the threads have ended.
@@ -233,14 +233,14 @@ impl<T> Engine<T> {
             gathered_at: None,
             journal_batches: VecDeque::new(),
             recorded: 0,
-            in_flight: BTreeMap::new(),
+            in_flight: HashMap::new(),
             in_flight_order: VecDeque::new(),
             pending_bytes: 0,
             forgets: VecDeque::new(),
             forgets_made: 0,
-            forgotten: BTreeMap::new(),
+            forgotten: HashMap::new(),
             cache: ValueCache::new(cache_bytes),
-            loading: BTreeMap::new(),
+            loading: HashMap::new(),
             waiters: 0,
             counts: Counts::default(),
             directory: None,
