@@ -1,14 +1,13 @@
 //! What leaves a node, and when: nothing that tells of a change leaves before the
 //! change is durable (DESIGN §6).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::client_protocol::ClientReply;
 use crate::event::{Action, RequestId};
 use crate::identity::{Epoch, NodeId};
 use crate::message::{BulkMessage, PriorityMessage, RpcId};
 use crate::record::Record;
-use crate::row::Row;
 use crate::stored::{StoredBody, StoredMessage, StoredValue, ValueId};
 use crate::value::Value;
 
@@ -64,9 +63,8 @@ pub struct Outbox {
     me: NodeId,
     actions: Vec<Action>,
     loopback: VecDeque<Message>,
-    held: Row<(Lsn, u64), (NodeId, Message)>,
-    /// Numbers them.
-    held_ever: u64,
+    held: BTreeMap<Lsn, Vec<(NodeId, Message)>>,
+    held_count: usize,
     dropped: u64,
     last: Lsn,
     durable: Lsn,
@@ -80,8 +78,8 @@ impl Outbox {
             me,
             actions: Vec::new(),
             loopback: VecDeque::new(),
-            held: Row::default(),
-            held_ever: 0,
+            held: BTreeMap::new(),
+            held_count: 0,
             dropped: 0,
             last: Lsn::default(),
             durable: Lsn::default(),
@@ -187,8 +185,8 @@ impl Outbox {
         } else if self.is_behind() {
             self.dropped += 1;
         } else {
-            self.held_ever += 1;
-            self.held.insert((lsn, self.held_ever), (to, message));
+            self.held.entry(lsn).or_default().push((to, message));
+            self.held_count += 1;
         }
     }
 
@@ -205,15 +203,19 @@ impl Outbox {
             self.last
         );
         self.durable = self.durable.max(through);
-        let last = (self.durable, u64::MAX);
-        while let Some((_, (to, message))) = self.held.pop_first_if(&last) {
+        let waiting = self.held.split_off(&Lsn(self.durable.0 + 1));
+        for (to, message) in std::mem::replace(&mut self.held, waiting)
+            .into_values()
+            .flatten()
+        {
+            self.held_count -= 1;
             self.send(to, message);
         }
     }
 
     /// Whether the disk is too far behind to take on more.
     pub fn is_behind(&self) -> bool {
-        self.held.len() >= HELD_MESSAGES_MAX
+        self.held_count >= HELD_MESSAGES_MAX
     }
 
     /// Messages dropped because too many were held back.

@@ -99,11 +99,6 @@ impl<K: Ord, V> Row<K, V> {
         self.0.remove(at).map(|(_, value)| value)
     }
 
-    /// Takes the first out, if its key is `at_most`.
-    pub fn pop_first_if(&mut self, at_most: &K) -> Option<(K, V)> {
-        self.0.pop_front_if(|(key, _)| *key <= *at_most)
-    }
-
     /// All, from the smallest key on.
     pub fn iter(&self) -> <&Self as IntoIterator>::IntoIter {
         self.into_iter()
@@ -204,7 +199,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_row_is_a_sorted_map(
-            steps in prop::collection::vec((0..5_u8, 0..12_u16, 0..12_u16), 1..60),
+            steps in prop::collection::vec((0..4_u8, 0..12_u16, 0..12_u16), 1..60),
         ) {
             let mut row = Row::default();
             let mut map = BTreeMap::new();
@@ -216,14 +211,9 @@ mod tests {
                         let there = *row.get_or_insert_with(key, || number);
                         prop_assert_eq!(there, *map.entry(key).or_insert(number));
                     }
-                    3 => {
+                    _ => {
                         row.retain(|each, _| *each != key);
                         map.retain(|each, _| *each != key);
-                    }
-                    _ => {
-                        let first = map.first_entry().filter(|first| *first.key() <= key);
-                        let first = first.map(|first| first.remove_entry());
-                        prop_assert_eq!(row.pop_first_if(&key), first);
                     }
                 }
                 prop_assert_eq!(row.len(), map.len());

@@ -154,7 +154,7 @@ impl ClientPort {
         }
     }
 
-    /// Closes all connections and waits until the port is free.
+    /// Closes all connections; the port is free when the loop has ended.
     pub fn shutdown(&self) {
         drop(lock(&self.open).take());
         self.stop.send_replace(true);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
 use crate::threads::{Scheduling, Task};
@@ -32,16 +32,21 @@ impl EventLoop {
     /// # Errors
     /// The operating system's, where it has no more threads or files.
     pub(crate) fn start(scheduling: Scheduling, task: Task) -> io::Result<Arc<Self>> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
         let (running, stopped) = oneshot::channel();
+        let (made, is_made) = mpsc::sync_channel(1);
         let thread = scheduling.spawn(task, move || {
+            let runtime = match runtime_of(task) {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(made.send(Err(error))),
+            };
+            let _ = made.send(Ok(runtime.handle().clone()));
             // Nothing is ever sent: it is told by the sender's end.
             let _ = runtime.block_on(stopped);
             runtime.shutdown_timeout(BLOCKING_TASKS_TIMEOUT);
         })?;
+        let runtime = is_made.recv().expect("the thread answers")?;
         Ok(Arc::new(Self {
-            runtime: handle,
+            runtime,
             running: Some(running),
             thread: Some(thread),
         }))
@@ -56,6 +61,16 @@ impl EventLoop {
         let thread = self.thread.as_ref().map(JoinHandle::thread);
         thread.is_some_and(|thread| thread.id() == thread::current().id())
     }
+}
+
+fn runtime_of(task: Task) -> io::Result<Runtime> {
+    let mut builder = Builder::new_current_thread();
+    if task == Task::Clients {
+        // Replies come from another thread: those that are there at once are all written
+        // before the driver sends; by default each was a packet of its own.
+        builder.global_queue_interval(1);
+    }
+    builder.enable_all().build()
 }
 
 impl Drop for EventLoop {
@@ -73,7 +88,20 @@ impl Drop for EventLoop {
     }
 }
 
-/// What a loop serves: it holds its loop until it has been joined.
+/// Peers and clients must not take a service that has panicked for one that is slow: the whole
+/// process ends.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("what serves connections panicked: the process ends");
+            std::process::abort();
+        }
+    }
+}
+
+/// What a loop serves. The loop lasts until that has ended, and has been joined.
 pub(crate) struct Service {
     runtime: Handle,
     on: Mutex<Option<Arc<EventLoop>>>,
@@ -88,9 +116,13 @@ impl Service {
         body: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
         let (serving, ended) = mpsc::channel();
+        let kept = on.clone();
         on.runtime().spawn(async move {
             let _serving: mpsc::Sender<Infallible> = serving;
+            let _abort = AbortOnPanic;
             body.await;
+            // Where the owner has let go of the loop from here, it ends now, and not before.
+            drop(kept);
         });
         Self {
             runtime: on.runtime().clone(),
@@ -168,20 +200,33 @@ mod tests {
         let gone = Arc::new(AtomicBool::new(false));
         let guard = Guard(gone.clone());
         let runtime = shared.runtime().clone();
-        let service = Service::start(shared, std::future::pending());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let said_goodbye = Arc::new(AtomicBool::new(false));
+        let goodbye = Guard(said_goodbye.clone());
+        let service = Service::start(shared, async move {
+            let _ = stopped.await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            drop(goodbye);
+        });
         let (done, is_done) = mpsc::channel();
         runtime.spawn(async move {
             let _guard = guard;
+            stop.send(()).expect("it listens");
             service.join();
             done.send(()).expect("the test waits");
             std::future::pending::<()>().await;
         });
         let patience = Duration::from_secs(10);
         is_done.recv_timeout(patience).expect("it does not hang");
+        assert!(!said_goodbye.load(Ordering::SeqCst), "nobody waited for it");
         let deadline = std::time::Instant::now() + patience;
         while !gone.load(Ordering::SeqCst) {
             assert!(std::time::Instant::now() < deadline, "the loop never ended");
             thread::sleep(Duration::from_millis(2));
         }
+        assert!(
+            said_goodbye.load(Ordering::SeqCst),
+            "the service was cut short"
+        );
     }
 }

@@ -29,7 +29,7 @@ use crate::event_loop::EventLoop;
 use crate::storage::Claimed;
 use crate::storage::layout::Layout;
 use crate::storage::peer_states::PeerStates;
-use crate::threads::Task;
+use crate::threads::{Task, Threads};
 use crate::transport::{Transport, TransportConfig};
 
 /// Events from peers that wait for the core; beyond it priority messages are
@@ -66,7 +66,8 @@ impl RunningNode {
     /// [`StartError`]; nothing is left running.
     pub fn start(mut options: NodeOptions) -> Result<Self, StartError> {
         options.scheduling.check()?;
-        tracing::info!("{}", options.threads);
+        let threads = options.threads.under(options.scheduling);
+        tracing::info!("{threads}");
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let (asked, requests) = mpsc::channel(REQUESTS_MAX);
         let (stop, stopped) = mpsc::channel(1);
@@ -126,10 +127,10 @@ impl RunningNode {
             events_sender,
         )?);
         let client_refusals = Arc::default();
-        let clients_loop = match options.threads.clients_are_apart() {
-            true => EventLoop::start(options.scheduling, Task::Clients)
+        let clients_loop = match threads {
+            Threads::Split => EventLoop::start(options.scheduling, Task::Clients)
                 .map_err(ClientPortError::Thread)?,
-            false => transport
+            Threads::Shared => transport
                 .priority_loop()
                 .expect("the transport has just begun"),
         };

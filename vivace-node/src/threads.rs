@@ -26,7 +26,8 @@ pub enum Threads {
     /// One for the protocol and the priority class, one for bulk, one for clients.
     #[default]
     Split,
-    /// One for all of them, or for all but bulk where it runs in real time.
+    /// One for all of them. In real time they are apart all the same: values, and strangers'
+    /// handshakes, must not run ahead of all else.
     Shared,
 }
 
@@ -40,14 +41,12 @@ impl Threads {
         }
     }
 
-    /// Whether bulk has a thread of its own. Values never run ahead of other programs.
-    pub(crate) fn bulk_is_apart(self, scheduling: Scheduling) -> bool {
-        self == Self::Split || scheduling == Scheduling::Realtime
-    }
-
-    /// Whether clients have one.
-    pub(crate) fn clients_are_apart(self) -> bool {
-        self == Self::Split
+    /// What there is of it under this scheduling.
+    pub(crate) const fn under(self, scheduling: Scheduling) -> Self {
+        match scheduling {
+            Scheduling::Inherited => self,
+            Scheduling::Realtime => Self::Split,
+        }
     }
 }
 
@@ -199,9 +198,10 @@ mod tests {
 
     #[test]
     fn values_never_run_in_real_time() {
-        assert!(!Threads::Shared.bulk_is_apart(Scheduling::Inherited));
-        assert!(Threads::Shared.bulk_is_apart(Scheduling::Realtime));
-        assert!(Threads::Split.bulk_is_apart(Scheduling::Inherited));
+        let (inherited, realtime) = (Scheduling::Inherited, Scheduling::Realtime);
+        assert_eq!(Threads::Shared.under(inherited), Threads::Shared);
+        assert_eq!(Threads::Shared.under(realtime), Threads::Split);
+        assert_eq!(Threads::Split.under(inherited), Threads::Split);
     }
 
     #[test]

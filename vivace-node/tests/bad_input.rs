@@ -202,6 +202,23 @@ fn a_wrong_configuration_is_refused_with_the_fields_name() {
 }
 
 #[test]
+fn values_are_not_to_run_in_real_time() {
+    let processes = Processes::lay_out(1, 1);
+    let file = processes.node_file(1);
+    let text = fs::read_to_string(&file).expect("reads");
+    let shared = text.replace("threads = \"auto\"", "threads = \"shared\"");
+    let changed = shared.replace("realtime = false", "realtime = true");
+    assert!(changed != shared && shared != text, "init writes both");
+    fs::write(&file, changed).expect("writes");
+    let output = vivace_node(&["run", path_text(&file)]);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    for part in ["threads", "realtime = true", "\"split\""] {
+        assert!(message.contains(part), "{message:?} lacks {part:?}");
+    }
+}
+
+#[test]
 fn another_nodes_certificate_is_refused_before_anything_starts() {
     let processes = Processes::lay_out(2, 1);
     for name in ["node.pem", "node.key"] {

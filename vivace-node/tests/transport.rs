@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use vivace_core::{Incarnation, NodeId, SiteId};
 use vivace_node::Threads;
 use vivace_node::transport::{
-    BulkLane, Limits, PRIORITY_MESSAGE_BYTES_MAX, PeerAddress, SendError, StartError, TrafficClass,
-    Transport, TransportEvent,
+    BulkLane, Limits, PRIORITY_MESSAGE_BYTES_MAX, PeerAddress, SendError, SocketFactory,
+    StartError, TrafficClass, Transport, TransportEvent,
 };
 
 use TrafficClass::{Bulk, Priority};
@@ -287,12 +287,29 @@ fn shutdown_twice_or_from_the_priority_thread_ends_and_frees_the_ports() {
 #[test]
 fn one_thread_carries_both_classes_where_they_share_it() {
     let cluster = Cluster::new(2, LOOPBACK);
-    let start = |node| {
+    let (ran, on) = std_mpsc::channel();
+    let start = |node: u16| {
         let mut config = cluster.config(node, 1);
         config.threads = Threads::Shared;
-        cluster.start_with(config)
+        let socket = |address, dscp| -> SocketFactory {
+            let (ran, make) = (ran.clone(), real(address, dscp));
+            Box::new(move || {
+                ran.send(std::thread::current().id())
+                    .expect("the test waits");
+                make()
+            })
+        };
+        let at = cluster.address(node);
+        let (priority, bulk) = (
+            socket(at.priority, PRIORITY_DSCP),
+            socket(at.bulk, BULK_DSCP),
+        );
+        Node::start(config, priority, bulk, 1024)
     };
     let (mut first, mut second) = (start(1), start(2));
+    let threads: Vec<_> = on.try_iter().collect();
+    assert_eq!(threads.len(), 4);
+    assert!(threads[0] == threads[1] && threads[2] == threads[3]);
     first.wait_all_up(&[2]);
     second.wait_all_up(&[1]);
     let message = Bytes::from_static(b"a timestamp");

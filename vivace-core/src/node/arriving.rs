@@ -42,9 +42,7 @@ struct Arriving {
 pub(super) struct Arrivals {
     values: BTreeMap<Key, Row<Timestamp, Arriving>>,
     /// When the log is durable up to here, these are.
-    due: Row<(Lsn, u64), (Key, Timestamp)>,
-    /// Numbers them.
-    ever: u64,
+    due: BTreeMap<Lsn, Vec<(Key, Timestamp)>>,
     count: usize,
 }
 
@@ -64,8 +62,7 @@ impl Arrivals {
     fn add(&mut self, lsn: Lsn, (key, ts): (&Key, Timestamp), arriving: Arriving) {
         let versions = self.values.entry(key.clone()).or_default();
         versions.insert(ts, arriving);
-        self.ever += 1;
-        self.due.insert((lsn, self.ever), (key.clone(), ts));
+        self.due.entry(lsn).or_default().push((key.clone(), ts));
         self.count += 1;
     }
 
@@ -202,9 +199,12 @@ impl Node {
 
     /// The log is durable up to `through`: replicas learn of the values stored by then.
     pub(super) fn on_stored(&mut self, through: Lsn) {
-        let last = (through, u64::MAX);
-        while let Some((_, (key, ts))) = self.arrivals.due.pop_first_if(&last) {
-            self.learn_arrived(&key, ts);
+        while let Some(due) = self.arrivals.due.first_entry()
+            && *due.key() <= through
+        {
+            for (key, ts) in due.remove() {
+                self.learn_arrived(&key, ts);
+            }
         }
     }
 

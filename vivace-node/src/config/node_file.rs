@@ -230,6 +230,14 @@ impl NodeConfig {
             },
             NodeClock::Untrusted {} => ClockSource::Untrusted,
         };
+        if file.realtime && matches!(file.threads, ThreadsField::Shared) {
+            return Err(field(
+                "threads",
+                "is \"shared\"; with realtime = true it must be \"auto\" or \"split\", or values and \
+                 strangers' handshakes would run ahead of all else",
+            )
+            .in_file(path));
+        }
         let threads = file.threads.of(node, &cluster);
         let priority_bound = file.priority.check().map_err(|wrong| wrong.in_file(path))?;
         Ok(Self {

@@ -1,5 +1,6 @@
-//! Messages between nodes, in two classes that never wait for each other: each its
-//! own QUIC connection per pair of nodes, UDP socket, endpoint, OS thread and DSCP.
+//! Messages between nodes, in two classes that never wait for each other on the network:
+//! each its own QUIC connection per pair of nodes, UDP socket, endpoint and DSCP, and but for
+//! [`Threads::Shared`] its own OS thread.
 //!
 //! ```text
 //!             TransportEvent (one bounded queue)
@@ -171,7 +172,8 @@ impl Transport {
     ) -> Result<Self, StartError> {
         config.limits.validate()?;
         let identity = config.identity.clone();
-        let (threads, scheduling) = (config.threads, config.scheduling);
+        let scheduling = config.scheduling;
+        let threads = config.threads.under(scheduling);
         let shared = Arc::new(shared_state(config, events)?);
         let failed = |class| move |source| StartError::Thread { class, source };
         let own_loop = |class, task| {
@@ -184,9 +186,9 @@ impl Transport {
             ClassService::start(on, shared, class, identity, factory).map_err(failed(class))
         };
         let first = own_loop(TrafficClass::Priority, Task::Priority)?;
-        let second = match threads.bulk_is_apart(scheduling) {
-            true => own_loop(TrafficClass::Bulk, Task::Bulk)?,
-            false => first.clone(),
+        let second = match threads {
+            Threads::Split => own_loop(TrafficClass::Bulk, Task::Bulk)?,
+            Threads::Shared => first.clone(),
         };
         let priority = start(first, TrafficClass::Priority, priority)?;
         match start(second, TrafficClass::Bulk, bulk) {
@@ -254,6 +256,11 @@ impl Transport {
     pub fn send_bulk(&self, to: NodeId, lane: BulkLane, message: Bytes) -> Result<(), SendError> {
         let peer = self.shared.book.get(&to).ok_or(SendError::Unknown)?;
         bulk::send(peer, lane, message)
+    }
+
+    /// Turns true when the transport ends, which it does by itself where it can't go on.
+    pub(crate) fn ended(&self) -> watch::Receiver<bool> {
+        self.shared.shutdown.subscribe()
     }
 
     /// The present state of every connection, and all counts.

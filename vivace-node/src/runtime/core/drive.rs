@@ -43,6 +43,7 @@ impl Core {
         // operation has some.
         let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
         let mut alarm_at: Option<Instant> = None;
+        let mut ended = transport.ended();
         loop {
             let deadline = self.node.next_deadline().map(|at| self.started + at);
             let wakeup = [deadline, self.storage.flush_by()]
@@ -57,6 +58,8 @@ impl Core {
                 tokio::select! {
                     biased;
                     _ = stopped.recv() => Turn::Stop,
+                    // Without connections it would only keep clients waiting.
+                    _ = ended.changed() => Turn::Stop,
                     Some(report) = reports.next() => Turn::Report(report),
                     Some(event) = events.recv() => Turn::Transport(event),
                     Some(asked) = requests.recv() => Turn::Asked(asked),
