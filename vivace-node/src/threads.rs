@@ -17,7 +17,7 @@ use thread_priority::{
 /// Which of a node's connections have threads of their own.
 ///
 /// Three nodes of one site on two processors, 64 clients: where one thread has all
-/// connections, there are 1.1 to 1.2 times the reads and writes and up to 1.5 times the
+/// connections, there are 1.2 to 1.3 times the reads and writes and 1.2 to 1.5 times the
 /// commands, for nobody waits for the turn of another thread. But a value that comes holds up
 /// the timestamps behind it: under the most bulk that one thread can carry, by 1 ms at p50 and
 /// 8 at p99 instead of 0.1 and 0.2.
