@@ -88,14 +88,14 @@ impl Drop for EventLoop {
     }
 }
 
-/// Peers and clients must not take a service that has panicked for one that is slow: the whole
-/// process ends.
-struct AbortOnPanic;
+/// Ends the whole process when what it names panics: peers and clients would take its open
+/// connections for life.
+pub(crate) struct AbortOnPanic(pub(crate) &'static str);
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if thread::panicking() {
-            tracing::error!("what serves connections panicked: the process ends");
+            tracing::error!("{} panicked: the process ends", self.0);
             std::process::abort();
         }
     }
@@ -119,7 +119,7 @@ impl Service {
         let kept = on.clone();
         on.runtime().spawn(async move {
             let _serving: mpsc::Sender<Infallible> = serving;
-            let _abort = AbortOnPanic;
+            let _abort = AbortOnPanic("what serves connections");
             body.await;
             // Where the owner has let go of the loop from here, it ends now, and not before.
             drop(kept);

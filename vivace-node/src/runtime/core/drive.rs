@@ -10,6 +10,7 @@ use vivace_core::Event;
 
 use super::Core;
 use super::unawaited::UNAWAITED_PER_TURN;
+use crate::event_loop::AbortOnPanic;
 use crate::runtime::Asked;
 use crate::storage::{Report, Reports};
 use crate::transport::{Transport, TransportEvent};
@@ -38,7 +39,8 @@ impl Core {
         mut reports: Reports,
         mut stopped: mpsc::Receiver<()>,
     ) {
-        let _abort = AbortOnPanic;
+        // It is in no state then that it could vote from.
+        let _abort = AbortOnPanic("the protocol core");
         // Set anew only for an earlier deadline: most deadlines pass unneeded, and every
         // operation has some.
         let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
@@ -109,19 +111,6 @@ impl Core {
                 self.handle(&transport, Event::Durable { through });
                 self.storage.flush();
             }
-        }
-    }
-}
-
-/// A core that has panicked is in no state that it could vote from, and peers must
-/// not take its open connections for life: the whole process ends.
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!("the protocol core panicked: the process ends");
-            std::process::abort();
         }
     }
 }
