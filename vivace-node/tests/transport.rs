@@ -349,6 +349,27 @@ fn a_task_of_the_owner_runs_on_the_priority_thread() {
 }
 
 #[test]
+fn a_start_that_fails_half_way_leaves_no_port_bound() {
+    let cluster = Cluster::new(2, LOOPBACK);
+    let at = cluster.address(1);
+    let taken = std::net::UdpSocket::bind(at.bulk).expect("free until now");
+    for threads in [Threads::Split, Threads::Shared] {
+        let mut config = cluster.config(1, 1);
+        config.threads = threads;
+        let (events, _receiver) = mpsc::channel(16);
+        let (priority, bulk) = (real(at.priority, 46), real(at.bulk, 0));
+        let failed = Transport::bind(config, priority, bulk, events);
+        let error = failed.map(drop).expect_err("bulk's port is taken");
+        assert!(
+            matches!(error, StartError::Thread { class: Bulk, .. }),
+            "{error}"
+        );
+        std::net::UdpSocket::bind(at.priority).expect("priority's port is free again");
+    }
+    drop(taken);
+}
+
+#[test]
 fn a_configuration_that_contradicts_itself_is_refused_at_start() {
     let cluster = Cluster::new(2, LOOPBACK);
     let start = |change: &dyn Fn(&mut vivace_node::transport::TransportConfig)| {

@@ -75,11 +75,17 @@ impl ClassService {
         let service = Service::start(on, async move {
             serve(&shared, class, &identity, socket, &ready).await;
         });
-        let local_addr = is_ready.recv().unwrap_or(Err(ThreadError::Vanished))?;
-        Ok(Self {
-            service,
-            local_addr,
-        })
+        match is_ready.recv().unwrap_or(Err(ThreadError::Vanished)) {
+            Ok(local_addr) => Ok(Self {
+                service,
+                local_addr,
+            }),
+            Err(error) => {
+                // It is about to end, and what it had bound goes with it.
+                service.join();
+                Err(error)
+            }
+        }
     }
 
     /// Waits for the service to end, unless the caller runs on its loop. Call after
