@@ -14,6 +14,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -290,8 +291,6 @@ impl<T> Engine<T> {
     /// can be loaded at once.
     pub fn store(&mut self, lsn: Lsn, id: ValueId, value: Value, is_record: bool) {
         self.last = lsn;
-        // Once more: it stays what it is on its way to be.
-        let is_record = is_record || self.in_flight.get(&id).is_some_and(|f| f.is_record);
         self.forgotten.remove(&id);
         self.cache.insert(&id, &value);
         let bytes = value.len() as u64;
@@ -302,7 +301,18 @@ impl<T> Engine<T> {
             value: value.clone(),
             is_record,
         };
-        self.in_flight.insert(id.clone(), flying);
+        let is_record = match self.in_flight.entry(id.clone()) {
+            Entry::Vacant(place) => place.insert(flying).is_record,
+            Entry::Occupied(mut place) => {
+                // Once more: it stays what it is on its way to be.
+                let is_record = is_record || place.get().is_record;
+                place.insert(InFlight {
+                    is_record,
+                    ..flying
+                });
+                is_record
+            }
+        };
         self.gathered.push(Change::Store {
             id,
             value,
@@ -378,8 +388,10 @@ impl<T> Engine<T> {
         let is_due = |forget: &mut Forget| forget.after <= durable && forget.records <= recorded;
         while let Some(Forget { number, id, .. }) = self.forgets.pop_front_if(is_due) {
             // Unless it was stored again, or forgotten again, since.
-            if self.forgotten.get(&id) == Some(&number) {
-                self.forgotten.remove(&id);
+            if let Entry::Occupied(forgotten) = self.forgotten.entry(id)
+                && *forgotten.get() == number
+            {
+                let (id, _) = forgotten.remove_entry();
                 self.gathered.push(Change::Forget(id));
             }
         }
@@ -425,8 +437,10 @@ impl<T> Engine<T> {
                         self.in_flight_order.pop_front().expect("there is a first");
                     self.pending_bytes -= bytes;
                     // Unless it was stored once more since.
-                    if self.in_flight.get(&id).is_some_and(|f| f.lsn == at) {
-                        self.in_flight.remove(&id);
+                    if let Entry::Occupied(flying) = self.in_flight.entry(id)
+                        && flying.get().lsn == at
+                    {
+                        flying.remove();
                     }
                 }
             }
