@@ -25,7 +25,7 @@ const BEGINNING_NS: u64 = 1_800_000_000_000_000_000;
 const COLD_READS: f64 = 0.25;
 
 /// How long a record waits for another at most that somebody waits for.
-const LATER: Duration = Duration::from_millis(5);
+const LATER: Duration = Duration::from_millis(20);
 
 /// What is large is boxed: every happening is moved in and out of the agenda.
 #[derive(Debug)]

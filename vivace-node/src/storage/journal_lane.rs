@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long a record that nobody waits for waits for one that somebody does: a sync saved
 /// counts for more than its few bytes, which only a crash can lose.
-const LATER_MAX: Duration = Duration::from_millis(5);
+const LATER_MAX: Duration = Duration::from_millis(20);
 
 /// Bytes of such records that are written without another's company.
 const LATER_BYTES_MAX: usize = 64 << 10;
