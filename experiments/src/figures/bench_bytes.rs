@@ -30,7 +30,7 @@ const SIZES: [Size; 2] = [
     Size {
         bytes: 1024,
         asked: 1.15,
-        at_once: &[1, 16],
+        at_once: &[1, 16, 64],
     },
     Size {
         bytes: 64 * 1024,

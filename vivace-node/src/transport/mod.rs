@@ -20,6 +20,7 @@ mod batch;
 mod budget;
 mod bulk;
 mod class_service;
+mod connection_ids;
 mod counters;
 mod dial;
 mod dscp_table;

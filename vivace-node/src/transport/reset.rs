@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use quinn::EndpointConfig;
-use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 
+use super::connection_ids::ShortIds;
 use super::identity::Identity;
 
 /// An endpoint whose next life answers packets to this one with a reset, so that peers
@@ -17,11 +17,9 @@ pub(crate) fn endpoint_config(identity: &Identity, port: &str) -> EndpointConfig
     let secret = hmac::Key::new(hmac::HMAC_SHA256, identity.private_key());
     let derived =
         |purpose: &str| hmac::sign(&secret, format!("vivace {purpose} {port}").as_bytes());
-    let resets = hmac::Key::new(hmac::HMAC_SHA256, derived("stateless reset").as_ref());
-    let ids = derived("connection ids");
-    let ids = ids.as_ref().first_chunk().expect("SHA-256 has 32 bytes");
-    let ids = u64::from_le_bytes(*ids);
-    let mut config = EndpointConfig::new(Arc::new(resets));
-    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    let key = |purpose: &str| hmac::Key::new(hmac::HMAC_SHA256, derived(purpose).as_ref());
+    let mut config = EndpointConfig::new(Arc::new(key("stateless reset")));
+    let ids = key("connection ids");
+    config.cid_generator(move || Box::new(ShortIds::new(ids.clone())));
     config
 }
