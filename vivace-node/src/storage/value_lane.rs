@@ -32,6 +32,12 @@ const TIDY_STEPS_FULL: u32 = 256;
 /// How often a disk without space is tried again, and the space of an idle one measured.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// What others may take between two looks at a busy disk's space: so much time.
+const MEASURED_EVERY: Duration = Duration::from_millis(20);
+
+/// And what is written here: so many bytes of values.
+const MEASURED_EVERY_BYTES: usize = 256 << 10;
+
 /// Changes that were handed over together.
 pub struct ValueBatch {
     /// The changes, in order.
@@ -130,14 +136,16 @@ struct Writer {
 impl Writer {
     fn run(self) {
         let mut tidying = Tidying::begin(Instant::now());
+        let (mut measured, mut written) = (Instant::now(), 0);
         loop {
             let patience = tidying.patience(Instant::now());
             let wait = patience.map_or(PATIENCE, |patience| patience.min(PATIENCE));
             match self.incoming.recv_timeout(wait) {
                 Ok(first) => {
-                    if !self.write(first) {
+                    let Some(bytes) = self.write(first) else {
                         return;
-                    }
+                    };
+                    written += bytes;
                     let now = Instant::now();
                     tidying.on_written(now);
                     if tidying.is_overdue(now) {
@@ -150,8 +158,10 @@ impl Writer {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
-            if let Some(space) = &self.space {
+            let is_due = written >= MEASURED_EVERY_BYTES || measured.elapsed() >= MEASURED_EVERY;
+            if let Some(space) = self.space.as_ref().filter(|_| is_due) {
                 space.measure();
+                (measured, written) = (Instant::now(), 0);
             }
         }
     }
@@ -165,8 +175,9 @@ impl Writer {
         tidying.on_step(begun, Instant::now(), left, is_scarce);
     }
 
-    /// Writes what has gathered; false where it can't and the node is stopping.
-    fn write(&self, mut batch: ValueBatch) -> bool {
+    /// Writes what has gathered; how many bytes that were, or none where it can't and the node
+    /// is stopping.
+    fn write(&self, mut batch: ValueBatch) -> Option<usize> {
         let mut bytes = batch.bytes();
         while bytes < GROUP_BYTES_MAX
             && let Ok(more) = self.incoming.try_recv()
@@ -185,7 +196,7 @@ impl Writer {
                         is_known = true;
                     }
                     if self.is_stopping.load(Ordering::Relaxed) {
-                        return false;
+                        return None;
                     }
                     // Removing what nobody needs may make some; a segment's worth, and the
                     // batch tries again.
@@ -203,7 +214,7 @@ impl Writer {
         }
         // The core is gone only when the node is stopping.
         let _ = self.done.send(Done::Values(batch.through));
-        true
+        Some(bytes)
     }
 
     fn tidy(&self, saving: Saving) -> bool {

@@ -7,6 +7,8 @@
 //! header checksum is CRC-32C of all from the body checksum to the id's end, and of the
 //! [`Seal`], so that a damaged value can be stepped over; the body checksum of id and value.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use vivace_core::stored::ValueId;
 use vivace_core::{Blob, VALUE_BYTES_MAX, Value, codec};
@@ -105,6 +107,12 @@ pub(super) fn write(
     to[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
     to.extend_from_slice(bytes);
     to.len() - start
+}
+
+/// Where the key stands in bytes whose frame of it begins at `at`.
+pub(super) fn key_range(at: usize, key: &[u8]) -> Range<usize> {
+    let start = at + HEADER_BYTES;
+    start..start + key.len()
 }
 
 /// Seals a frame of `key` anew, as it moves.

@@ -390,6 +390,7 @@ impl Found {
             victim: None,
             leaving: None,
             spares: Vec::new(),
+            frames: Vec::new(),
         };
         Ok((self.index, writer, self.recovered))
     }

@@ -39,6 +39,9 @@ const ZEROS_BYTES: usize = 128 << 10;
 /// Longer groups do without: there the zeros' bytes cost more than they save.
 const SHORT_GROUP_BYTES: usize = 16 << 10;
 
+/// Room for a group's frames beyond this is given back when they are written.
+const GROUP_BYTES_KEPT: usize = 1 << 20;
+
 /// Segments kept open for reading.
 const OPEN_FILES_MAX: usize = 128;
 
@@ -122,6 +125,8 @@ pub(super) struct Writer {
     pub leaving: Option<Leaving>,
     /// Files to use again.
     pub spares: Vec<PathBuf>,
+    /// Room for a group's frames, kept for the next one.
+    pub frames: Vec<u8>,
 }
 
 impl ValueLog {
@@ -338,24 +343,26 @@ impl Shared {
 impl ValueStore for ValueLog {
     fn apply(&self, changes: &[Change]) -> Result<(), ApplyError> {
         let mut writer = self.writer();
+        // Where it fails, the next group makes room anew.
+        let mut frames = std::mem::take(&mut writer.frames);
+        let mut placed = Vec::new();
         let stores = changes.iter().filter_map(|change| match change {
             Change::Store {
                 id,
                 value,
                 is_record,
-            } => Some((frame::key(id), value, *is_record)),
+            } => Some((id, value, *is_record)),
             Change::Forget(_) => None,
         });
         let mut stores = stores.peekable();
-        let mut frames = Vec::new();
-        let mut placed = Vec::new();
         if stores.peek().is_some() {
             self.turn_over(&mut writer)?;
             let seal = Seal::Segment(writer.segment);
-            for (key, value, is_record) in stores {
-                let offset = writer.end + frames.len() as u64;
+            for (id, value, is_record) in stores {
+                let (at, key) = (frames.len(), frame::key(id));
                 let bytes = frame::write(&mut frames, seal, &key, value, is_record) as u32;
-                placed.push((key, offset, bytes, is_record));
+                let offset = writer.end + at as u64;
+                placed.push((frame::key_range(at, &key), offset, bytes, is_record));
             }
             self.append(&mut writer, &frames)?;
             self.sync(&mut writer)?;
@@ -367,18 +374,22 @@ impl ValueStore for ValueLog {
                 Change::Store { .. } => {
                     let (key, offset, bytes, is_record) =
                         placed.next().expect("one for each store");
+                    let key = &frames[key];
                     let place = Place {
                         segment: writer.segment,
                         offset: u32::try_from(offset).expect("a segment is far below 4 GiB"),
                         bytes,
                     };
-                    shared.index.insert(&key, place);
-                    writer.listing.push(&key, place, is_record);
+                    shared.index.insert(key, place);
+                    writer.listing.push(key, place, is_record);
                 }
                 Change::Forget(id) => shared.index.remove(&frame::key(id)),
             }
         }
         shared.index.set_bytes(writer.segment, writer.end);
+        frames.clear();
+        frames.shrink_to(GROUP_BYTES_KEPT);
+        writer.frames = frames;
         Ok(())
     }
 
