@@ -9,8 +9,8 @@ use vivace_core::message::CopyTag;
 use vivace_core::stored::ValueId;
 use vivace_core::{Key, Value};
 
-/// What an entry takes beside the value's own bytes, about: its object's name twice, its tag,
-/// a map's slot.
+/// What an entry takes beside the value's own bytes, at most: its object's name and links, a
+/// slot of the table, and room for two versions, which it keeps when one has replaced the other.
 const ENTRY_BYTES: u64 = 256;
 
 /// Most objects, however many bytes there are.
@@ -57,6 +57,8 @@ impl ValueCache {
         let earlier = match versions.iter_mut().find(|(tag, _)| *tag == id.tag) {
             Some((_, stored)) => Some(mem::replace(stored, value.clone())),
             None => {
+                // Unasked, the first would take room for four.
+                versions.reserve_exact(1);
                 versions.push((id.tag, value.clone()));
                 None
             }
@@ -130,6 +132,21 @@ mod tests {
         cache.insert(&id("e", 1), &long_value(5, 1000));
         assert_eq!(kept(&mut cache), [false, false, false, true, true]);
         assert_eq!(cache.bytes, 3 * (1000 + ENTRY_BYTES));
+    }
+
+    #[test]
+    fn an_entry_takes_no_more_than_it_counts_for() {
+        let mut cache = ValueCache::new(10_000);
+        cache.insert(&id("a", 1), &long_value(1, 100));
+        cache.insert(&id("a", 2), &long_value(2, 100));
+        cache.remove(&id("a", 1));
+        let room = cache.objects.peek(&id("a", 2).key).map(Vec::capacity);
+        assert_eq!(room, Some(2));
+        let links = 2 * size_of::<usize>();
+        let slot = 2 * size_of::<usize>() + 1;
+        let object = size_of::<(Key, Versions)>() + links + slot;
+        let versions = 2 * size_of::<(CopyTag, Value)>();
+        assert!((object + versions) as u64 <= ENTRY_BYTES);
     }
 
     #[test]
