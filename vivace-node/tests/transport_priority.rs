@@ -109,28 +109,6 @@ fn what_nobody_waits_for_shares_packets_on_a_short_path_too() {
 }
 
 #[test]
-fn what_nobody_waits_for_waits_longer_on_a_long_path() {
-    let mut cluster = Cluster::new(2, LOOPBACK);
-    let (first, second) = two_nodes(&mut cluster, &far());
-    let before = wire(&first, 2).packets;
-    for n in 0..200 {
-        let message = PriorityMessage {
-            haste: Haste::Later,
-            ..message(n).into()
-        };
-        let sent = first.transport.send_priority(NodeId(2), message);
-        sent.expect("there is room");
-        std::thread::sleep(Duration::from_millis(3));
-    }
-    second.wait_status("all there", |s| {
-        s.peers[0].priority.messages_received >= 200
-    });
-    let packets = wire(&first, 2).packets - before;
-    // After 2 ms each would leave alone.
-    assert!(packets < 100, "{packets} packets for 200 messages");
-}
-
-#[test]
 fn acknowledgments_of_packets_are_few() {
     let mut cluster = Cluster::new(2, LOOPBACK);
     let (first, second) = two_nodes(&mut cluster, &far());

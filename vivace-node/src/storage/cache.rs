@@ -1,23 +1,86 @@
 //! Values that were stored or loaded lately, so that a read of a hot key and the send
 //! right after a store never wait for the disk.
 
-use std::mem;
 use std::num::NonZeroUsize;
+use std::{iter, mem};
 
 use lru::LruCache;
 use vivace_core::message::CopyTag;
 use vivace_core::stored::ValueId;
 use vivace_core::{Key, Value};
 
-/// What an entry takes beside the value's own bytes, at most: its object's name and links, a
-/// slot of the table, and room for two versions, which it keeps when one has replaced the other.
+/// What a value takes beside its own bytes, at most: its object's name and links, a slot of the
+/// table, its tag.
 const ENTRY_BYTES: u64 = 256;
+
+/// Values of one object: what nobody takes out (it was forgotten while it was being loaded) must
+/// not stay as long as the object is used.
+const VERSIONS_MAX: usize = 4;
 
 /// Most objects, however many bytes there are.
 const OBJECTS_MAX: usize = 1 << 24;
 
-/// An object's values; mostly one, two while one replaces another.
-type Versions = Vec<(CopyTag, Value)>;
+/// An object's values: mostly one, which takes no room of its own, and another while that replaces
+/// it. The `newest` is the one that was put in last.
+#[derive(Debug)]
+struct Versions {
+    newest: (CopyTag, Value),
+    others: Vec<(CopyTag, Value)>,
+}
+
+impl Versions {
+    fn of(tag: CopyTag, value: Value) -> Self {
+        Self {
+            newest: (tag, value),
+            others: Vec::new(),
+        }
+    }
+
+    fn get(&self, tag: CopyTag) -> Option<&Value> {
+        let mut all = iter::once(&self.newest).chain(&self.others);
+        all.find(|(each, _)| *each == tag).map(|(_, value)| value)
+    }
+
+    /// Puts one in; returns the one that goes for it: of that tag, or the oldest of many.
+    fn insert(&mut self, tag: CopyTag, value: Value) -> Option<Value> {
+        let mut all = iter::once(&mut self.newest).chain(&mut self.others);
+        if let Some((_, stored)) = all.find(|(each, _)| *each == tag) {
+            return Some(mem::replace(stored, value));
+        }
+        let oldest = (self.others.len() + 1 == VERSIONS_MAX).then(|| self.others.remove(0).1);
+        // Unasked, the first would take room for four.
+        self.others.reserve_exact(1);
+        self.others
+            .push(mem::replace(&mut self.newest, (tag, value)));
+        oldest
+    }
+
+    /// Takes the one of `tag` out, where there are others.
+    fn remove_one_of_several(&mut self, tag: CopyTag) -> Option<Value> {
+        let value = if self.newest.0 == tag {
+            let (_, removed) = mem::replace(&mut self.newest, self.others.pop()?);
+            removed
+        } else {
+            let at = self.others.iter().position(|(each, _)| *each == tag)?;
+            self.others.remove(at).1
+        };
+        if self.others.is_empty() {
+            self.others = Vec::new();
+        }
+        Some(value)
+    }
+
+    /// Lets the oldest go, but for the newest; what it weighed.
+    fn forget_oldest(versions: &mut Self) -> u64 {
+        let (_, oldest) = versions.others.remove(0);
+        weight(&oldest)
+    }
+
+    fn weight(&self) -> u64 {
+        let all = iter::once(&self.newest).chain(&self.others);
+        all.map(|(_, value)| weight(value)).sum()
+    }
+}
 
 /// Values by id, those of the least lately used object the first to go.
 ///
@@ -50,40 +113,35 @@ impl ValueCache {
         if bytes > self.bytes_max {
             return self.remove(id);
         }
-        let versions = match self.objects.get_mut(&id.key) {
-            Some(versions) => versions,
-            None => self.add_object(&id.key),
-        };
-        let earlier = match versions.iter_mut().find(|(tag, _)| *tag == id.tag) {
-            Some((_, stored)) => Some(mem::replace(stored, value.clone())),
+        let gone = match self.objects.get_mut(&id.key) {
+            Some(versions) => {
+                let earlier = versions.insert(id.tag, value.clone());
+                earlier.as_ref().map_or(0, weight)
+            }
             None => {
-                // Unasked, the first would take room for four.
-                versions.reserve_exact(1);
-                versions.push((id.tag, value.clone()));
-                None
+                let versions = Versions::of(id.tag, value.clone());
+                // The least lately used object, where there are too many.
+                let oldest = self.objects.push(id.key.clone(), versions);
+                oldest.map_or(0, |(_, oldest)| oldest.weight())
             }
         };
         self.bytes += bytes;
-        self.bytes -= earlier.as_ref().map_or(0, weight);
+        self.bytes -= gone;
         while self.bytes > self.bytes_max {
-            let (_, oldest) = self.objects.pop_lru().expect("bytes are of values");
-            self.bytes -= weight_of_all(&oldest);
+            self.bytes -= match self.objects.len() {
+                // The one that was just put in stays; it fits.
+                1 => self
+                    .objects
+                    .peek_mut(&id.key)
+                    .map_or(0, Versions::forget_oldest),
+                _ => self.objects.pop_lru().map_or(0, |(_, of)| of.weight()),
+            };
         }
-    }
-
-    fn add_object(&mut self, key: &Key) -> &mut Versions {
-        // The least lately used one, where there are too many.
-        if let Some((_, gone)) = self.objects.push(key.clone(), Versions::new()) {
-            self.bytes -= weight_of_all(&gone);
-        }
-        self.objects.peek_mut(key).expect("it was added")
     }
 
     /// The value, whose object counts as used.
     pub fn get(&mut self, id: &ValueId) -> Option<Value> {
-        let versions = self.objects.get(&id.key)?;
-        let found = versions.iter().find(|(tag, _)| *tag == id.tag);
-        found.map(|(_, value)| value.clone())
+        self.objects.get(&id.key)?.get(id.tag).cloned()
     }
 
     /// Lets a value go.
@@ -91,23 +149,18 @@ impl ValueCache {
         let Some(versions) = self.objects.peek_mut(&id.key) else {
             return;
         };
-        let Some(at) = versions.iter().position(|(tag, _)| *tag == id.tag) else {
-            return;
-        };
-        let (_, value) = versions.swap_remove(at);
-        self.bytes -= weight(&value);
-        if versions.is_empty() {
-            self.objects.pop(&id.key);
+        if let Some(value) = versions.remove_one_of_several(id.tag) {
+            self.bytes -= weight(&value);
+        } else if versions.newest.0 == id.tag
+            && let Some(versions) = self.objects.pop(&id.key)
+        {
+            self.bytes -= versions.weight();
         }
     }
 }
 
 fn weight(value: &Value) -> u64 {
     value.len() as u64 + ENTRY_BYTES
-}
-
-fn weight_of_all(versions: &Versions) -> u64 {
-    versions.iter().map(|(_, value)| weight(value)).sum()
 }
 
 #[cfg(test)]
@@ -135,18 +188,41 @@ mod tests {
     }
 
     #[test]
+    fn the_last_value_of_an_object_that_fills_it_alone_stays() {
+        let mut cache = ValueCache::new(2 * (1000 + ENTRY_BYTES));
+        cache.insert(&id("b", 1), &long_value(1, 1000));
+        for time in 1..=3 {
+            cache.insert(&id("a", time), &long_value(time, 1000));
+        }
+        let here = [("b", 1), ("a", 1), ("a", 2), ("a", 3)]
+            .map(|(key, time)| cache.get(&id(key, time)).is_some());
+        assert_eq!(here, [false, false, true, true]);
+        assert_eq!(cache.bytes, 2 * (1000 + ENTRY_BYTES));
+    }
+
+    #[test]
+    fn an_object_keeps_few_values() {
+        let mut cache = ValueCache::new(100_000);
+        for time in 1..=6 {
+            cache.insert(&id("a", time), &long_value(time, 1000));
+        }
+        let kept = (1..=6).filter(|&time| cache.get(&id("a", time)).is_some());
+        assert_eq!(kept.collect::<Vec<_>>(), [3, 4, 5, 6]);
+        assert_eq!(cache.bytes, VERSIONS_MAX as u64 * (1000 + ENTRY_BYTES));
+    }
+
+    #[test]
     fn an_entry_takes_no_more_than_it_counts_for() {
         let mut cache = ValueCache::new(10_000);
         cache.insert(&id("a", 1), &long_value(1, 100));
-        cache.insert(&id("a", 2), &long_value(2, 100));
-        cache.remove(&id("a", 1));
-        let room = cache.objects.peek(&id("a", 2).key).map(Vec::capacity);
-        assert_eq!(room, Some(2));
         let links = 2 * size_of::<usize>();
         let slot = 2 * size_of::<usize>() + 1;
-        let object = size_of::<(Key, Versions)>() + links + slot;
-        let versions = 2 * size_of::<(CopyTag, Value)>();
-        assert!((object + versions) as u64 <= ENTRY_BYTES);
+        let entry = size_of::<(Key, Versions)>() + links + slot;
+        assert!(entry as u64 <= ENTRY_BYTES);
+        cache.insert(&id("a", 2), &long_value(2, 100));
+        cache.remove(&id("a", 1));
+        let others = cache.objects.peek(&id("a", 2).key);
+        assert_eq!(others.map(|versions| versions.others.capacity()), Some(0));
     }
 
     #[test]

@@ -32,10 +32,10 @@ const TIDY_STEPS_FULL: u32 = 256;
 /// How often a disk without space is tried again, and the space of an idle one measured.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// What others may take between two looks at a busy disk's space: so much time.
+/// How long after a look at a busy disk's space the next one may be: others write too.
 const MEASURED_EVERY: Duration = Duration::from_millis(20);
 
-/// And what is written here: so many bytes of values.
+/// And so many bytes of values written here make it due.
 const MEASURED_EVERY_BYTES: usize = 256 << 10;
 
 /// Changes that were handed over together.

@@ -15,6 +15,9 @@ const NONCE_BYTES: usize = 3;
 /// a reset at most.
 const PROOF_BYTES: usize = 2;
 
+/// Bytes of an id.
+pub(super) const CONNECTION_ID_BYTES: usize = NONCE_BYTES + PROOF_BYTES;
+
 /// Makes ids of five bytes: `nonce 3 | proof 2`.
 pub(super) struct ShortIds(hmac::Key);
 
@@ -44,7 +47,7 @@ impl ConnectionIdGenerator for ShortIds {
     }
 
     fn cid_len(&self) -> usize {
-        NONCE_BYTES + PROOF_BYTES
+        CONNECTION_ID_BYTES
     }
 
     fn cid_lifetime(&self) -> Option<Duration> {
@@ -68,8 +71,9 @@ mod tests {
         assert!(made.iter().all(|id| after.validate(id).is_ok()));
         let passing = made.iter().filter(|id| other.validate(id).is_ok()).count();
         assert!(passing <= 1, "{passing} of 100 pass under another key");
-        for short in [&[][..], &made[0][..NONCE_BYTES]] {
-            assert!(after.validate(&ConnectionId::new(short)).is_err());
+        let longer = [&made[0][..], &[0]].concat();
+        for other in [&[][..], &made[0][..NONCE_BYTES], &longer] {
+            assert!(after.validate(&ConnectionId::new(other)).is_err());
         }
     }
 }

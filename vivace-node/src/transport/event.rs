@@ -45,7 +45,7 @@ pub enum Haste {
     Awaited,
     /// Nobody does yet: a 64th of the round trip, 0.5 ms at most.
     Soon,
-    /// Nobody will: a fifth of the round trip, 2 ms at least and 20 at most.
+    /// Nobody will: 2 ms.
     Later,
 }
 

@@ -15,6 +15,7 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use quinn_udp::{RecvMeta, Transmit};
 
 use super::budget::Budget;
+use super::connection_ids::CONNECTION_ID_BYTES;
 
 /// IP (without options) and UDP.
 const fn header_bytes(to: &SocketAddr) -> u64 {
@@ -28,7 +29,7 @@ const fn header_bytes(to: &SocketAddr) -> u64 {
 /// frame's type and length, a short header with its connection id and packet number,
 /// the AEAD's tag, UDP and IP.
 pub(super) const fn wire_bytes(to: &SocketAddr, bytes: usize) -> u64 {
-    const QUIC: u64 = 3 + 1 + 8 + 2 + 16;
+    const QUIC: u64 = 3 + 1 + CONNECTION_ID_BYTES as u64 + 2 + 16;
     bytes as u64 + QUIC + header_bytes(to)
 }
 

@@ -39,17 +39,10 @@ const GATHER_RTT_PART: u32 = 64;
 /// Shorter than this, waiting costs more than it saves.
 const GATHER_MIN: Duration = Duration::from_micros(50);
 
-/// How long a message that no operation will wait for looks for company, at least, in a site too:
-/// each packet saved is a turn less of a thread at both ends. Measured at three sites with 64
+/// How long a message that no operation will wait for looks for company, in a site too: each
+/// packet saved is a turn less of a thread at both ends. Measured at three sites with 64
 /// operations at once on two cores: the median write took 27 ms instead of 28.4.
-const LATER_MIN: Duration = Duration::from_millis(2);
-
-/// It may take longer by this part of the round trip: what waits for it (a copy that is dropped,
-/// room on a value's way) has been waiting for that long at the least.
-const LATER_RTT_PART: u32 = 5;
-
-/// And not longer than this.
-const LATER_MAX: Duration = Duration::from_millis(20);
+const LATER_MAX: Duration = Duration::from_millis(2);
 
 /// How soon QUIC is asked again after it had no room.
 const QUIC_FULL_RETRY: Duration = Duration::from_millis(1);
@@ -85,8 +78,6 @@ struct State {
     copies: LossCopies,
     last_left: Option<Instant>,
     gather: Duration,
-    /// What [`Haste::Later`] means on this path.
-    later: Duration,
     longest_wait: LongestWait,
     waited: u64,
 }
@@ -122,7 +113,6 @@ impl PrioritySender {
             copies: LossCopies::default(),
             last_left: None,
             gather: Duration::ZERO,
-            later: LATER_MIN,
             longest_wait: LongestWait::new(Instant::now()),
             waited: 0,
         };
@@ -141,7 +131,6 @@ impl PrioritySender {
         state.connection = connection;
         state.last_left = None;
         state.gather = Duration::ZERO;
-        state.later = LATER_MIN;
         state.copies = LossCopies::default();
         let gathered = std::mem::take(&mut state.next);
         state.queue.clear() + gathered.messages
@@ -155,7 +144,6 @@ impl PrioritySender {
         } else {
             gather
         };
-        state.later = (rtt / LATER_RTT_PART).clamp(LATER_MIN, LATER_MAX);
         let State {
             connection, copies, ..
         } = &mut *state;
@@ -243,7 +231,6 @@ impl PrioritySender {
             copies,
             last_left,
             gather,
-            later,
             longest_wait,
             waited,
         } = &mut *state
@@ -256,7 +243,7 @@ impl PrioritySender {
             .unwrap_or_default()
             .saturating_sub(1);
         while let Some(waiting) = queue.pop_if(|w| next.batch.push(&w.entry, bytes_max)) {
-            next.on_gathered(&waiting, *later);
+            next.on_gathered(&waiting);
         }
         let copy_at = copies.due();
         let Some(since) = next.since else {
@@ -333,12 +320,12 @@ impl PrioritySender {
 }
 
 impl Gathered {
-    fn on_gathered(&mut self, waiting: &Waiting, later: Duration) {
+    fn on_gathered(&mut self, waiting: &Waiting) {
         self.identities.extend(waiting.identity);
         let counts_from = match waiting.haste {
             Haste::Awaited | Haste::Soon => waiting.since,
             Haste::Later => {
-                let by = waiting.since + later;
+                let by = waiting.since + LATER_MAX;
                 self.later_by = Some(self.later_by.map_or(by, |at| at.min(by)));
                 by
             }

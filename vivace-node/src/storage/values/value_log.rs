@@ -387,6 +387,7 @@ impl ValueStore for ValueLog {
             }
         }
         shared.index.set_bytes(writer.segment, writer.end);
+        drop(shared);
         frames.clear();
         frames.shrink_to(GROUP_BYTES_KEPT);
         writer.frames = frames;
