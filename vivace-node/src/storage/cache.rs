@@ -70,10 +70,10 @@ impl Versions {
         Some(value)
     }
 
-    /// Lets the oldest go, but for the newest; what it weighed.
-    fn forget_oldest(versions: &mut Self) -> u64 {
-        let (_, oldest) = versions.others.remove(0);
-        weight(&oldest)
+    /// Takes the oldest out, where there are others.
+    fn remove_oldest_of_several(&mut self) -> Option<Value> {
+        let (oldest, _) = self.others.first()?;
+        self.remove_one_of_several(*oldest)
     }
 
     fn weight(&self) -> u64 {
@@ -82,7 +82,7 @@ impl Versions {
     }
 }
 
-/// Values by id, those of the least lately used object the first to go.
+/// Values by id, the oldest of the least lately used object the first to go.
 ///
 /// By object, not by id: else each write of a hot object takes another place in a table that the
 /// processor's caches don't hold.
@@ -128,15 +128,18 @@ impl ValueCache {
         self.bytes += bytes;
         self.bytes -= gone;
         while self.bytes > self.bytes_max {
-            self.bytes -= match self.objects.len() {
-                // The one that was just put in stays; it fits.
-                1 => self
-                    .objects
-                    .peek_mut(&id.key)
-                    .map_or(0, Versions::forget_oldest),
-                _ => self.objects.pop_lru().map_or(0, |(_, of)| of.weight()),
-            };
+            self.bytes -= self.remove_oldest();
         }
+    }
+
+    /// What the oldest value of the least lately used object weighed, which is gone.
+    fn remove_oldest(&mut self) -> u64 {
+        let (_, versions) = self.objects.iter_mut().next_back().expect("it holds bytes");
+        if let Some(value) = versions.remove_oldest_of_several() {
+            return weight(&value);
+        }
+        let (_, last) = self.objects.pop_lru().expect("it was there just now");
+        last.weight()
     }
 
     /// The value, whose object counts as used.
@@ -181,10 +184,10 @@ mod tests {
         assert_eq!(kept(&mut cache), [true, true, false, true, true]);
         assert_eq!(cache.bytes, 4 * (1000 + ENTRY_BYTES));
 
-        // Both values of the object, for they were used together.
+        // Of an object's values the oldest.
         cache.insert(&id("e", 1), &long_value(5, 1000));
-        assert_eq!(kept(&mut cache), [false, false, false, true, true]);
-        assert_eq!(cache.bytes, 3 * (1000 + ENTRY_BYTES));
+        assert_eq!(kept(&mut cache), [false, true, false, true, true]);
+        assert_eq!(cache.bytes, 4 * (1000 + ENTRY_BYTES));
     }
 
     #[test]
