@@ -24,8 +24,12 @@ use quinn::congestion::{Controller, ControllerFactory};
 
 /// Packets in flight before anything is known about the path.
 const INITIAL_PACKETS: u64 = 32;
-/// Packets that may always be in flight, and all that may while draining.
+/// Packets that may nearly always be in flight. QUIC sends while one more would stay below the
+/// window, so there is one less.
 const MIN_PACKETS: u64 = 4;
+/// At the start and while draining, larger packets, in bytes of UDP payload, are worth several
+/// of these: a queue is as long as its bytes.
+const PACKET_BYTES: u64 = 1_452;
 
 /// While the rate still grows: the window doubles per round trip.
 const STARTUP_GAIN: f64 = 2.0;
@@ -37,6 +41,9 @@ const STARTUP_ROUNDS_WITHOUT_GROWTH: u32 = 3;
 /// In flight afterwards, in what the path holds: enough to see the rate rise by a
 /// quarter per round when the link becomes faster.
 const STEADY_GAIN: f64 = 1.25;
+/// And room for so many packets at least: where the path seems to hold three of them, a quarter
+/// more is none, and the rate could never rise. One more than to send, as above.
+const STEADY_PACKETS: u64 = 2;
 /// And for so much time at the present rate, so that the jitter of hosts doesn't
 /// leave short paths empty.
 const STEADY_SURPLUS: Duration = Duration::from_millis(5);
@@ -265,14 +272,20 @@ impl PipeWindow {
         }
     }
 
+    /// All that may be in flight while draining: one packet of any size fits.
+    fn drained(&self) -> u64 {
+        (MIN_PACKETS * self.mtu.min(PACKET_BYTES)).max(self.mtu + 1)
+    }
+
     fn best_rate(&self) -> Option<f64> {
         self.rates.front().map(|rate| rate.bytes_per_s)
     }
 
     fn on_in_flight(&mut self, now: Instant, in_flight_bytes: u64) {
+        let drained = self.drained();
         if let Phase::Drain { empty_since, .. } = &mut self.phase
             && empty_since.is_none()
-            && in_flight_bytes <= MIN_PACKETS * self.mtu
+            && in_flight_bytes <= drained
         {
             *empty_since = Some(now);
             // A packet sent from now on ends the round and the draining.
@@ -318,8 +331,12 @@ impl Controller for PipeWindow {
             // Not below the start: the first rounds have had little to send.
             Phase::Startup { .. } => (pipe * STARTUP_GAIN).max(self.initial_window() as f64),
             Phase::Steady if self.was_marked => pipe * MARKED_GAIN,
-            Phase::Steady => pipe * STEADY_GAIN + rate * STEADY_SURPLUS.as_secs_f64(),
-            Phase::Drain { .. } => 0.0,
+            Phase::Steady => {
+                let surplus = rate * STEADY_SURPLUS.as_secs_f64();
+                let least = pipe + (STEADY_PACKETS * self.mtu) as f64;
+                (pipe * STEADY_GAIN + surplus).max(least)
+            }
+            Phase::Drain { .. } => return self.drained(),
         };
         (window as u64).max(MIN_PACKETS * self.mtu)
     }
@@ -329,7 +346,7 @@ impl Controller for PipeWindow {
     }
 
     fn initial_window(&self) -> u64 {
-        INITIAL_PACKETS * self.mtu
+        (INITIAL_PACKETS * self.mtu.min(PACKET_BYTES)).max(MIN_PACKETS * self.mtu)
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
@@ -351,12 +368,14 @@ impl ControllerFactory for PipeWindows {
 mod tests {
     use super::*;
 
-    const PACKET_BYTES: u64 = 1_200;
+    /// UDP payloads: QUIC's smallest, and those of jumbo frames.
+    const PAYLOADS: [u16; 2] = [1_200, 8_952];
 
     /// A link with an endless queue, and a sender that always has something to send.
     struct Path {
         now: Instant,
         window: PipeWindow,
+        packet_bytes: u64,
         bytes_per_s: f64,
         delay: Duration,
         idle_from: Instant,
@@ -365,11 +384,12 @@ mod tests {
     }
 
     impl Path {
-        fn new(mbit_per_s: f64, delay_ms: u64) -> Self {
+        fn new(payload: u16, mbit_per_s: f64, delay_ms: u64) -> Self {
             let now = Instant::now();
             Self {
                 now,
-                window: PipeWindow::new(now, PACKET_BYTES as u16),
+                window: PipeWindow::new(now, payload),
+                packet_bytes: payload.into(),
                 bytes_per_s: mbit_per_s * 1e6 / 8.0,
                 delay: Duration::from_millis(delay_ms),
                 idle_from: now,
@@ -382,9 +402,10 @@ mod tests {
             let (started, until) = (self.now, self.now + Duration::from_secs(seconds));
             let (mut packets, mut rtt_sum_ms) = (0.0, 0.0);
             while self.now < until {
-                let in_flight = self.in_flight.len() as u64 * PACKET_BYTES;
-                if in_flight + PACKET_BYTES <= self.window.window() {
-                    let time = Duration::from_secs_f64(PACKET_BYTES as f64 / self.bytes_per_s);
+                let in_flight = self.in_flight.len() as u64 * self.packet_bytes;
+                // As QUIC does: less than the window.
+                if in_flight + self.packet_bytes < self.window.window() {
+                    let time = Duration::from_secs_f64(self.packet_bytes as f64 / self.bytes_per_s);
                     self.idle_from = self.idle_from.max(self.now) + time;
                     self.in_flight
                         .push_back((self.now, self.idle_from + self.delay));
@@ -393,15 +414,15 @@ mod tests {
                 let (sent, acked) = self.in_flight.pop_front().expect("the window isn't empty");
                 self.now = self.now.max(acked);
                 self.window
-                    .on_delivered(self.now, sent, PACKET_BYTES, false);
-                let in_flight = self.in_flight.len() as u64 * PACKET_BYTES;
+                    .on_delivered(self.now, sent, self.packet_bytes, false);
+                let in_flight = self.in_flight.len() as u64 * self.packet_bytes;
                 self.window.on_in_flight(self.now, in_flight);
                 packets += 1.0;
                 rtt_sum_ms += (self.now - sent).as_secs_f64() * 1e3;
             }
             let took = (self.now - started).as_secs_f64();
             (
-                packets * PACKET_BYTES as f64 * 8.0 / took / 1e6,
+                packets * self.packet_bytes as f64 * 8.0 / took / 1e6,
                 rtt_sum_ms / packets,
             )
         }
@@ -409,27 +430,25 @@ mod tests {
 
     #[test]
     fn a_link_is_full_and_its_queue_is_not_for_minutes() {
-        for (mbit_per_s, delay_ms) in [(1.0, 20), (20.0, 40), (100.0, 150), (1_000.0, 1)] {
-            let mut path = Path::new(mbit_per_s, delay_ms);
-            path.run(5);
-            let (rate, rtt_ms) = path.run(60);
-            let delay_ms = delay_ms as f64;
-            // On the slowest, the four packets that are always allowed are 38 ms.
-            let rtt_max = (delay_ms * 1.3 + 8.0).max(50.0);
-            assert!(
-                rate > 0.93 * mbit_per_s,
-                "{mbit_per_s} Mbit/s, {delay_ms} ms: {rate}"
-            );
-            assert!(
-                rtt_ms < rtt_max,
-                "{mbit_per_s} Mbit/s, {delay_ms} ms: {rtt_ms} ms"
-            );
+        for payload in PAYLOADS {
+            for (mbit_per_s, delay_ms) in [(1.0, 20), (20.0, 40), (100.0, 150), (1_000.0, 1)] {
+                let mut path = Path::new(payload, mbit_per_s, delay_ms);
+                path.run(5);
+                let (rate, rtt_ms) = path.run(60);
+                let delay_ms = delay_ms as f64;
+                // On the slowest, the packets that are always allowed take longer.
+                let allowed_ms = 4.0 * f64::from(payload) * 8.0 / mbit_per_s / 1e3;
+                let rtt_max = (delay_ms * 1.3 + 8.0).max(allowed_ms + 12.0);
+                let link = format!("{payload} bytes, {mbit_per_s} Mbit/s, {delay_ms} ms");
+                assert!(rate > 0.93 * mbit_per_s, "{link}: {rate}");
+                assert!(rtt_ms < rtt_max, "{link}: {rtt_ms} ms");
+            }
         }
     }
 
     #[test]
     fn a_link_that_becomes_faster_or_slower_or_longer_is_followed() {
-        let mut path = Path::new(20.0, 40);
+        let mut path = Path::new(1_200, 20.0, 40);
         path.run(5);
         path.bytes_per_s *= 10.0;
         path.run(2);
@@ -452,8 +471,25 @@ mod tests {
     }
 
     #[test]
+    fn the_least_window_grows_where_a_link_becomes_a_thousand_times_faster() {
+        for payload in PAYLOADS {
+            for delay_ms in [5, 100, 300] {
+                let mut path = Path::new(payload, 0.02, delay_ms);
+                path.run(60);
+                path.bytes_per_s *= 1_000.0;
+                path.run(30);
+                let (rate, rtt_ms) = path.run(20);
+                let link = format!("{payload} bytes, {delay_ms} ms");
+                assert!(rate > 18.0, "{link}: {rate} Mbit/s");
+                let rtt_max = delay_ms as f64 * 1.3 + 20.0;
+                assert!(rtt_ms < rtt_max, "{link}: {rtt_ms} ms");
+            }
+        }
+    }
+
+    #[test]
     fn a_mark_takes_the_window_below_what_the_path_holds_for_a_round() {
-        let mut path = Path::new(20.0, 40);
+        let mut path = Path::new(1_200, 20.0, 40);
         path.run(5);
         let pipe = 20e6 / 8.0 * 0.04;
         assert!(path.window.window() as f64 > pipe);
