@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{Class, MTU_BYTES};
+use crate::Class;
 
 /// A packet that waits.
 pub(crate) struct Queued<T> {
@@ -18,6 +18,8 @@ pub(crate) struct Queued<T> {
 /// to bulk" true for every burst and leaves the rest to bulk.
 pub(crate) struct Buffer<T> {
     limit_bytes: u64,
+    /// Of a full-sized packet.
+    mtu_bytes: u32,
     priority: VecDeque<Queued<T>>,
     bulk: VecDeque<Queued<T>>,
     priority_bytes: u64,
@@ -25,9 +27,10 @@ pub(crate) struct Buffer<T> {
 }
 
 impl<T> Buffer<T> {
-    pub(crate) fn new(limit_bytes: u64) -> Self {
+    pub(crate) fn new(limit_bytes: u64, mtu_bytes: u32) -> Self {
         Self {
             limit_bytes,
+            mtu_bytes,
             priority: VecDeque::new(),
             bulk: VecDeque::new(),
             priority_bytes: 0,
@@ -35,9 +38,11 @@ impl<T> Buffer<T> {
         }
     }
 
-    /// Changes the budget; what already waits stays, also beyond it.
-    pub(crate) fn set_limit(&mut self, limit_bytes: u64) {
+    /// Changes the budget, and what a full-sized packet is; what already waits stays, also
+    /// beyond it.
+    pub(crate) fn set_limit(&mut self, limit_bytes: u64, mtu_bytes: u32) {
         self.limit_bytes = limit_bytes;
+        self.mtu_bytes = mtu_bytes;
     }
 
     /// Bytes that wait in both classes.
@@ -53,7 +58,7 @@ impl<T> Buffer<T> {
     pub(crate) fn has_room(&self, class: Class, bytes: u32) -> bool {
         match class {
             Class::Priority => self.priority_bytes + u64::from(bytes) <= self.limit_bytes,
-            Class::Bulk => self.bytes() + u64::from(bytes.max(MTU_BYTES)) <= self.limit_bytes,
+            Class::Bulk => self.bytes() + u64::from(bytes.max(self.mtu_bytes)) <= self.limit_bytes,
         }
     }
 

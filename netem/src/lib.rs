@@ -67,7 +67,7 @@ pub use ip_packet::IpHeader;
 pub use lateness::{Lateness, LatenessHistogram};
 pub use link::{Class, Delivery, Enqueued, Link, Packet};
 pub use link_config::{
-    DELAY_MAX, LinkConfig, LinkError, MTU_BYTES, RATE_MAX_BITS_PER_SECOND,
+    DELAY_MAX, LinkConfig, LinkError, MTU_BYTES, MTU_BYTES_MAX, RATE_MAX_BITS_PER_SECOND,
     RATE_MIN_BITS_PER_SECOND, RateLimit,
 };
 #[cfg(feature = "tool")]

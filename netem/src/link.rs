@@ -128,7 +128,7 @@ impl<P> Link<P> {
         Ok(Self {
             up: true,
             now: Duration::ZERO,
-            buffer: Buffer::new(config.buffer_bytes),
+            buffer: Buffer::new(config.buffer_bytes, config.mtu_bytes),
             transmitting: None,
             priority_wire: Wire::default(),
             bulk_wire: Wire::default(),
@@ -322,7 +322,7 @@ impl<P> Link<P> {
                 .priority_limit
                 .map(|limit| TokenBucket::new(limit, now));
         }
-        self.buffer.set_limit(config.buffer_bytes);
+        self.buffer.set_limit(config.buffer_bytes, config.mtu_bytes);
         let rate = config.rate_bits_per_second;
         let rate_changed = rate != self.config.rate_bits_per_second;
         self.config = config;

@@ -6,8 +6,11 @@ use thiserror::Error;
 
 use crate::DscpSet;
 
-/// Bytes of a full-sized IP packet; what tail drop and cross traffic count with.
+/// Bytes of a full-sized IP packet where nothing else is said, and of cross traffic's.
 pub const MTU_BYTES: u32 = 1500;
+
+/// The largest MTU that a WAN may have, in bytes: what switches call jumbo frames.
+pub const MTU_BYTES_MAX: u32 = 9216;
 
 /// Slowest rate a link may have, in bits per second: below it a full-sized
 /// packet takes longer than 12 s and a run tells nothing.
@@ -28,7 +31,7 @@ pub struct LinkConfig {
     /// [`RATE_MAX_BITS_PER_SECOND`]. Default 20,000,000.
     pub rate_bits_per_second: u64,
     /// Bytes that may wait for the transmitter, both classes together; the packet
-    /// being transmitted is not among them. At least [`MTU_BYTES`]. Default
+    /// being transmitted is not among them. At least `mtu_bytes`. Default
     /// 250,000: 100 ms at the default rate, a usual depth for a router.
     pub buffer_bytes: u64,
     /// Propagation delay, one way; at most [`DELAY_MAX`]. Default 50 ms.
@@ -46,6 +49,9 @@ pub struct LinkConfig {
     /// Bound on the priority class, as a carrier sells it: what exceeds it is
     /// dropped. Default none.
     pub priority_limit: Option<RateLimit>,
+    /// Bytes of a full-sized IP packet, [`MTU_BYTES`] to [`MTU_BYTES_MAX`]: what tail drop
+    /// counts with. Default [`MTU_BYTES`].
+    pub mtu_bytes: u32,
 }
 
 /// A token bucket's two numbers.
@@ -53,8 +59,8 @@ pub struct LinkConfig {
 pub struct RateLimit {
     /// Long-term rate in bits per second, 1 to [`RATE_MAX_BITS_PER_SECOND`].
     pub rate_bits_per_second: u64,
-    /// Bytes that may pass at once after a silence; at least [`MTU_BYTES`], or a
-    /// full-sized packet never passes.
+    /// Bytes that may pass at once after a silence; at least the link's `mtu_bytes`, or
+    /// a full-sized packet never passes.
     pub burst_bytes: u32,
 }
 
@@ -67,8 +73,13 @@ pub enum LinkError {
     )]
     Rate(u64),
     /// `buffer_bytes` has no room for a full-sized packet.
-    #[error("buffer_bytes must be at least {MTU_BYTES}, not {0}")]
-    Buffer(u64),
+    #[error("buffer_bytes must be at least {mtu_bytes}, not {buffer_bytes}")]
+    Buffer {
+        /// What it was set to.
+        buffer_bytes: u64,
+        /// The link's MTU.
+        mtu_bytes: u32,
+    },
     /// `delay` is too long.
     #[error("delay must be at most {DELAY_MAX:?}, not {0:?}")]
     Delay(Duration),
@@ -85,8 +96,16 @@ pub enum LinkError {
     #[error("priority_limit.rate_bits_per_second must be 1 to {RATE_MAX_BITS_PER_SECOND}, not {0}")]
     LimitRate(u64),
     /// `priority_limit.burst_bytes` has no room for a full-sized packet.
-    #[error("priority_limit.burst_bytes must be at least {MTU_BYTES}, not {0}")]
-    LimitBurst(u32),
+    #[error("priority_limit.burst_bytes must be at least {mtu_bytes}, not {burst_bytes}")]
+    LimitBurst {
+        /// What it was set to.
+        burst_bytes: u32,
+        /// The link's MTU.
+        mtu_bytes: u32,
+    },
+    /// `mtu_bytes` is out of range.
+    #[error("mtu_bytes must be {MTU_BYTES} to {MTU_BYTES_MAX}, not {0}")]
+    Mtu(u32),
     /// The fraction of a link's rate that cross traffic offers is out of range.
     #[error("cross traffic's fraction must be 0 or {min} to {max}, not {0}",
         min = crate::CROSS_FRACTION_MIN, max = crate::CROSS_FRACTION_MAX)]
@@ -103,6 +122,7 @@ impl Default for LinkConfig {
             loss: 0.0,
             priority_dscps: DscpSet::EXPEDITED,
             priority_limit: None,
+            mtu_bytes: MTU_BYTES,
         }
     }
 }
@@ -125,8 +145,11 @@ impl LinkConfig {
     /// The first field, in the struct's order, that is not.
     pub fn check(&self) -> Result<(), LinkError> {
         Self::check_rate(self.rate_bits_per_second)?;
-        if self.buffer_bytes < u64::from(MTU_BYTES) {
-            return Err(LinkError::Buffer(self.buffer_bytes));
+        if self.buffer_bytes < u64::from(self.mtu_bytes) {
+            return Err(LinkError::Buffer {
+                buffer_bytes: self.buffer_bytes,
+                mtu_bytes: self.mtu_bytes,
+            });
         }
         if self.delay > DELAY_MAX {
             return Err(LinkError::Delay(self.delay));
@@ -136,9 +159,13 @@ impl LinkConfig {
         }
         Self::check_loss(self.loss)?;
         match self.priority_limit {
-            Some(_) if self.priority_dscps.is_empty() => Err(LinkError::LimitWithoutClass),
-            Some(limit) => limit.check(),
-            None => Ok(()),
+            Some(_) if self.priority_dscps.is_empty() => return Err(LinkError::LimitWithoutClass),
+            Some(limit) => limit.check(self.mtu_bytes)?,
+            None => {}
+        }
+        match self.mtu_bytes {
+            MTU_BYTES..=MTU_BYTES_MAX => Ok(()),
+            other => Err(LinkError::Mtu(other)),
         }
     }
 
@@ -168,12 +195,15 @@ impl LinkConfig {
 }
 
 impl RateLimit {
-    fn check(&self) -> Result<(), LinkError> {
+    fn check(&self, mtu_bytes: u32) -> Result<(), LinkError> {
         if !(1..=RATE_MAX_BITS_PER_SECOND).contains(&self.rate_bits_per_second) {
             return Err(LinkError::LimitRate(self.rate_bits_per_second));
         }
-        if self.burst_bytes < MTU_BYTES {
-            return Err(LinkError::LimitBurst(self.burst_bytes));
+        if self.burst_bytes < mtu_bytes {
+            return Err(LinkError::LimitBurst {
+                burst_bytes: self.burst_bytes,
+                mtu_bytes,
+            });
         }
         Ok(())
     }

@@ -152,7 +152,11 @@ fn config() -> impl Strategy<Value = LinkConfig> {
     };
     (
         100_000_u64..100_000_000,
-        1_500_u64..30_000,
+        // A full-sized packet, and what the buffer has room for beyond it.
+        (
+            prop_oneof![3 => Just(MTU_BYTES), 1 => Just(4_000)],
+            0_u64..28_000,
+        ),
         0_u64..50_000,
         prop_oneof![Just(0_u64), 1_u64..20_000],
         prop_oneof![Just(0.0), Just(0.1)],
@@ -163,14 +167,15 @@ fn config() -> impl Strategy<Value = LinkConfig> {
         ],
     )
         .prop_map(
-            |(rate, buffer_bytes, delay, jitter, loss, class)| LinkConfig {
+            |(rate, (mtu_bytes, room), delay, jitter, loss, class)| LinkConfig {
                 rate_bits_per_second: rate,
-                buffer_bytes,
+                buffer_bytes: u64::from(mtu_bytes) + room,
                 delay: Duration::from_micros(delay),
                 jitter: Duration::from_micros(jitter),
                 loss,
                 priority_dscps: class.0,
                 priority_limit: class.1,
+                mtu_bytes,
             },
         )
 }
@@ -316,7 +321,7 @@ proptest! {
             let room = if priority {
                 before.priority.queue_bytes + u64::from(step.bytes) <= limit
             } else {
-                before.queue_bytes() + u64::from(MTU_BYTES) <= limit
+                before.queue_bytes() + u64::from(script.config.mtu_bytes) <= limit
             };
             let evicted = |c: &LinkCounters| c.bulk.dropped_evicted + c.cross.dropped_evicted;
             let evictions = evicted(&after) - evicted(&before);

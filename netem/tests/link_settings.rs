@@ -301,6 +301,36 @@ fn a_refused_field_is_named() {
                 ..good.clone()
             },
         ),
+        (
+            "mtu_bytes",
+            LinkConfig {
+                mtu_bytes: 1_499,
+                ..good.clone()
+            },
+        ),
+        (
+            "mtu_bytes",
+            LinkConfig {
+                mtu_bytes: 9_217,
+                ..good.clone()
+            },
+        ),
+        (
+            "buffer_bytes",
+            LinkConfig {
+                buffer_bytes: 8_999,
+                mtu_bytes: 9_000,
+                ..good.clone()
+            },
+        ),
+        (
+            "priority_limit.burst_bytes",
+            LinkConfig {
+                priority_limit: limit(1_000, 8_999),
+                mtu_bytes: 9_000,
+                ..good.clone()
+            },
+        ),
     ];
     for (field, config) in bad {
         let error = config.check().expect_err(field).to_string();

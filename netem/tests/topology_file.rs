@@ -128,6 +128,7 @@ fn every_wrong_field_is_refused_by_name_and_told_what_would_be_right() {
             &["rate", "a number or a text with a unit"],
         ),
         ("[wan]\nbuffer = \"1B\"", &["west:east", "buffer", "1500"]),
+        ("[wan]\nmtu = \"9000B\"", &["mtu"]),
         (
             "[wan]\nbuffer = \"10 parsecs\"",
             &["buffer", "256KB", "100ms"],
@@ -310,4 +311,30 @@ fn a_wrong_change_is_refused_by_name() {
     }
     let refused = LinkChange::parse(&["up", "down"]).expect_err("contradiction");
     assert!(refused.to_string().contains("twice"), "{refused}");
+}
+
+#[test]
+fn an_mtu_holds_for_every_link_and_has_a_range() {
+    let links = |mtu: &str| {
+        let text = format!(
+            "mtu = {mtu:?}\n[[site]]\nname = \"west\"\n[[site]]\nname = \"east\"\n\
+             [rtt]\nwest = {{ east = \"10ms\" }}\n[wan]\nbuffer = \"8KB\"\n"
+        );
+        let file = TopologyFile::parse(&text).expect("it is TOML");
+        Plan::new(&file, "wan")
+    };
+    let plan = links("8000B").expect("a buffer of one packet");
+    assert_eq!(plan.mtu_bytes, 8000);
+    assert!(plan.links.iter().all(|link| link.config.mtu_bytes == 8000));
+    for (mtu, expected) in [
+        ("1499B", "mtu must be 1500 to 9216 bytes, not 1499"),
+        ("9217B", "mtu must be 1500 to 9216 bytes, not 9217"),
+        (
+            "9000B",
+            "link west:east: buffer must hold at least one packet of 9000 bytes, not 8000 bytes",
+        ),
+    ] {
+        let error = links(mtu).expect_err("out of range");
+        assert_eq!(error.to_string(), expected);
+    }
 }

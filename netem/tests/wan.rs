@@ -315,6 +315,32 @@ fn tcp_fills_a_link_with_packets_no_larger_than_the_mtu() {
 }
 
 #[test]
+fn jumbo_frames_pass_where_the_file_says_so() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::new("jumbo");
+    let text = fs::read_to_string(wan.file()).expect("it was written");
+    fs::write(wan.file(), format!("mtu = \"9000B\"\n{text}")).expect("it can be written");
+    run(NETEM, &["up", wan.file(), "--name", &wan.name]).expect("comes up");
+    let sent = |link: &str| {
+        let bytes = wan.link(link)["bulk"]["sent_bytes"].as_u64();
+        bytes.expect("a number")
+    };
+    let found = wan.ping(&["--size", "9000", "--dscp", "0"]);
+    assert_eq!(found["received"], 25, "{found}");
+    assert_eq!(
+        (sent("west:east"), sent("east:west")),
+        (25 * 9000, 25 * 9000)
+    );
+    let refused = wan
+        .netem(&["ping", "west", "east", "--size", "9001"])
+        .expect_err("above the MTU");
+    assert!(refused.contains("32 to 9000"), "{refused}");
+}
+
+#[test]
 fn down_clears_away_what_a_killed_router_left() {
     let _alone = alone();
     if !may_make_namespaces() {

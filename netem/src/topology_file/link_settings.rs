@@ -7,7 +7,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::units::{Bytes, Depth, Mark, PoliceRate, Rate, Share, Time, UnitError};
-use crate::{DscpSet, LinkConfig, MTU_BYTES, RateLimit, Remark};
+use crate::{DscpSet, LinkConfig, RateLimit, Remark};
 
 /// What the priority class's limit lets through at once if nothing else is said: this
 /// long at its rate, and at least four full-sized packets.
@@ -56,8 +56,13 @@ impl TryFrom<String> for MarkKey {
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum SettingsError {
     /// `buffer` is too small for a packet.
-    #[error("buffer must hold at least one packet of {MTU_BYTES} bytes, not {0} bytes")]
-    Buffer(u64),
+    #[error("buffer must hold at least one packet of {mtu_bytes} bytes, not {buffer_bytes} bytes")]
+    Buffer {
+        /// What it comes to.
+        buffer_bytes: u64,
+        /// The WAN's MTU.
+        mtu_bytes: u32,
+    },
     /// `police` without a class.
     #[error(
         "police needs a priority class: give `priority` at least one mark, or leave police out"
@@ -67,8 +72,13 @@ pub enum SettingsError {
     #[error("police_burst needs police: give the rate that it belongs to")]
     BurstWithoutPolice,
     /// `police_burst` is too small for a packet, or beyond 32 bits.
-    #[error("police_burst must be {MTU_BYTES} bytes to 4 GB, not {0} bytes")]
-    Burst(u64),
+    #[error("police_burst must be {mtu_bytes} bytes to 4 GB, not {burst_bytes} bytes")]
+    Burst {
+        /// What it comes to.
+        burst_bytes: u64,
+        /// The WAN's MTU.
+        mtu_bytes: u32,
+    },
     /// `remark` and `bleach` contradict one another.
     #[error("remark and bleach = true contradict each other: leave one out")]
     RemarkAndBleach,
@@ -149,8 +159,11 @@ impl LinkSettings {
                 Depth::Time(time) => bytes_in(link.rate_bits_per_second, time),
             };
         }
-        if link.buffer_bytes < u64::from(MTU_BYTES) {
-            return Err(SettingsError::Buffer(link.buffer_bytes));
+        if link.buffer_bytes < u64::from(link.mtu_bytes) {
+            return Err(SettingsError::Buffer {
+                buffer_bytes: link.buffer_bytes,
+                mtu_bytes: link.mtu_bytes,
+            });
         }
         if let Some(Time(delay)) = self.delay {
             link.delay = delay;
@@ -200,12 +213,15 @@ impl LinkSettings {
         let burst = match (self.police_burst, self.police, old) {
             (Some(Bytes(bytes)), _, _) => bytes,
             (None, None, Some(old)) => u64::from(old.burst_bytes),
-            (None, _, _) => bytes_in(rate, POLICE_BURST).max(4 * u64::from(MTU_BYTES)),
+            (None, _, _) => bytes_in(rate, POLICE_BURST).max(4 * u64::from(link.mtu_bytes)),
         };
         let burst_bytes = u32::try_from(burst)
             .ok()
-            .filter(|&burst| burst >= MTU_BYTES)
-            .ok_or(SettingsError::Burst(burst))?;
+            .filter(|&burst| burst >= link.mtu_bytes)
+            .ok_or(SettingsError::Burst {
+                burst_bytes: burst,
+                mtu_bytes: link.mtu_bytes,
+            })?;
         Ok(Some(RateLimit {
             rate_bits_per_second: rate,
             burst_bytes,

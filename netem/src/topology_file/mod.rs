@@ -29,6 +29,8 @@ pub struct TopologyFile {
     pub name: Option<String>,
     /// All randomness follows from it. Default 1.
     pub seed: Option<u64>,
+    /// Bytes of the largest IP packet, everywhere. Default 1500.
+    pub mtu: Option<Bytes>,
     /// The sites, in the order that numbers their addresses.
     pub site: Vec<SiteText>,
     /// Round trips between sites, there and back: `rtt.west.east`.

@@ -8,8 +8,8 @@ use thiserror::Error;
 
 use super::link_settings::{LinkSettings, SettingsError};
 use super::paths::Paths;
-use super::{HOSTS_PER_SITE_MAX, HostsText, TopologyFile};
-use crate::{LinkConfig, LinkError, Remark, SITES_MAX};
+use super::{Bytes, HOSTS_PER_SITE_MAX, HostsText, TopologyFile};
+use crate::{LinkConfig, LinkError, MTU_BYTES, MTU_BYTES_MAX, Remark, SITES_MAX};
 
 /// Longest name of a site, a host, a link or a WAN.
 const NAME_BYTES_MAX: usize = 32;
@@ -21,6 +21,8 @@ pub struct Plan {
     pub name: String,
     /// All randomness follows from it.
     pub seed: u64,
+    /// Bytes of the largest IP packet.
+    pub mtu_bytes: u32,
     /// The sites, in the file's order.
     pub sites: Vec<SitePlan>,
     /// All links; those inside sites and between them first, then those with names.
@@ -63,6 +65,9 @@ pub struct LinkPlan {
 /// Why a file is refused as a whole.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum PlanError {
+    /// An MTU that no interface here has.
+    #[error("mtu must be {MTU_BYTES} to {MTU_BYTES_MAX} bytes, not {0}")]
+    Mtu(u64),
     /// No sites, or too many.
     #[error("site: a topology has 1 to {SITES_MAX} sites, not {0}")]
     Sites(usize),
@@ -212,11 +217,12 @@ impl Plan {
     pub fn new(file: &TopologyFile, default_name: &str) -> Result<Self, PlanError> {
         let name = file.name.clone().unwrap_or_else(|| default_name.to_owned());
         check_name("name", &name)?;
+        let mtu_bytes = plan_mtu(file)?;
         let sites = plan_sites(file)?;
         let names: Vec<&str> = sites.iter().map(|site| site.name.as_str()).collect();
         let paths = Paths::new(file, &names)?;
         let delays = paths.delays(file, &names)?;
-        let links = plan_links(file, &names, &paths, &delays)?;
+        let links = plan_links(file, &names, &paths, &delays, mtu_bytes)?;
         let place: BTreeMap<&str, usize> = links
             .iter()
             .enumerate()
@@ -230,6 +236,7 @@ impl Plan {
         Ok(Self {
             name,
             seed: file.seed.unwrap_or(1),
+            mtu_bytes,
             sites,
             links,
             paths,
@@ -245,6 +252,14 @@ impl Plan {
     pub fn link_named(&self, name: &str) -> Option<usize> {
         self.links.iter().position(|link| link.name == name)
     }
+}
+
+fn plan_mtu(file: &TopologyFile) -> Result<u32, PlanError> {
+    let bytes = file.mtu.map_or(u64::from(MTU_BYTES), |Bytes(bytes)| bytes);
+    u32::try_from(bytes)
+        .ok()
+        .filter(|bytes| (MTU_BYTES..=MTU_BYTES_MAX).contains(bytes))
+        .ok_or(PlanError::Mtu(bytes))
 }
 
 fn plan_sites(file: &TopologyFile) -> Result<Vec<SitePlan>, PlanError> {
@@ -304,6 +319,7 @@ fn plan_links(
     sites: &[&str],
     paths: &Paths,
     delays: &BTreeMap<String, Duration>,
+    mtu_bytes: u32,
 ) -> Result<Vec<LinkPlan>, PlanError> {
     let mut names = Vec::new();
     for from in sites {
@@ -331,6 +347,7 @@ fn plan_links(
                     },
                 )
             };
+            base.mtu_bytes = mtu_bytes;
             if let Some(&delay) = delays.get(&name) {
                 base.delay = delay;
             }

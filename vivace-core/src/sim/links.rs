@@ -112,6 +112,7 @@ impl Lane {
             loss,
             priority_dscps: DscpSet::EXPEDITED,
             priority_limit: None,
+            mtu_bytes: netem::MTU_BYTES,
         });
         Self {
             link: link.expect("a drawn plan is within a link's bounds"),

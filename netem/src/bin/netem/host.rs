@@ -7,7 +7,6 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use netem::MTU_BYTES;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::namespaces;
@@ -32,10 +31,16 @@ pub struct BuiltHost {
 
 /// Makes a host on a thread of its own, since a thread that has entered a namespace
 /// is of no use for anything else.
-pub fn build(mode: Mode, name: String, ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Result<BuiltHost> {
+pub fn build(
+    mode: Mode,
+    name: String,
+    ipv4: Ipv4Addr,
+    ipv6: Ipv6Addr,
+    mtu_bytes: u16,
+) -> Result<BuiltHost> {
     let build = move || {
         let (namespace, path) = namespaces::create(mode, &name)?;
-        let device = device(ipv4, ipv6)?;
+        let device = device(ipv4, ipv6, mtu_bytes)?;
         Ok(BuiltHost {
             device,
             namespace,
@@ -50,10 +55,10 @@ pub fn build(mode: Mode, name: String, ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Result
 
 /// No packet information and no offloads: what is read is one packet of at most the
 /// MTU, segmented and with its checksum, as on a wire.
-fn device(ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Result<SyncDevice> {
+fn device(ipv4: Ipv4Addr, ipv6: Ipv6Addr, mtu_bytes: u16) -> Result<SyncDevice> {
     let device = DeviceBuilder::new()
         .name(INTERFACE)
-        .mtu(MTU_BYTES as u16)
+        .mtu(mtu_bytes)
         .enable(false)
         .build_sync()
         .context("can't make a TUN device")?;

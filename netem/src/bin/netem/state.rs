@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
+use netem::MTU_BYTES;
 use netem::topology_file::Plan;
 use nix::unistd::{geteuid, getuid};
 use serde::{Deserialize, Serialize};
@@ -32,8 +33,15 @@ pub struct State {
     pub hosts: Vec<Host>,
     /// The names of all links.
     pub links: Vec<String>,
+    /// Bytes of the largest IP packet; a WAN whose state says nothing is from before.
+    #[serde(default = "ethernet")]
+    pub mtu_bytes: u32,
     /// Whether packets flow yet.
     pub ready: bool,
+}
+
+fn ethernet() -> u32 {
+    MTU_BYTES
 }
 
 /// A process that is not mistaken for a later one under the same number.
@@ -120,6 +128,7 @@ impl State {
             mode,
             hosts: hosts.collect(),
             links: plan.links.iter().map(|link| link.name.clone()).collect(),
+            mtu_bytes: plan.mtu_bytes,
             ready: false,
         })
     }

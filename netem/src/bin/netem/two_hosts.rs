@@ -28,8 +28,9 @@ impl Ends {
         let (from, to) = (state.host(from)?.clone(), state.host(to)?.clone());
         let headers = header_bytes(if ipv6 { to.ipv6.into() } else { to.ipv4.into() });
         let smallest = headers + 4;
-        if !(smallest..=1500).contains(&size) {
-            bail!("--size must be {smallest} to 1500, not {size}");
+        let largest = state.mtu_bytes as usize;
+        if !(smallest..=largest).contains(&size) {
+            bail!("--size must be {smallest} to {largest}, not {size}");
         }
         Ok(Self {
             from,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
+use netem::MTU_BYTES_MAX;
 use netem::topology_file::{Mark, Time};
 use serde::Serialize;
 
@@ -143,7 +144,7 @@ impl Answers {
 
     /// Takes answers until then, or until none is missing.
     fn collect(&mut self, socket: &MarkedSocket, until: Instant) -> Result<()> {
-        let mut buffer = [0; 2048];
+        let mut buffer = [0; MTU_BYTES_MAX as usize];
         while self.round_trips.contains(&None) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -188,7 +189,7 @@ fn print_found(found: &Found) {
 
 /// Sends back what comes; the mark that it came with last.
 fn echo(socket: &MarkedSocket, stop: &AtomicBool) -> Result<Option<u8>> {
-    let mut buffer = [0; 2048];
+    let mut buffer = [0; MTU_BYTES_MAX as usize];
     let mut seen = None;
     while !stop.load(Ordering::Relaxed) {
         if let Some((read, dscp, from)) = socket.receive(&mut buffer, Duration::from_millis(50))? {

@@ -184,9 +184,10 @@ fn route(
 ) -> Result<()> {
     let mut devices = Vec::new();
     let mut namespaces = Vec::new();
+    let mtu_bytes = u16::try_from(plan.mtu_bytes).context("the MTU")?;
     for host in &mut state.hosts {
         let name = namespaces::name_of(&plan.name, &host.full_name());
-        let built = host::build(state.mode, name, host.ipv4, host.ipv6)
+        let built = host::build(state.mode, name, host.ipv4, host.ipv6, mtu_bytes)
             .with_context(|| format!("can't build host {}", host.full_name()))?;
         host.namespace = built.path;
         devices.push(built.device);

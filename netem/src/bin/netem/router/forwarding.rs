@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use netem::topology_file::{LinkChange, Plan};
 use netem::{
-    Arrived, DscpSet, FlowCounters, IpHeader, LaneReport, LatenessHistogram, MTU_BYTES, Network,
-    Packet, WaitSum,
+    Arrived, DscpSet, FlowCounters, IpHeader, LaneReport, LatenessHistogram, MTU_BYTES_MAX,
+    Network, Packet, WaitSum,
 };
 use tun_rs::SyncDevice;
 
@@ -28,6 +28,7 @@ pub struct Forwarding {
     /// By position in `devices`.
     site_of_host: Vec<usize>,
     sites: usize,
+    mtu_bytes: usize,
     host_of_address: BTreeMap<IpAddr, usize>,
     since: Duration,
     scheduling: String,
@@ -72,6 +73,7 @@ impl Forwarding {
             devices,
             site_of_host,
             sites: plan.sites.len(),
+            mtu_bytes: plan.mtu_bytes as usize,
             host_of_address,
             since: Clock::now(),
             scheduling: String::new(),
@@ -123,7 +125,7 @@ impl Forwarding {
     /// Reads what a host sent, up to [`READ_BATCH`] packets.
     pub fn read_from(&mut self, host: usize) {
         // One byte more, so that a packet beyond the MTU would show.
-        let mut buffer = [0; MTU_BYTES as usize + 1];
+        let mut buffer = [0; MTU_BYTES_MAX as usize + 1];
         for _ in 0..READ_BATCH {
             let read = match self.devices[host].recv(&mut buffer) {
                 Ok(read) => read,
@@ -135,7 +137,7 @@ impl Forwarding {
                 }
             };
             self.read_packets += 1;
-            if read > MTU_BYTES as usize {
+            if read > self.mtu_bytes {
                 // An offload that should be off; a link would drop it, too.
                 self.refused_packets += 1;
                 continue;
