@@ -180,6 +180,18 @@ fn a_wrong_configuration_is_refused_with_the_fields_name() {
         (
             "node-1/node.toml",
             "[clock]",
+            "[bulk]\npacket_bytes_max = 65536\n[clock]",
+            &["bulk.packet_bytes_max", "65536", "1280 to 9216"],
+        ),
+        (
+            "node-1/node.toml",
+            "[clock]",
+            "[bulk]\nmtu = 9000\n[clock]",
+            &["mtu", "packet_bytes_max"],
+        ),
+        (
+            "node-1/node.toml",
+            "[clock]",
             "[priority]\nscope = \"uplink\"\n[clock]",
             &["priority.bytes_per_s", "missing"],
         ),

@@ -64,6 +64,50 @@ fn messages_pass_both_ways_in_both_classes_between_three_nodes() {
 }
 
 #[test]
+fn bulk_packets_grow_to_what_path_and_both_sides_carry() {
+    let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    for (ip, ours, theirs) in [
+        (LOOPBACK, 9_216, 9_216),
+        (v6, 9_000, 9_000),
+        (LOOPBACK, 9_000, 1_500),
+        (v6, 9_000, 1_500),
+        (v6, 1_500, 9_000),
+        (LOOPBACK, 9_000, 1_280),
+    ] {
+        let cluster = Cluster::new(2, ip);
+        let start = |node, packet_bytes_max| {
+            let mut config = cluster.config(node, 1);
+            config.limits.bulk_packet_bytes_max = packet_bytes_max;
+            cluster.start_with(config)
+        };
+        let mut node = start(1, ours);
+        let mut peer = start(2, theirs);
+        node.wait_all_up(&[2]);
+        // Probes come to within 20 bytes of what is allowed, and IPv4 leaves 20 unused.
+        let least = u64::from(ours.min(theirs)) - 40;
+        node.wait_status("the packets' size", |status| {
+            status.peers[0].bulk.packet_bytes >= Some(least)
+        });
+        let lost_before = node.link(2, Bulk).packets_lost;
+        let large = Bytes::from(vec![7; 3_000_000]);
+        node.transport
+            .send_bulk(NodeId(2), BulkLane::Propagate, large.clone())
+            .expect("up");
+        assert_eq!(peer.wait_message(1, Bulk), large);
+        // Many packets at once are not too much for the system.
+        let bulk = node.link(2, Bulk);
+        let packet_bytes = bulk.packet_bytes.expect("up");
+        assert!(
+            (least..=u64::from(ours.min(theirs))).contains(&packet_bytes),
+            "{packet_bytes} of {ours} and {theirs}"
+        );
+        assert_eq!(bulk.packets_lost, lost_before, "of {ours} and {theirs}");
+        let priority = node.link(2, Priority).packet_bytes.expect("up");
+        assert!(priority <= 1_248, "{priority}");
+    }
+}
+
+#[test]
 fn probes_measure_the_round_trip() {
     let mut cluster = Cluster::new(2, LOOPBACK);
     cluster.limits.probe_interval = Duration::from_millis(20);

@@ -12,7 +12,7 @@ use crate::clock_source::ClockSource;
 use crate::storage::DiskSettings;
 use crate::threads::{Scheduling, Threads};
 use crate::transport::identity::Identity;
-use crate::transport::{BoundScope, PriorityBound};
+use crate::transport::{BoundScope, Limits, PriorityBound};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +30,8 @@ struct NodeFile {
     clock: NodeClock,
     #[serde(default)]
     priority: PriorityFields,
+    #[serde(default)]
+    bulk: BulkFields,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -120,6 +122,33 @@ impl PriorityFields {
     }
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct BulkFields {
+    packet_bytes_max: Option<u32>,
+}
+
+impl BulkFields {
+    fn check(self) -> Result<u16, Wrong> {
+        let unset = Limits::default();
+        let Some(bytes) = self.packet_bytes_max else {
+            return Ok(unset.bulk_packet_bytes_max);
+        };
+        let limits = Limits {
+            // What has no room in the field is out of range all the same.
+            bulk_packet_bytes_max: u16::try_from(bytes).unwrap_or(u16::MAX),
+            ..unset
+        };
+        match limits.validate() {
+            Ok(()) => Ok(limits.bulk_packet_bytes_max),
+            Err(error) => Err(field(
+                "bulk.packet_bytes_max",
+                format!("is {bytes}; it must be {}", error.allowed),
+            )),
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
 enum StorageFields {
@@ -163,6 +192,8 @@ pub struct NodeConfig {
     pub clock: ClockSource,
     /// What its priority class may use between sites.
     pub priority_bound: Option<PriorityBound>,
+    /// Largest IP packet of its bulk class, in bytes.
+    pub bulk_packet_bytes_max: u16,
     /// Which threads its connections have.
     pub threads: Threads,
     /// How its threads are scheduled.
@@ -240,6 +271,7 @@ impl NodeConfig {
         }
         let threads = file.threads.of(node, &cluster);
         let priority_bound = file.priority.check().map_err(|wrong| wrong.in_file(path))?;
+        let bulk_packet_bytes_max = file.bulk.check().map_err(|wrong| wrong.in_file(path))?;
         Ok(Self {
             node,
             cluster,
@@ -247,6 +279,7 @@ impl NodeConfig {
             storage,
             clock,
             priority_bound,
+            bulk_packet_bytes_max,
             threads,
             scheduling: match file.realtime {
                 true => Scheduling::Realtime,

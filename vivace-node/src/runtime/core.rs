@@ -57,6 +57,7 @@ pub(super) struct Core {
     busy_behind: u64,
     busy_full: u64,
     urgency: Urgency,
+    bulk_packet_bytes_max: u16,
 }
 
 impl Core {
@@ -115,6 +116,7 @@ impl Core {
             busy_behind: 0,
             busy_full: 0,
             urgency: Urgency::default(),
+            bulk_packet_bytes_max: options.limits.bulk_packet_bytes_max,
         };
         Ok((core, reports))
     }

@@ -68,6 +68,7 @@ impl NodeOptions {
             client_address,
             limits: Limits {
                 priority_bound: config.priority_bound,
+                bulk_packet_bytes_max: config.bulk_packet_bytes_max,
                 ..Limits::default()
             },
             threads: config.threads,

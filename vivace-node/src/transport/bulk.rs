@@ -8,7 +8,10 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
-use quinn::{Connection, IdleTimeout, SendStream, TransportConfig, VarInt};
+use quinn::{
+    Connection, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, SendStream, TransportConfig,
+    VarInt,
+};
 use tokio::io::AsyncRead;
 use tokio::sync::watch;
 use vivace_core::Incarnation;
@@ -33,8 +36,11 @@ pub(super) fn transport_config(limits: &Limits) -> TransportConfig {
     // A window for each lane.
     let connection_window = u64::from(lane_window) * LANES as u64;
     let receive_window = VarInt::from_u64(connection_window).unwrap_or(VarInt::MAX);
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(limits.bulk_payload_bytes_max());
     let mut config = TransportConfig::default();
     config
+        .mtu_discovery_config(Some(discovery))
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(LANES as u32))
         .datagram_receive_buffer_size(None)
@@ -45,6 +51,13 @@ pub(super) fn transport_config(limits: &Limits) -> TransportConfig {
         .keep_alive_interval(Some(limits.bulk_idle_timeout / KEEP_ALIVES_PER_TIMEOUT))
         .max_idle_timeout(IdleTimeout::try_from(limits.bulk_idle_timeout).ok());
     config
+}
+
+/// Lets peers send packets as large as this node's own, and no larger.
+pub(super) fn bound_packets(config: &mut EndpointConfig, limits: &Limits) {
+    config
+        .max_udp_payload_size(limits.bulk_payload_bytes_max())
+        .expect("the smallest packet that limits allow has more than QUIC's 1,200 bytes");
 }
 
 /// Queues to one peer, one per lane.

@@ -200,13 +200,13 @@ fn open(
         TrafficClass::Priority => MeteredSocket::new(socket, priority_meters(shared)),
         TrafficClass::Bulk => socket,
     };
-    let mut endpoint = Endpoint::new_with_abstract_socket(
-        endpoint_config(identity, port),
-        Some(server),
-        socket,
-        Arc::new(TokioRuntime),
-    )
-    .map_err(ThreadError::Endpoint)?;
+    let mut config = endpoint_config(identity, port);
+    if class == TrafficClass::Bulk {
+        bulk::bound_packets(&mut config, &shared.limits);
+    }
+    let mut endpoint =
+        Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime))
+            .map_err(ThreadError::Endpoint)?;
     endpoint.set_default_client_config(client);
     Ok((endpoint, local))
 }

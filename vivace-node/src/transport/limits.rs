@@ -14,6 +14,9 @@ pub const PRIORITY_MESSAGE_BYTES_MAX: usize = 1_120;
 /// is lost would look like congestion on exactly the class that must not wait.
 pub const PRIORITY_MTU_BYTES: u16 = 1_200;
 
+/// Headers of IPv6 and UDP, in bytes: the larger of the two families'.
+const HEADER_BYTES: u16 = 40 + 8;
+
 /// Bytes that a queued bulk frame is charged on top of its own, so that a flood
 /// of empty frames is bounded too.
 pub const BULK_FRAME_OVERHEAD_BYTES: usize = 64;
@@ -88,6 +91,11 @@ pub struct Limits {
     pub priority_queue_bytes_max: usize,
     /// What the priority class may use between sites; default no bound.
     pub priority_bound: Option<PriorityBound>,
+    /// Largest IP packet of the bulk class, in bytes, headers included. Range 1,280 to
+    /// 9,216, default 1,500. The path is probed for what it carries up to this, and up to
+    /// what the peer allows; nothing is lost where it carries less. A priority packet waits
+    /// for one of them on a full link.
+    pub bulk_packet_bytes_max: u16,
     /// Largest bulk frame, in bytes. Range 1 to 1 GiB, default 16 MiB.
     pub bulk_frame_bytes_max: usize,
     /// Bytes queued to one peer on one lane. At least one frame of the largest
@@ -120,6 +128,7 @@ impl Default for Limits {
             priority_window_bytes: 256 << 10,
             priority_queue_bytes_max: 128 << 10,
             priority_bound: None,
+            bulk_packet_bytes_max: 1_500,
             bulk_frame_bytes_max: 16 << 20,
             bulk_queue_bytes_max: 64 << 20,
             bulk_window_bytes: 16 << 20,
@@ -146,6 +155,11 @@ pub struct LimitError {
 }
 
 impl Limits {
+    /// UDP payload of the bulk class's largest packet, in bytes.
+    pub(super) fn bulk_payload_bytes_max(&self) -> u16 {
+        self.bulk_packet_bytes_max.saturating_sub(HEADER_BYTES)
+    }
+
     /// Checks every field against its range.
     ///
     /// # Errors
@@ -171,6 +185,12 @@ impl Limits {
         if let Some(bound) = &self.priority_bound {
             bound.validate()?;
         }
+        in_range(
+            "bulk_packet_bytes_max",
+            self.bulk_packet_bytes_max,
+            1_280,
+            9_216,
+        )?;
         in_range(
             "bulk_frame_bytes_max",
             self.bulk_frame_bytes_max,

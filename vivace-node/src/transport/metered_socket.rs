@@ -18,7 +18,7 @@ use super::budget::Budget;
 use super::connection_ids::CONNECTION_ID_BYTES;
 
 /// IP (without options) and UDP.
-const fn header_bytes(to: &SocketAddr) -> u64 {
+pub(super) const fn header_bytes(to: &SocketAddr) -> u64 {
     match to {
         SocketAddr::V4(_) => 20 + 8,
         SocketAddr::V6(_) => 40 + 8,

@@ -77,6 +77,13 @@ impl From<Arc<DscpSocket>> for ClassSocket {
     }
 }
 
+/// How many segments of this size the system takes at once: as many as fit one UDP datagram.
+fn segments_at_once(segment_bytes: usize) -> usize {
+    /// Less IP and UDP headers, in which IPv4 counts its own and IPv6 does not.
+    const DATAGRAM_BYTES: usize = u16::MAX as usize - 20 - 8;
+    (DATAGRAM_BYTES / segment_bytes.max(1)).max(1)
+}
+
 /// A UDP socket that marks, and sees marks. See the module's page.
 pub struct DscpSocket {
     io: tokio::net::UdpSocket,
@@ -148,19 +155,32 @@ impl DscpSocket {
         let segment_bytes = transmit
             .segment_size
             .filter(|bytes| *bytes < transmit.contents.len());
-        match self.send_once(transmit, transmit.contents, segment_bytes) {
-            Err(Errno::EIO | Errno::EINVAL) if segment_bytes.is_some() => {
+        match (
+            self.send_once(transmit, transmit.contents, segment_bytes),
+            segment_bytes,
+        ) {
+            (Err(Errno::EIO | Errno::EINVAL), Some(segment_bytes)) => {
                 if self.gso_segments_max.swap(1, Ordering::Relaxed) > 1 {
                     tracing::info!("segmentation offload refused: sending packets singly");
                 }
-                let segment_bytes = segment_bytes.unwrap_or(transmit.contents.len());
-                for packet in transmit.contents.chunks(segment_bytes.max(1)) {
-                    self.conclude(self.send_once(transmit, packet, None), transmit)?;
-                }
-                Ok(())
+                self.send_singly(transmit, segment_bytes)
             }
-            outcome => self.conclude(outcome, transmit),
+            // Large packets are fewer at once; or they are larger than the interface's now,
+            // of which each by itself tells.
+            (Err(Errno::EMSGSIZE), Some(segment_bytes)) => {
+                let fit = segments_at_once(segment_bytes);
+                self.gso_segments_max.fetch_min(fit, Ordering::Relaxed);
+                self.send_singly(transmit, segment_bytes)
+            }
+            (outcome, _) => self.conclude(outcome, transmit),
         }
+    }
+
+    fn send_singly(&self, transmit: &Transmit<'_>, segment_bytes: usize) -> io::Result<()> {
+        for packet in transmit.contents.chunks(segment_bytes.max(1)) {
+            self.conclude(self.send_once(transmit, packet, None), transmit)?;
+        }
+        Ok(())
     }
 
     /// One `sendmsg`: the mark, the segment size, the source address.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::event::TrafficClass;
 use super::link::Link;
+use super::metered_socket::header_bytes;
 use super::state::{Peer, Shared};
 
 /// Everything that [`Transport::status`](super::Transport::status) knows.
@@ -81,6 +82,9 @@ pub struct LinkStatus {
     pub reconnects: u64,
     /// Packets that QUIC holds for lost, on the present connection.
     pub packets_lost: Option<u64>,
+    /// Bytes of the largest IP packet that leaves for the peer now, headers included, while
+    /// up: what the path was found to carry, of what both sides allow.
+    pub packet_bytes: Option<u64>,
     /// Why the last connection, or attempt at one, ended.
     pub last_error: Option<String>,
 }
@@ -178,6 +182,9 @@ impl LinkStatus {
                 wire: None,
                 reconnects: record.sessions.saturating_sub(1),
                 packets_lost: connection.map(|c| c.stats().path.lost_packets),
+                packet_bytes: connection.map(|c| {
+                    u64::from(c.stats().path.current_mtu) + header_bytes(&c.remote_address())
+                }),
                 last_error: record.last_error.clone(),
             }
         })

@@ -11,6 +11,16 @@ use crate::transport::{self, Transport};
 /// noticeably slower.
 const BOUND_WAIT_WORTH_A_WARNING: Duration = Duration::from_millis(5);
 
+/// By then a path has been probed for the largest packet: by tens of probes, one after the
+/// other.
+const PROBED_AFTER: Duration = Duration::from_secs(60);
+
+/// Probing ends within 20 bytes of what there is room for, and IPv4 leaves 20 unused.
+const PROBED_WITHIN_BYTES: u64 = 64;
+
+/// Every path is expected to carry packets of this size.
+const ETHERNET_BYTES: u64 = 1500;
+
 impl Core {
     pub(super) fn status(&self, transport: &Transport) -> NodeStatus {
         let core = self.node.status();
@@ -73,6 +83,7 @@ impl Core {
         let mut warnings = self.cluster.cluster.warnings().to_vec();
         warnings.extend(dscp_warnings(&peers));
         warnings.extend(bound_warnings(&links));
+        warnings.extend(packet_warnings(&links, self.bulk_packet_bytes_max));
         warnings.extend(self.storage.why_behind());
         warnings.extend(self.storage.why_full());
         if self.storage.name() == "memory" {
@@ -135,6 +146,26 @@ fn bound_warnings(links: &transport::TransportStatus) -> Vec<String> {
     waiting.collect()
 }
 
+/// Where packets are not as large as the operator asked for.
+fn packet_warnings(links: &transport::TransportStatus, asked: u16) -> Vec<String> {
+    let warnings = links.peers.iter().filter_map(|peer| {
+        let up_for = Duration::from_millis(peer.bulk.since_ms);
+        packet_warning(peer.node, up_for, peer.bulk.packet_bytes?, asked)
+    });
+    warnings.collect()
+}
+
+fn packet_warning(node: u16, up_for: Duration, found: u64, asked: u16) -> Option<String> {
+    let asked = u64::from(asked);
+    let is_small = asked > ETHERNET_BYTES && found + PROBED_WITHIN_BYTES < asked;
+    (is_small && up_for >= PROBED_AFTER).then(|| {
+        format!(
+            "bulk packets to node {node} have up to {found} bytes, where bulk.packet_bytes_max is \
+             {asked}: the path carries no more, or node {node} allows no more"
+        )
+    })
+}
+
 /// Where the network does not keep the mark, priority is a wish.
 fn dscp_warnings(peers: &[PeerStatus]) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -150,4 +181,25 @@ fn dscp_warnings(peers: &[PeerStatus]) -> Vec<String> {
         }
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_smaller_than_asked_for_are_told_of_once_the_path_was_probed() {
+        let minute = Duration::from_secs(60);
+        let warning = packet_warning(2, minute, 1_480, 9_000).expect("the path carries less");
+        assert!(
+            ["node 2", "1480", "bulk.packet_bytes_max is 9000"]
+                .iter()
+                .all(|part| warning.contains(part)),
+            "{warning}"
+        );
+        assert_eq!(packet_warning(2, minute / 2, 1_480, 9_000), None);
+        assert_eq!(packet_warning(2, minute, 8_964, 9_000), None);
+        // A tunnel on the way is nobody's mistake.
+        assert_eq!(packet_warning(2, minute, 1_228, 1_500), None);
+    }
 }
