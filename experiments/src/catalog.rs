@@ -62,7 +62,7 @@ const fn single(name: &'static str, about: &'static str, source: &'static str) -
 }
 
 /// Every experiment.
-pub const EXPERIMENTS: [Experiment; 18] = [
+pub const EXPERIMENTS: [Experiment; 19] = [
     single(
         "demo",
         "latency of four algorithms on one link, idle and full; 2.5 minutes, no root, no network",
@@ -136,6 +136,14 @@ pub const EXPERIMENTS: [Experiment; 18] = [
         needs: &[Need::Wan],
         steps: Some(figures::congestion::steps),
         section: Some(figures::congestion::section),
+    },
+    Experiment {
+        name: "slow-motion",
+        about: "the same at three sites and at 100 Mbit/s, all of it 8 times slower: as if hosts had processors of their own",
+        source: "not in the paper",
+        needs: &[Need::Wan],
+        steps: Some(figures::slow_motion::steps),
+        section: Some(figures::slow_motion::section),
     },
     Experiment {
         name: "etcd",

@@ -1,11 +1,15 @@
 //! What crosses the links between sites for one write.
 
+use netem::MTU_BYTES;
+
 use super::{VIVACE_OPERATIONS, store_step, store_work, wan, window};
 use crate::catalog::Scale;
 use crate::plot::xy::{XyFigure, XySeries};
 use crate::report::{Section, Shown, Table};
 use crate::step::spec::WindowSpec;
-use crate::step::{Containers, Operation, Sites, Step, StoreKind, Traffic, WindowRecord, Work};
+use crate::step::{
+    Containers, Operation, Sites, Step, StoreKind, Traffic, WanSpec, WindowRecord, Work,
+};
 
 /// Its name.
 pub const NAME: &str = "bench-bytes";
@@ -39,10 +43,14 @@ const SIZES: [Size; 2] = [
     },
 ];
 
+/// Of packets where links carry jumbo frames, in bytes, headers included.
+const JUMBO_BYTES: u32 = 9000;
+
 /// A step for each size: three sites, links that are never full. Executes change 8 bytes of
-/// an object of that size; once more, with the object sent each time.
+/// an object of that size; once more, with the object sent each time. The longer values once
+/// more where links carry jumbo frames.
 pub fn steps(scale: &Scale) -> Vec<Step> {
-    let step = |name: String, size: &Size, store, operations: &[(&str, Operation)]| {
+    let step = |name: String, size: &Size, mtu_bytes, store, operations: &[(&str, Operation)]| {
         let windows: Vec<WindowSpec> = size
             .at_once
             .iter()
@@ -52,7 +60,10 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
                 })
             })
             .collect();
-        let wan = wan(Sites::Three, 1000.0, 5000);
+        let wan = WanSpec {
+            mtu_bytes,
+            ..wan(Sites::Three, 1000.0, 5000)
+        };
         let mut step = store_step(NAME, name, scale, wan, store, windows);
         if let Work::Store(work) = &mut step.work {
             work.value_bytes = size.bytes;
@@ -69,17 +80,23 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
         commands_at_replicas: false,
         ..Containers::DEFAULT
     });
-    SIZES
-        .iter()
-        .flat_map(|size| {
-            let name = format!("three-sites-{}", size.bytes);
-            let by_value = format!("{name}-values-only");
-            [
-                step(name, size, StoreKind::VIVACE, &VIVACE_OPERATIONS),
-                step(by_value, size, values_only, &executes),
-            ]
-        })
-        .collect()
+    let ethernet = SIZES.iter().flat_map(|size| {
+        let name = format!("three-sites-{}", size.bytes);
+        let by_value = format!("{name}-values-only");
+        [
+            step(name, size, MTU_BYTES, StoreKind::VIVACE, &VIVACE_OPERATIONS),
+            step(by_value, size, MTU_BYTES, values_only, &executes),
+        ]
+    });
+    let long = &SIZES[1];
+    let jumbo = step(
+        format!("three-sites-{}-jumbo", long.bytes),
+        long,
+        JUMBO_BYTES,
+        StoreKind::VIVACE,
+        &VIVACE_OPERATIONS,
+    );
+    ethernet.chain([jumbo]).collect()
 }
 
 fn operation_words(store: StoreKind, operation: Operation) -> String {
@@ -138,11 +155,18 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
             let is_write = window.window.operation == Operation::Write;
             let times = (priority + bulk) / (work.value_bytes as f64 * REMOTE_SITES);
             let size = SIZES.iter().find(|size| size.bytes == work.value_bytes);
-            if is_write && times > 0.0 && window.window.at_once == 1 {
+            let is_ethernet = work.wan.mtu_bytes == MTU_BYTES;
+            if is_write && is_ethernet && times > 0.0 && window.window.at_once == 1 {
                 points.push((work.value_bytes as f64 / 1024.0, times));
             }
             let is = [
-                format!("{} B", work.value_bytes),
+                match is_ethernet {
+                    true => format!("{} B", work.value_bytes),
+                    false => format!(
+                        "{} B in packets of up to {}",
+                        work.value_bytes, work.wan.mtu_bytes
+                    ),
+                },
                 operation_words(work.store, window.window.operation),
                 window.window.at_once.to_string(),
             ];

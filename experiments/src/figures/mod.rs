@@ -13,6 +13,7 @@ pub mod fig_8;
 pub mod host_based;
 mod latency_table;
 pub mod rivals;
+pub mod slow_motion;
 
 use crate::catalog::Scale;
 use crate::step::spec::Marks;
@@ -49,6 +50,8 @@ fn wan(sites: Sites, rate_mbit: f64, buffer_kb: u64) -> WanSpec {
         police_percent: None,
         marks: Marks::Kept,
         loss_percent: 0.0,
+        times_slower: 1,
+        mtu_bytes: netem::MTU_BYTES,
     }
 }
 

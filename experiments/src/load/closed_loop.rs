@@ -15,10 +15,6 @@ use crate::results::WarmUp;
 /// The pause after a failure, so that a store that refuses at once is not hammered.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 
-/// Over this time clients begin, one after the other: in step, they would send what no
-/// clients in the world send, 64 requests in the same microsecond.
-const SPREAD: Duration = Duration::from_millis(100);
-
 /// Failures that are kept in full.
 const SAID_MAX: usize = 3;
 
@@ -56,7 +52,9 @@ pub async fn warm_up(objects: &mut [Object], measure: &Measure) -> WarmUp {
 pub async fn run(objects: Vec<Object>, measure: &Measure) -> (Vec<Object>, Outcome) {
     let begin = Instant::now();
     let end = begin + Duration::from_secs_f64(measure.window.seconds);
-    let between = SPREAD / objects.len().max(1) as u32;
+    // In step, clients would send what none in the world send: 64 requests in the same
+    // microsecond.
+    let between = Duration::from_millis(measure.spread_ms) / objects.len().max(1) as u32;
     let left = Arc::new(AtomicU64::new(
         measure.window.operations_max.unwrap_or(u64::MAX),
     ));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,13 @@ pub struct Measure {
     pub warm_up: u64,
     /// And for at most so long, in ms.
     pub warm_up_ms: u64,
+    /// Over this time clients begin, one after the other, in ms.
+    pub spread_ms: u64,
+}
+
+impl Measure {
+    /// Over so long clients begin where nothing speaks against it.
+    pub const SPREAD: Duration = Duration::from_millis(100);
 }
 
 /// What the load answers.

@@ -294,6 +294,7 @@ fn measure_for(operation: Operation, at_once: usize, seconds: f64) -> Measure {
         samples: PathBuf::new(),
         warm_up: 0,
         warm_up_ms: 0,
+        spread_ms: Measure::SPREAD.as_millis() as u64,
     }
 }
 

@@ -16,7 +16,6 @@ mod store_step;
 mod tools;
 
 pub use arguments::{ReportArguments, RunArguments, SINGLE};
-pub use lateness::{SPOILABLE_MAX, SPOILT_US};
 pub use measure::planned;
 pub use request::{RequestError, named};
 pub use round_trips::read as read_round_trips;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::lateness::{self, Slice};
+use super::lateness::{Bounds, Slice};
 use super::messages::MessageLogs;
 use super::tools::Tools;
 use crate::load::{
@@ -40,6 +40,10 @@ const SLICE: Duration = Duration::from_millis(250);
 /// How long the store's own writes run before a window.
 const OWN_WRITES_LEAD: Duration = Duration::from_secs(3);
 
+/// How long the filling of a buffer is waited for at most.
+const FILL_PATIENCE_MAX: Duration = Duration::from_secs(30);
+const TCP_FILL_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What tails then are to be read with.
 const NOT_REALTIME: &str = "no real-time scheduling here: hosts' programs wait for each other's \
                             turns on the processors that they share";
@@ -55,7 +59,8 @@ pub fn planned(work: &StoreWork) -> Duration {
         let by_count = window.operations_max.map_or(f64::MAX, |operations| {
             operations as f64 * OPERATION_TYPICAL.as_secs_f64()
         });
-        BESIDE_WINDOW_TYPICAL + Duration::from_secs_f64(window.seconds.min(by_count))
+        let beside = work.wan.slowed(BESIDE_WINDOW_TYPICAL);
+        beside + Duration::from_secs_f64(window.seconds.min(by_count))
     });
     let filling: BTreeSet<String> = work
         .windows
@@ -64,7 +69,7 @@ pub fn planned(work: &StoreWork) -> Duration {
         .map(|window| window.traffic.words())
         .collect();
     let wan = &work.wan;
-    let one = Duration::from_secs_f64(5.0 * 8e3 * wan.buffer_kb as f64 / (wan.rate_mbit * 1e6));
+    let one = Duration::from_secs_f64(5.0 * 8e3 * wan.buffer_kb as f64 / wan.bits_per_second());
     START_TYPICAL + windows.sum::<Duration>() + one * filling.len() as u32
 }
 
@@ -197,7 +202,8 @@ impl<'a> Bench<'a> {
             window: window.clone(),
             samples: raw.clone(),
             warm_up: WARM_UP_OPERATIONS,
-            warm_up_ms: WARM_UP_PATIENCE.as_millis() as u64,
+            warm_up_ms: self.work.wan.slowed(WARM_UP_PATIENCE).as_millis() as u64,
+            spread_ms: self.work.wan.slowed(Measure::SPREAD).as_millis() as u64,
         });
         self.load.send(&request).await?;
         match self.load.answer().await? {
@@ -224,6 +230,7 @@ impl<'a> Bench<'a> {
             own_writes,
             measured,
             messages: listed.since()?,
+            bounds: Bounds::of(&self.work.wan),
         };
         window_of.record(&samples, &slices, after.used_since(&before), draft)
     }
@@ -288,7 +295,8 @@ impl<'a> Bench<'a> {
                     .await?;
             }
             Traffic::Tcp { .. } => {
-                self.wan.wait_until_full(Duration::from_secs(10)).await?;
+                let patience = self.work.wan.slowed(TCP_FILL_PATIENCE);
+                self.wan.wait_until_full(patience).await?;
             }
             Traffic::OwnWrites { .. } => self.write_large_values(traffic).await?,
         }
@@ -298,10 +306,13 @@ impl<'a> Bench<'a> {
     /// Three times what the load's excess over the rate needs to fill the buffer.
     fn fill_patience(&self, percent: f64) -> Duration {
         let wan = &self.work.wan;
-        let excess_bits_per_second = (percent / 100.0 - 1.0) * wan.rate_mbit * 1e6;
+        let excess_bits_per_second = (percent / 100.0 - 1.0) * wan.bits_per_second();
         let seconds = wan.buffer_kb as f64 * 8e3 / excess_bits_per_second;
         match excess_bits_per_second > 0.0 {
-            true => Duration::from_secs_f64((3.0 * seconds).clamp(1.0, 30.0)),
+            true => {
+                let at_most = wan.slowed(FILL_PATIENCE_MAX).as_secs_f64();
+                Duration::from_secs_f64((3.0 * seconds).clamp(1.0, at_most))
+            }
             false => Duration::from_secs(1),
         }
     }
@@ -310,7 +321,7 @@ impl<'a> Bench<'a> {
         if self.own_writes {
             return Ok(None);
         }
-        let patience_ms = SETTLE_PATIENCE.as_millis() as u64;
+        let patience_ms = self.work.wan.slowed(SETTLE_PATIENCE).as_millis() as u64;
         match self.load.ask(&Request::Settle { patience_ms }).await? {
             Answer::Settled(settled) => Ok(settled),
             other => bail!("the load answered {other:?}"),
@@ -328,7 +339,7 @@ impl<'a> Bench<'a> {
         else {
             return Ok(());
         };
-        let bytes_per_second = percent / 100.0 * self.work.wan.rate_mbit * 1e6 / 8.0;
+        let bytes_per_second = percent / 100.0 * self.work.wan.bits_per_second() / 8.0;
         let start = Request::StartWrites {
             bytes,
             at_once,
@@ -336,7 +347,7 @@ impl<'a> Bench<'a> {
         };
         self.load.ask(&start).await?;
         self.own_writes = true;
-        tokio::time::sleep(OWN_WRITES_LEAD).await;
+        tokio::time::sleep(self.work.wan.slowed(OWN_WRITES_LEAD)).await;
         Ok(())
     }
 
@@ -400,6 +411,7 @@ struct Seen<'a> {
     own_writes: Option<OwnWrites>,
     measured: Measured,
     messages: BTreeMap<String, MessageUse>,
+    bounds: Bounds,
 }
 
 impl Seen<'_> {
@@ -416,7 +428,7 @@ impl Seen<'_> {
         let mut csv = "begin_ms,latency_ms,outcome,spoilt\n".to_owned();
         for sample in samples {
             let latency = Duration::from_nanos(sample.end_ns - sample.begin_ns);
-            let spoilt = lateness::is_spoilt(sample, slices);
+            let spoilt = self.bounds.is_spoilt(sample, slices);
             all.record(latency);
             if !spoilt {
                 kept.record(latency);
@@ -442,7 +454,7 @@ impl Seen<'_> {
             settled: self.settled,
             own_writes: self.own_writes,
             links,
-            lateness: lateness::sum(slices),
+            lateness: self.bounds.sum(slices),
             messages: self.messages,
         })
     }

@@ -1,5 +1,7 @@
 //! What a step does, in full: two steps with equal specifications measure the same.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::bench::BenchWork;
@@ -67,6 +69,28 @@ fn is_zero(number: &f64) -> bool {
     *number == 0.0
 }
 
+/// How many times slower than life the WAN is where nothing is said.
+const LIFE: u32 = 1;
+
+fn life() -> u32 {
+    LIFE
+}
+
+/// Bytes of an IP packet where nothing is said.
+const ETHERNET_BYTES: u32 = netem::MTU_BYTES;
+
+fn ethernet() -> u32 {
+    ETHERNET_BYTES
+}
+
+fn is_ethernet(mtu_bytes: &u32) -> bool {
+    *mtu_bytes == ETHERNET_BYTES
+}
+
+fn is_life(times_slower: &u32) -> bool {
+    *times_slower == LIFE
+}
+
 /// Which sites there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -96,6 +120,15 @@ pub struct WanSpec {
     /// way, of each link.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub loss_percent: f64,
+    /// How many times slower than life all of it is (time dilation: D. Gupta et al., *To
+    /// Infinity and Beyond: Time-Warped Network Emulation*, NSDI 2006): round trips are so many
+    /// times longer, rates so many times lower, and deadlines so many times longer, while
+    /// processors and disks stay as they are. They seem so many times faster.
+    #[serde(default = "life", skip_serializing_if = "is_life")]
+    pub times_slower: u32,
+    /// Bytes of the largest IP packet; Vivace's nodes send values in packets of up to so many.
+    #[serde(default = "ethernet", skip_serializing_if = "is_ethernet")]
+    pub mtu_bytes: u32,
 }
 
 /// What the network does to DSCP marks.
@@ -374,15 +407,36 @@ impl WanSpec {
             0.0 => String::new(),
             percent => format!(", {percent} % of packets lost each way"),
         };
+        let jumbo = match self.mtu_bytes {
+            ETHERNET_BYTES => String::new(),
+            bytes => format!(", packets of up to {bytes} bytes"),
+        };
+        let slow = match self.times_slower {
+            LIFE => String::new(),
+            times => format!(", all of it {times} times slower"),
+        };
         format!(
-            "{sites}, {} Mbit/s, {} KB buffer{class}{marks}{loss}",
+            "{sites}, {} Mbit/s, {} KB buffer{class}{marks}{loss}{jumbo}{slow}",
             self.rate_mbit, self.buffer_kb
         )
     }
 
+    /// Bits that each link carries in a second of this machine's time, each way.
+    pub fn bits_per_second(&self) -> f64 {
+        self.rate_mbit * 1e6 / f64::from(self.times_slower)
+    }
+
+    /// How long what takes `time` in life takes here.
+    pub fn slowed(&self, time: Duration) -> Duration {
+        time * self.times_slower
+    }
+
     /// The topology file of it.
     pub fn topology(&self, name: &str, seed: u64) -> String {
-        let mut text = format!("name = \"{name}\"\nseed = {seed}\n");
+        let mut text = format!(
+            "name = \"{name}\"\nseed = {seed}\nmtu = \"{}B\"\n",
+            self.mtu_bytes
+        );
         for (site, hosts) in self.sites.hosts() {
             let hosts: Vec<String> = hosts.iter().map(|node| format!("\"n{node}\"")).collect();
             text += &format!(
@@ -390,16 +444,19 @@ impl WanSpec {
                 hosts.join(", ")
             );
         }
-        text += match self.sites {
-            Sites::Two => "[rtt]\nlocal = { ireland = \"109ms\" }\n",
-            Sites::Three => {
-                "[rtt]\nlocal = { virginia = \"23ms\", ireland = \"109ms\" }\n\
-                 virginia = { ireland = \"93ms\" }\n"
-            }
+        let ms = |life_ms: u32| format!("\"{}ms\"", life_ms * self.times_slower);
+        text += &match self.sites {
+            Sites::Two => format!("[rtt]\nlocal = {{ ireland = {} }}\n", ms(109)),
+            Sites::Three => format!(
+                "[rtt]\nlocal = {{ virginia = {}, ireland = {} }}\nvirginia = {{ ireland = {} }}\n",
+                ms(23),
+                ms(109),
+                ms(93)
+            ),
         };
         text += &format!(
             "[wan]\nrate = \"{}Mbit\"\nbuffer = \"{}KB\"\npriority = [{}]\n",
-            self.rate_mbit,
+            self.bits_per_second() / 1e6,
             self.buffer_kb,
             if self.priority { "\"EF\"" } else { "" }
         );

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use netem::MTU_BYTES;
 use vivace_core::{NodeId, SiteId};
 use vivace_node::storage::identity::{DataDirectory, Owner};
 use vivace_node::transport::PriorityBound;
@@ -112,7 +113,7 @@ pub fn start_vivace(
         write_pair(&home, "node", &ca.issue(&role, VALID_FOR)?)?;
         write(
             &home.join("node.toml"),
-            &node_file(node.id, priority_share(spec, node.id), wan.is_realtime()),
+            &node_file(node.id, spec, wan.is_realtime()),
         )?;
         DataDirectory::make(&home.join("data"), &Owner::named(CLUSTER, NodeId(node.id)))?;
         let mut command = wan.realtime_command(&node.host, &program.path);
@@ -215,7 +216,7 @@ fn cluster_file(sites: Sites, nodes: &[Node], containers: Containers) -> String 
 /// the replicas of a site share 95 percent of what passes, the other nodes the rest, which
 /// is more than they have to say.
 fn priority_share(spec: &WanSpec, node: u16) -> Option<u64> {
-    let passes = spec.police_percent? / 100.0 * spec.rate_mbit * 1e6 / 8.0;
+    let passes = spec.police_percent? / 100.0 * spec.bits_per_second() / 8.0;
     let mut sites = spec.sites.hosts().iter().map(|(_, nodes)| nodes);
     let site = sites.find(|nodes| nodes.contains(&node))?;
     let is_replica = |node: &u16| REPLICAS.contains(node);
@@ -228,16 +229,20 @@ fn priority_share(spec: &WanSpec, node: u16) -> Option<u64> {
 }
 
 /// All nodes share one machine's clock, so a fixed bound is true.
-fn node_file(node: u16, priority_bytes_per_s: Option<u64>, is_realtime: bool) -> String {
-    let priority = priority_bytes_per_s.map_or(String::new(), |rate| {
+fn node_file(node: u16, spec: &WanSpec, is_realtime: bool) -> String {
+    let priority = priority_share(spec, node).map_or(String::new(), |rate| {
         let burst = (rate / POLICED_BURSTS_A_SECOND).max(PriorityBound::BURST_BYTES_MIN);
         format!("[priority]\nbytes_per_s = {rate}\nburst_bytes = {burst}\n")
     });
+    let bulk = match spec.mtu_bytes {
+        MTU_BYTES => String::new(),
+        bytes => format!("[bulk]\npacket_bytes_max = {bytes}\n"),
+    };
     format!(
         "node = {node}\ncluster = \"../cluster.toml\"\nca = \"../ca.pem\"\n\
          certificate = \"node.pem\"\nkey = \"node.key\"\nrealtime = {is_realtime}\n[storage]\nkind = \"disk\"\n\
          directory = \"data\"\n[clock]\nsource = \"fixed\"\nerror_us = 500\n\
-         {priority}"
+         {priority}{bulk}"
     )
 }
 
