@@ -255,8 +255,8 @@ impl Layout {
              # bytes_per_s = 125000     # what it lets pass, with headers; more waits here instead\n\
              # scope = \"path\"          # to each other site; \"uplink\": to all of them together\n\
              \n\
-             # [bulk]                   # where links carry larger packets than Ethernet's 1500\n\
-             # packet_bytes_max = 9000  # set it on both sides; a timestamp may wait for one of them\n",
+             # [bulk]                   # where links between sites carry more than Ethernet's 1500\n\
+             # packet_bytes_max = 9000  # of what this node sends; a timestamp may wait for one of them\n",
             node.0, self.cluster
         )
     }

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use quinn::{Connection, Endpoint, Incoming};
+use quinn::{Connection, Incoming};
 use tokio::sync::Semaphore;
 
+use super::class_endpoint::ClassEndpoint;
 use super::event::TrafficClass;
 use super::hello::{self, Hello};
 use super::refusal::{Ending, Refusal, RefusalCause};
@@ -22,9 +23,9 @@ pub(super) const HANDSHAKES_MAX: usize = 64;
 const HANDSHAKES_WITHOUT_PROOF_MAX: usize = 16;
 
 /// Accepts until the endpoint closes.
-pub(super) async fn run(shared: Arc<Shared>, class: TrafficClass, endpoint: Endpoint) {
+pub(super) async fn run(shared: Arc<Shared>, class: TrafficClass, endpoint: ClassEndpoint) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    while let Some(incoming) = endpoint.accept().await {
+    while let Some(incoming) = endpoint.quic().accept().await {
         let remote = incoming.remote_address();
         let under_way = HANDSHAKES_MAX - handshakes.available_permits();
         let is_busy = under_way >= HANDSHAKES_WITHOUT_PROOF_MAX;
@@ -40,9 +41,9 @@ pub(super) async fn run(shared: Arc<Shared>, class: TrafficClass, endpoint: Endp
             shared.record(&refusal.into(), remote);
             continue;
         };
-        let shared = shared.clone();
+        let (shared, endpoint) = (shared.clone(), endpoint.clone());
         tokio::spawn(async move {
-            match greet(&shared, class, incoming).await {
+            match greet(&shared, class, &endpoint, incoming).await {
                 Ok((connection, hello)) => {
                     drop(permit);
                     if let Some(peer) = shared.book.get(&hello.node) {
@@ -58,10 +59,12 @@ pub(super) async fn run(shared: Arc<Shared>, class: TrafficClass, endpoint: Endp
 async fn greet(
     shared: &Shared,
     class: TrafficClass,
+    endpoint: &ClassEndpoint,
     incoming: Incoming,
 ) -> Result<(Connection, Hello), Ending> {
     let limit = shared.limits.handshake_timeout;
-    let connected = tokio::time::timeout(limit, incoming).await;
+    let connecting = endpoint.answer(shared, incoming)?;
+    let connected = tokio::time::timeout(limit, connecting).await;
     let connection =
         connected.map_err(|_| Ending::Lost(format!("no handshake within {limit:?}")))??;
     let greeting = hello::greet_as_acceptor(&connection, &shared.local, class, &shared.book);

@@ -20,7 +20,7 @@ use super::counters::DropCause;
 use super::event::{BulkLane, SendError, TrafficClass, TransportEvent};
 use super::lane_queue::{LaneQueue, QueueRefusal};
 use super::lane_turns::{LANES, LaneTurns};
-use super::limits::Limits;
+use super::limits::{Limits, SITE_PACKET_BYTES_MAX, payload_bytes};
 use super::lock::lock;
 use super::peer_stream::{CutShort, read_exact};
 use super::pipe_window::PipeWindows;
@@ -30,14 +30,14 @@ use super::state::{Peer, Shared};
 /// A PING per so many idle timeouts: several may be lost on a full link.
 const KEEP_ALIVES_PER_TIMEOUT: u32 = 6;
 
-/// QUIC settings of the class's connections.
-pub(super) fn transport_config(limits: &Limits) -> TransportConfig {
+/// QUIC settings of the class's connections; IP packets have up to `packet_bytes_max`.
+pub(super) fn transport_config(limits: &Limits, packet_bytes_max: u16) -> TransportConfig {
     let lane_window = limits.bulk_window_bytes;
     // A window for each lane.
     let connection_window = u64::from(lane_window) * LANES as u64;
     let receive_window = VarInt::from_u64(connection_window).unwrap_or(VarInt::MAX);
     let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(limits.bulk_payload_bytes_max());
+    discovery.upper_bound(payload_bytes(packet_bytes_max));
     let mut config = TransportConfig::default();
     config
         .mtu_discovery_config(Some(discovery))
@@ -53,11 +53,11 @@ pub(super) fn transport_config(limits: &Limits) -> TransportConfig {
     config
 }
 
-/// Lets peers send packets as large as this node's own, and no larger.
-pub(super) fn bound_packets(config: &mut EndpointConfig, limits: &Limits) {
+/// Lets peers send the largest packets that any may: QUIC's default takes Ethernet's.
+pub(super) fn take_large_packets(config: &mut EndpointConfig) {
     config
-        .max_udp_payload_size(limits.bulk_payload_bytes_max())
-        .expect("the smallest packet that limits allow has more than QUIC's 1,200 bytes");
+        .max_udp_payload_size(payload_bytes(SITE_PACKET_BYTES_MAX))
+        .expect("it is above QUIC's least, 1,200 bytes");
 }
 
 /// Queues to one peer, one per lane.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use quinn::{AsyncUdpSocket, Endpoint, TokioRuntime};
 
+use super::class_endpoint::{ClassEndpoint, Settings};
 use super::event::TrafficClass;
 use super::identity::{Identity, IdentityError};
 use super::link::Marking;
@@ -17,7 +18,7 @@ use super::refusal::OrderlyEnd;
 use super::reset::endpoint_config;
 use super::socket::ClassSocket;
 use super::state::{Peer, Shared};
-use super::{accept, bulk, dial, pacer, priority};
+use super::{accept, bulk, dial, pacer};
 use crate::event_loop::{EventLoop, Service};
 
 /// Makes a class's socket, on the class's loop, for a socket belongs to the reactor that it
@@ -134,12 +135,13 @@ async fn serve(
         let _ = shutdown.wait_for(|&down| down).await;
     }
     let end = OrderlyEnd::ShuttingDown;
-    endpoint.close(end.code(), end.reason().as_bytes());
+    let quic = endpoint.quic();
+    quic.close(end.code(), end.reason().as_bytes());
     // The goodbyes are a courtesy: without one, a peer's timeout ends the connection.
-    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, endpoint.wait_idle()).await;
+    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, quic.wait_idle()).await;
 }
 
-fn connect(shared: &Arc<Shared>, class: TrafficClass, endpoint: &Endpoint) {
+fn connect(shared: &Arc<Shared>, class: TrafficClass, endpoint: &ClassEndpoint) {
     tokio::spawn(accept::run(shared.clone(), class, endpoint.clone()));
     let peers = shared.book.values();
     for peer in peers.filter(|peer| peer.address.node > shared.local.node) {
@@ -160,18 +162,8 @@ fn open(
     class: TrafficClass,
     identity: &Identity,
     socket: SocketFactory,
-) -> Result<(Endpoint, SocketAddr), ThreadError> {
-    let quic = Arc::new(match class {
-        TrafficClass::Priority => priority::transport_config(&shared.limits),
-        TrafficClass::Bulk => bulk::transport_config(&shared.limits),
-    });
-    let mut server = identity.peer_server_config()?;
-    server
-        .transport_config(quic.clone())
-        .max_incoming(accept::HANDSHAKES_MAX);
-    let mut client = identity.peer_client_config()?;
-    client.transport_config(quic);
-
+) -> Result<(ClassEndpoint, SocketAddr), ThreadError> {
+    let (here, elsewhere) = Settings::of(shared, class, identity)?;
     let ClassSocket {
         socket,
         dscp,
@@ -202,11 +194,14 @@ fn open(
     };
     let mut config = endpoint_config(identity, port);
     if class == TrafficClass::Bulk {
-        bulk::bound_packets(&mut config, &shared.limits);
+        bulk::take_large_packets(&mut config);
     }
-    let mut endpoint =
-        Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime))
+    let server = Some(elsewhere.server());
+    let endpoint =
+        Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))
             .map_err(ThreadError::Endpoint)?;
-    endpoint.set_default_client_config(client);
-    Ok((endpoint, local))
+    Ok((
+        ClassEndpoint::new(endpoint, class, (here, elsewhere)),
+        local,
+    ))
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, Endpoint};
+use quinn::Connection;
 
+use super::class_endpoint::ClassEndpoint;
 use super::event::TrafficClass;
 use super::hello::{self, Hello};
-use super::identity::any_node_dns_name;
 use super::limits::Limits;
 use super::refusal::{Ending, Refusal, RefusalCause};
 use super::session;
@@ -46,7 +46,7 @@ pub(super) async fn keep_connected(
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     class: TrafficClass,
-    endpoint: Endpoint,
+    endpoint: ClassEndpoint,
 ) {
     let mut back_off = BackOff::new(&shared.limits);
     loop {
@@ -89,15 +89,11 @@ async fn dial(
     shared: &Shared,
     peer: &Peer,
     class: TrafficClass,
-    endpoint: &Endpoint,
+    endpoint: &ClassEndpoint,
 ) -> Result<(Connection, Hello), Ending> {
     let limit = shared.limits.handshake_timeout;
-    let address = peer.socket_address(class);
-    // Any node's certificate passes TLS here; the hello then says whose it is,
-    // and a wrong one gets a cause with a name.
-    let name = any_node_dns_name(&shared.local.cluster);
     let connecting = endpoint
-        .connect(address, &name)
+        .dial(shared, peer)
         .map_err(|error| Ending::Lost(error.to_string()))?;
     let connected = tokio::time::timeout(limit, connecting).await;
     let connection =

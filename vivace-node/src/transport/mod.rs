@@ -19,6 +19,7 @@ mod accept;
 mod batch;
 mod budget;
 mod bulk;
+mod class_endpoint;
 mod class_service;
 mod connection_ids;
 mod counters;

@@ -146,9 +146,10 @@ fn bound_warnings(links: &transport::TransportStatus) -> Vec<String> {
     waiting.collect()
 }
 
-/// Where packets are not as large as the operator asked for.
+/// Where packets between sites are not as large as the operator asked for.
 fn packet_warnings(links: &transport::TransportStatus, asked: u16) -> Vec<String> {
-    let warnings = links.peers.iter().filter_map(|peer| {
+    let elsewhere = links.peers.iter().filter(|peer| peer.site != links.site);
+    let warnings = elsewhere.filter_map(|peer| {
         let up_for = Duration::from_millis(peer.bulk.since_ms);
         packet_warning(peer.node, up_for, peer.bulk.packet_bytes?, asked)
     });
@@ -161,7 +162,7 @@ fn packet_warning(node: u16, up_for: Duration, found: u64, asked: u16) -> Option
     (is_small && up_for >= PROBED_AFTER).then(|| {
         format!(
             "bulk packets to node {node} have up to {found} bytes, where bulk.packet_bytes_max is \
-             {asked}: the path carries no more, or node {node} allows no more"
+             {asked}: the path carries no more"
         )
     })
 }
