@@ -153,6 +153,10 @@ struct InFlight {
     is_record: bool,
 }
 
+/// What is kept of values, which writers name: under hashes that nobody outside this process
+/// can choose.
+type ById<T> = HashMap<ValueId, T, foldhash::fast::RandomState>;
+
 /// An id to be forgotten when what was added before is durable.
 struct Forget {
     /// The last position before it.
@@ -181,16 +185,16 @@ pub struct Engine<T> {
     /// So many records are durable.
     recorded: u64,
     /// Values on their way to the disk.
-    in_flight: HashMap<ValueId, InFlight>,
+    in_flight: ById<InFlight>,
     in_flight_order: VecDeque<(Lsn, ValueId, u64)>,
     pending_bytes: u64,
     /// Ids to be forgotten, numbered, in order.
     forgets: VecDeque<Forget>,
     forgets_made: u64,
     /// The number of the last for each id that was not stored again since.
-    forgotten: HashMap<ValueId, u64>,
+    forgotten: ById<u64>,
     cache: ValueCache,
-    loading: HashMap<ValueId, Vec<T>>,
+    loading: ById<Vec<T>>,
     waiters: usize,
     counts: Counts,
     /// Last, so that it is let go when the threads have ended.
@@ -234,14 +238,14 @@ impl<T> Engine<T> {
             gathered_at: None,
             journal_batches: VecDeque::new(),
             recorded: 0,
-            in_flight: HashMap::new(),
+            in_flight: ById::default(),
             in_flight_order: VecDeque::new(),
             pending_bytes: 0,
             forgets: VecDeque::new(),
             forgets_made: 0,
-            forgotten: HashMap::new(),
+            forgotten: ById::default(),
             cache: ValueCache::new(cache_bytes),
-            loading: HashMap::new(),
+            loading: ById::default(),
             waiters: 0,
             counts: Counts::default(),
             directory: None,

@@ -25,16 +25,19 @@ pub struct DscpObservation {
 /// again is young again, and the old one before is dropped.
 pub(super) struct DscpTable {
     expected: u8,
-    young: HashMap<SocketAddr, DscpObservation>,
-    old: HashMap<SocketAddr, DscpObservation>,
+    young: Generation,
+    old: Generation,
 }
+
+/// Anyone may send from any address, and nobody outside this process can choose its hash.
+type Generation = HashMap<SocketAddr, DscpObservation, foldhash::fast::RandomState>;
 
 impl DscpTable {
     pub(super) fn new(expected: u8) -> Self {
         Self {
             expected,
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: Generation::default(),
+            old: Generation::default(),
         }
     }
 
