@@ -55,12 +55,15 @@ const RATE_LIFETIME_RTTS: u32 = 10;
 const RATE_LIFETIME_ROUNDS: u64 = 2;
 
 /// After so long without a new smallest round trip, the queue is drained to
-/// measure it again: our own surplus hides it.
+/// measure it again: our own surplus hides it. Not more often than once in so many round
+/// trips, for it costs two.
 const MIN_RTT_LIFETIME: Duration = Duration::from_secs(5);
+const MIN_RTT_LIFETIME_RTTS: u32 = 50;
 /// Drained earlier, but not more often than this, if the round trip stays so far
 /// above what our surplus explains: the path has become longer, and the window
 /// is too small for it (and the rate falls with every round), or slower.
 const EARLY_DRAIN_INTERVAL: Duration = Duration::from_secs(2);
+const EARLY_DRAIN_INTERVAL_RTTS: u32 = 20;
 const UNEXPLAINED_RTT: f64 = 1.1;
 const UNEXPLAINED_ROUNDS: u32 = 3;
 
@@ -223,9 +226,11 @@ impl PipeWindow {
         } else {
             self.rounds_unexplained = 0;
         }
+        let interval = EARLY_DRAIN_INTERVAL.max(min_rtt * EARLY_DRAIN_INTERVAL_RTTS);
+        let lifetime = MIN_RTT_LIFETIME.max(min_rtt * MIN_RTT_LIFETIME_RTTS);
         let is_unexplained = self.rounds_unexplained >= UNEXPLAINED_ROUNDS
-            && now.saturating_duration_since(self.drained_at) > EARLY_DRAIN_INTERVAL;
-        is_unexplained || now.saturating_duration_since(measured) > MIN_RTT_LIFETIME
+            && now.saturating_duration_since(self.drained_at) > interval;
+        is_unexplained || now.saturating_duration_since(measured) > lifetime
     }
 
     fn on_rate(&mut self, bytes_per_s: f64, now: Instant) {
@@ -431,9 +436,15 @@ mod tests {
     #[test]
     fn a_link_is_full_and_its_queue_is_not_for_minutes() {
         for payload in PAYLOADS {
-            for (mbit_per_s, delay_ms) in [(1.0, 20), (20.0, 40), (100.0, 150), (1_000.0, 1)] {
+            for (mbit_per_s, delay_ms) in [
+                (1.0, 20),
+                (20.0, 40),
+                (100.0, 150),
+                (1_000.0, 1),
+                (20.0, 900),
+            ] {
                 let mut path = Path::new(payload, mbit_per_s, delay_ms);
-                path.run(5);
+                path.run(5.max(delay_ms * 40 / 1_000));
                 let (rate, rtt_ms) = path.run(60);
                 let delay_ms = delay_ms as f64;
                 // On the slowest, the packets that are always allowed take longer.
