@@ -77,6 +77,7 @@ fn rtt_ms(sites: Sites) -> f64 {
     match sites {
         Sites::Two => 109.0,
         Sites::Three => 23.0,
+        Sites::ThreeAlike => 100.0,
     }
 }
 

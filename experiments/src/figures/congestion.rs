@@ -13,8 +13,14 @@ pub const NAME: &str = "congestion";
 /// A step for each link, traffic and number at once: its operations idle, then full.
 pub fn steps(scale: &Scale) -> Vec<Step> {
     let mut steps = Vec::new();
-    for (sites, sites_name) in [(Sites::Two, "two"), (Sites::Three, "three")] {
-        for rate in [20.0, 100.0] {
+    let all: [(Sites, &str, &[f64]); 3] = [
+        (Sites::Two, "two", &[20.0, 100.0]),
+        (Sites::Three, "three", &[20.0, 100.0]),
+        // At 100 Mbit/s three sites take more than two processors.
+        (Sites::ThreeAlike, "alike", &[20.0]),
+    ];
+    for (sites, sites_name, rates) in all {
+        for &rate in rates {
             for buffer_kb in [256, 5000] {
                 for traffic in [UDP, TCP, OWN] {
                     for at_once in [1, 64] {

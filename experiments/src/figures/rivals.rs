@@ -15,7 +15,7 @@ const ETCD_OPERATIONS: [(&str, Operation); 2] =
     [("etcd", Operation::Read), ("etcd", Operation::Write)];
 
 /// What the priority class is held to where it is policed, in percent of the link.
-const POLICE_PERCENT: f64 = 5.0;
+pub const POLICE_PERCENT: f64 = 5.0;
 
 const MARKED: StoreKind = StoreKind::Etcd { marked: true };
 const UNMARKED: StoreKind = StoreKind::Etcd { marked: false };
@@ -41,6 +41,8 @@ pub fn steps_etcd(scale: &Scale) -> Vec<Step> {
         (Sites::Two, "two", 5000),
         (Sites::Three, "three", 256),
         (Sites::Three, "three", 5000),
+        (Sites::ThreeAlike, "alike", 256),
+        (Sites::ThreeAlike, "alike", 5000),
     ];
     let links = scale.pick(&all[..2], &all[..]);
     let mut steps = Vec::new();
@@ -57,9 +59,13 @@ pub fn steps_etcd(scale: &Scale) -> Vec<Step> {
 
 /// Both stores where marking alone may do, and where it doesn't.
 pub fn steps_rival(scale: &Scale) -> Vec<Step> {
-    let both_sites = [(Sites::Three, "three"), (Sites::Two, "two")];
+    let all = [
+        (Sites::Three, "three"),
+        (Sites::Two, "two"),
+        (Sites::ThreeAlike, "alike"),
+    ];
     let mut steps = Vec::new();
-    for &(sites, sites_name) in scale.pick(&both_sites[..1], &both_sites[..]) {
+    for &(sites, sites_name) in scale.pick(&all[..1], &all[..]) {
         let open = wan(sites, 20.0, 256);
         let policed = WanSpec {
             police_percent: Some(POLICE_PERCENT),

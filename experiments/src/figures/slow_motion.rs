@@ -8,6 +8,7 @@
 
 use super::congestion::bytes_table;
 use super::latency_table::{figure, table, verdict};
+use super::rivals::POLICE_PERCENT;
 use super::{OWN, TCP, UDP, VIVACE_OPERATIONS, store_step, store_work, wan, windows};
 use crate::catalog::Scale;
 use crate::report::{Section, Shown, Table};
@@ -67,7 +68,8 @@ impl Link {
     }
 }
 
-/// A step for each link, buffer, traffic and number at once: its operations idle, then full.
+/// A step for each link, buffer, traffic and number at once, and one with a policed class:
+/// its operations idle, then full.
 pub fn steps(scale: &Scale) -> Vec<Step> {
     let mut steps = Vec::new();
     for link in &LINKS {
@@ -85,6 +87,12 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
             }
         }
     }
+    let policed = WanSpec {
+        police_percent: Some(POLICE_PERCENT),
+        ..LINKS[0].wan(256)
+    };
+    let name = "three-20-256-policed-64".to_owned();
+    steps.push(step(scale, name, policed, UDP, 64));
     if scale.quick {
         steps.retain(|step| step.name == QUICK);
     }

@@ -99,6 +99,8 @@ pub enum Sites {
     Two,
     /// A replica in each of three sites at the paper's round trips; 4 and 5 here.
     Three,
+    /// The same, with 100 ms between each two of them.
+    ThreeAlike,
 }
 
 /// An emulated WAN; all links between sites are alike but for their round trips.
@@ -392,6 +394,7 @@ impl WanSpec {
         let sites = match self.sites {
             Sites::Two => "two sites, 109 ms",
             Sites::Three => "three sites, 23, 93 and 109 ms",
+            Sites::ThreeAlike => "three sites, 100 ms",
         };
         let class = match (self.priority, self.police_percent) {
             (false, _) => ", no classes".to_owned(),
@@ -445,14 +448,18 @@ impl WanSpec {
             );
         }
         let ms = |life_ms: u32| format!("\"{}ms\"", life_ms * self.times_slower);
+        let three = |virginia, ireland, between| {
+            format!(
+                "[rtt]\nlocal = {{ virginia = {}, ireland = {} }}\nvirginia = {{ ireland = {} }}\n",
+                ms(virginia),
+                ms(ireland),
+                ms(between)
+            )
+        };
         text += &match self.sites {
             Sites::Two => format!("[rtt]\nlocal = {{ ireland = {} }}\n", ms(109)),
-            Sites::Three => format!(
-                "[rtt]\nlocal = {{ virginia = {}, ireland = {} }}\nvirginia = {{ ireland = {} }}\n",
-                ms(23),
-                ms(109),
-                ms(93)
-            ),
+            Sites::Three => three(23, 109, 93),
+            Sites::ThreeAlike => three(100, 100, 100),
         };
         text += &format!(
             "[wan]\nrate = \"{}Mbit\"\nbuffer = \"{}KB\"\npriority = [{}]\n",
@@ -480,7 +487,9 @@ impl Sites {
     pub fn hosts(self) -> &'static [(&'static str, &'static [u16])] {
         match self {
             Self::Two => &[("local", &[1, 4, 5]), ("ireland", &[2, 3])],
-            Self::Three => &[("local", &[1, 4, 5]), ("virginia", &[2]), ("ireland", &[3])],
+            Self::Three | Self::ThreeAlike => {
+                &[("local", &[1, 4, 5]), ("virginia", &[2]), ("ireland", &[3])]
+            }
         }
     }
 
@@ -496,7 +505,9 @@ impl Sites {
     pub fn pairs(self) -> &'static [&'static str] {
         match self {
             Self::Two => &["local:ireland"],
-            Self::Three => &["local:virginia", "local:ireland", "virginia:ireland"],
+            Self::Three | Self::ThreeAlike => {
+                &["local:virginia", "local:ireland", "virginia:ireland"]
+            }
         }
     }
 }

@@ -26,8 +26,12 @@ const VALUE_BYTES_MAX: u32 = 2 << 20;
 /// How long the certificates are valid.
 const VALID_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// The WAN's policers let 50 ms of their rate pass at once.
+/// The WAN's policers let 50 ms of their rate pass at once; in slow motion so much longer as
+/// the WAN is slower.
 const POLICED_BURSTS_A_SECOND: u64 = 20;
+
+/// Of what is policed, nodes that are no replicas share so much: more than they have to say.
+const NO_REPLICAS_SHARE: f64 = 0.15;
 
 /// The nodes that are replicas.
 const REPLICAS: [u16; 3] = [1, 2, 3];
@@ -213,8 +217,7 @@ fn cluster_file(sites: Sites, nodes: &[Node], containers: Containers) -> String 
 }
 
 /// Where the class is policed, what a node may send of it on each path, in bytes a second:
-/// the replicas of a site share 95 percent of what passes, the other nodes the rest, which
-/// is more than they have to say.
+/// the replicas of a site share what is not [`NO_REPLICAS_SHARE`].
 fn priority_share(spec: &WanSpec, node: u16) -> Option<u64> {
     let passes = spec.police_percent? / 100.0 * spec.bits_per_second() / 8.0;
     let mut sites = spec.sites.hosts().iter().map(|(_, nodes)| nodes);
@@ -222,8 +225,8 @@ fn priority_share(spec: &WanSpec, node: u16) -> Option<u64> {
     let is_replica = |node: &u16| REPLICAS.contains(node);
     let replicas = site.iter().filter(|node| is_replica(node)).count();
     let share = match is_replica(&node) {
-        true => 0.95 / replicas as f64,
-        false => 0.05 / (site.len() - replicas) as f64,
+        true => (1.0 - NO_REPLICAS_SHARE) / replicas as f64,
+        false => NO_REPLICAS_SHARE / (site.len() - replicas) as f64,
     };
     Some((passes * share) as u64)
 }
@@ -231,7 +234,8 @@ fn priority_share(spec: &WanSpec, node: u16) -> Option<u64> {
 /// All nodes share one machine's clock, so a fixed bound is true.
 fn node_file(node: u16, spec: &WanSpec, is_realtime: bool) -> String {
     let priority = priority_share(spec, node).map_or(String::new(), |rate| {
-        let burst = (rate / POLICED_BURSTS_A_SECOND).max(PriorityBound::BURST_BYTES_MIN);
+        let at_life_speed = rate * u64::from(spec.times_slower);
+        let burst = (at_life_speed / POLICED_BURSTS_A_SECOND).max(PriorityBound::BURST_BYTES_MIN);
         format!("[priority]\nbytes_per_s = {rate}\nburst_bytes = {burst}\n")
     });
     let bulk = match spec.mtu_bytes {
