@@ -19,7 +19,7 @@ const HEADER_BYTES: u16 = 40 + 8;
 
 /// Largest IP packet of the bulk class within a site, in bytes, headers included: what switches
 /// call jumbo frames. The path is probed for what it carries up to this. On fast links a
-/// priority packet waits little for one of them, 72 us at 1 Gbit/s.
+/// priority packet waits little for one of them, 72 µs at 1 Gbit/s.
 pub(super) const SITE_PACKET_BYTES_MAX: u16 = 9_216;
 
 /// UDP payload of an IP packet of at most so many bytes.
