@@ -7,7 +7,6 @@ use quinn::{Connection, Incoming};
 use tokio::sync::Semaphore;
 
 use super::class_endpoint::ClassEndpoint;
-use super::event::TrafficClass;
 use super::hello::{self, Hello};
 use super::refusal::{Ending, Refusal, RefusalCause};
 use super::session;
@@ -23,7 +22,7 @@ pub(super) const HANDSHAKES_MAX: usize = 64;
 const HANDSHAKES_WITHOUT_PROOF_MAX: usize = 16;
 
 /// Accepts until the endpoint closes.
-pub(super) async fn run(shared: Arc<Shared>, class: TrafficClass, endpoint: ClassEndpoint) {
+pub(super) async fn run(shared: Arc<Shared>, endpoint: ClassEndpoint) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     while let Some(incoming) = endpoint.quic().accept().await {
         let remote = incoming.remote_address();
@@ -43,7 +42,7 @@ pub(super) async fn run(shared: Arc<Shared>, class: TrafficClass, endpoint: Clas
         };
         let (shared, endpoint) = (shared.clone(), endpoint.clone());
         tokio::spawn(async move {
-            match greet(&shared, class, &endpoint, incoming).await {
+            match greet(&shared, &endpoint, incoming).await {
                 Ok((connection, hello)) => {
                     drop(permit);
                     if let Some(peer) = shared.book.get(&hello.node) {
@@ -58,7 +57,6 @@ pub(super) async fn run(shared: Arc<Shared>, class: TrafficClass, endpoint: Clas
 
 async fn greet(
     shared: &Shared,
-    class: TrafficClass,
     endpoint: &ClassEndpoint,
     incoming: Incoming,
 ) -> Result<(Connection, Hello), Ending> {
@@ -67,7 +65,8 @@ async fn greet(
     let connected = tokio::time::timeout(limit, connecting).await;
     let connection =
         connected.map_err(|_| Ending::Lost(format!("no handshake within {limit:?}")))??;
-    let greeting = hello::greet_as_acceptor(&connection, &shared.local, class, &shared.book);
+    let greeting =
+        hello::greet_as_acceptor(&connection, &shared.local, endpoint.class(), &shared.book);
     let greeted = tokio::time::timeout(limit, greeting).await;
     let greeted = greeted.unwrap_or_else(|_| {
         let detail = format!("no hello within {limit:?}");

@@ -84,6 +84,11 @@ impl ClassEndpoint {
         }
     }
 
+    /// Whose endpoint it is.
+    pub(super) fn class(&self) -> TrafficClass {
+        self.class
+    }
+
     /// The endpoint itself.
     pub(super) fn quic(&self) -> &Endpoint {
         &self.endpoint

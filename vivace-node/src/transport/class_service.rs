@@ -131,7 +131,7 @@ async fn serve(
         _ = open.wait_for(|&open| open) => true,
     };
     if is_open {
-        connect(shared, class, &endpoint);
+        connect(shared, &endpoint);
         let _ = shutdown.wait_for(|&down| down).await;
     }
     let end = OrderlyEnd::ShuttingDown;
@@ -141,12 +141,12 @@ async fn serve(
     let _ = tokio::time::timeout(GOODBYE_TIMEOUT, quic.wait_idle()).await;
 }
 
-fn connect(shared: &Arc<Shared>, class: TrafficClass, endpoint: &ClassEndpoint) {
-    tokio::spawn(accept::run(shared.clone(), class, endpoint.clone()));
+fn connect(shared: &Arc<Shared>, endpoint: &ClassEndpoint) {
+    tokio::spawn(accept::run(shared.clone(), endpoint.clone()));
     let peers = shared.book.values();
     for peer in peers.filter(|peer| peer.address.node > shared.local.node) {
         let (shared, peer) = (shared.clone(), Arc::clone(peer));
-        tokio::spawn(dial::keep_connected(shared, peer, class, endpoint.clone()));
+        tokio::spawn(dial::keep_connected(shared, peer, endpoint.clone()));
     }
 }
 

@@ -42,15 +42,11 @@ impl BackOff {
 }
 
 /// Keeps one class's connection to `peer` up until the task is dropped.
-pub(super) async fn keep_connected(
-    shared: Arc<Shared>,
-    peer: Arc<Peer>,
-    class: TrafficClass,
-    endpoint: ClassEndpoint,
-) {
+pub(super) async fn keep_connected(shared: Arc<Shared>, peer: Arc<Peer>, endpoint: ClassEndpoint) {
+    let class = endpoint.class();
     let mut back_off = BackOff::new(&shared.limits);
     loop {
-        match dial(&shared, &peer, class, &endpoint).await {
+        match dial(&shared, &peer, &endpoint).await {
             Ok((connection, hello)) => {
                 let up = session::run(&shared, &peer, connection, hello).await;
                 // One that ends at once, again and again, must not be dialed at once.
@@ -88,7 +84,6 @@ async fn peer_answers_again(peer: &Peer) {
 async fn dial(
     shared: &Shared,
     peer: &Peer,
-    class: TrafficClass,
     endpoint: &ClassEndpoint,
 ) -> Result<(Connection, Hello), Ending> {
     let limit = shared.limits.handshake_timeout;
@@ -98,7 +93,7 @@ async fn dial(
     let connected = tokio::time::timeout(limit, connecting).await;
     let connection =
         connected.map_err(|_| Ending::Lost(format!("no answer within {limit:?}")))??;
-    let greeting = hello::greet_as_dialer(&connection, &shared.local, class, peer);
+    let greeting = hello::greet_as_dialer(&connection, &shared.local, endpoint.class(), peer);
     let greeted = tokio::time::timeout(limit, greeting).await;
     let greeted = greeted.unwrap_or_else(|_| {
         let detail = format!("no hello within {limit:?}");
