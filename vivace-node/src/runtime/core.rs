@@ -196,14 +196,25 @@ impl Core {
                 node,
                 class: core_class(class),
             },
-            TransportEvent::Rtt { node, rtt } => Event::RoundTrip { node, rtt },
+            TransportEvent::Rtt { node, rtt } => {
+                self.unawaited.on_round_trip(node, rtt);
+                Event::RoundTrip { node, rtt }
+            }
             TransportEvent::StateRefused { why } => self.storage.stop_outdated(&why),
         };
-        if !is_unawaited(&event) {
-            return self.handle(transport, event);
+        if is_unawaited(&event) {
+            self.unawaited.push(bytes, event);
+            return self.take_unawaited_while(transport, Unawaited::is_full);
         }
-        self.unawaited.push(bytes, event);
-        while self.unawaited.is_full()
+        if matches!(event, Event::PeerUp { .. } | Event::PeerDown { .. }) {
+            // What a peer said in one life is not heard in the next.
+            self.take_unawaited_while(transport, |_| true);
+        }
+        self.handle(transport, event);
+    }
+
+    fn take_unawaited_while(&mut self, transport: &Transport, more: impl Fn(&Unawaited) -> bool) {
+        while more(&self.unawaited)
             && let Some(oldest) = self.unawaited.pop()
         {
             self.handle(transport, oldest);

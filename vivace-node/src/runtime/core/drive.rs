@@ -48,7 +48,7 @@ impl Core {
         let mut ended = transport.ended();
         loop {
             let deadline = self.node.next_deadline().map(|at| self.started + at);
-            let wakeup = [deadline, self.storage.flush_by()]
+            let wakeup = [deadline, self.storage.flush_by(), self.unawaited.due_at()]
                 .into_iter()
                 .flatten()
                 .min();
@@ -67,7 +67,7 @@ impl Core {
                     Some(asked) = requests.recv() => Turn::Asked(asked),
                     () = &mut alarm, if alarm_at.is_some() => Turn::Alarm,
                     // Behind what the connections have by now.
-                    () = yield_now(), if !self.unawaited.is_empty() => Turn::Unawaited,
+                    () = yield_now(), if self.unawaited.is_due() => Turn::Unawaited,
                 }
             });
             match turn.await {
@@ -100,11 +100,13 @@ impl Core {
                 };
                 self.on_asked(&transport, asked);
             }
-            for _ in 0..UNAWAITED_PER_TURN {
-                let Some(event) = self.unawaited.pop() else {
-                    break;
-                };
-                self.handle(&transport, event);
+            if self.unawaited.is_due() {
+                for _ in 0..UNAWAITED_PER_TURN {
+                    let Some(event) = self.unawaited.pop() else {
+                        break;
+                    };
+                    self.handle(&transport, event);
+                }
             }
             self.storage.flush();
             if let Some(through) = self.storage.durable() {
