@@ -69,6 +69,13 @@ fn left_of(run: u32) -> Vec<String> {
         .collect()
 }
 
+/// Directories of unfinished work.
+fn hidden_in(out: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(out).expect("the directory is there");
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| name.starts_with('.')).collect()
+}
+
 fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
@@ -178,6 +185,12 @@ fn a_run_that_is_stopped_or_killed_leaves_nothing_behind() {
         let pid = Pid::from_raw(i32::try_from(run.id()).expect("a process's number"));
         // Into the measurement, or nearly.
         std::thread::sleep(Duration::from_secs(2));
+        let mut second = experiments(&["run", "fig-6", "--out"]);
+        second.arg(parent.path());
+        let (output, _, stderr) = ran(second);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("another run is at work"), "{stderr}");
+        assert!(!hidden_in(parent.path()).is_empty(), "its stores have data");
         kill(pid, signal).expect("it runs");
         let status = run.wait().expect("it is ours");
         let said = std::fs::read_to_string(&log).expect("it can be read");
@@ -185,23 +198,18 @@ fn a_run_that_is_stopped_or_killed_leaves_nothing_behind() {
         if code.is_some() {
             assert_eq!(left_of(run.id()), Vec::<String>::new());
         }
-        wait_for("the guard", || left_of(run.id()).is_empty());
+        wait_for("the guard", || {
+            left_of(run.id()).is_empty() && hidden_in(parent.path()).is_empty()
+        });
         assert!(!parent.path().join("fig-6/rw").exists());
     }
-    // What the killed one left of its files goes with the next run.
+    // The next one measures what they didn't.
     let words = ["run", "fig-6", "--only", "rw", "--seconds", "1", "--netem"];
     let mut next = experiments(&words);
     next.args([path(&netem), "--out", path(parent.path())]);
     let (output, stdout, stderr) = ran(next);
     assert!(output.status.success(), "{stdout}\n{stderr}");
-    let names = std::fs::read_dir(parent.path()).expect("listed").flatten();
-    let names: Vec<_> = names.map(|entry| entry.file_name()).collect();
-    assert!(
-        names
-            .iter()
-            .all(|name| !name.to_string_lossy().starts_with('.')),
-        "{names:?}"
-    );
+    assert_eq!(hidden_in(parent.path()), Vec::<String>::new());
 }
 
 #[test]

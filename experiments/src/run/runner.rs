@@ -1,8 +1,10 @@
 //! The run: which steps there are, which are done, and the rest one after the other.
 
+use std::fs::{File, TryLockError};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::arguments::RunArguments;
 use super::measure::{measure, planned};
@@ -33,6 +35,7 @@ pub enum Ended {
 pub fn command(arguments: &RunArguments) -> anyhow::Result<Ended> {
     let steps = request::steps(arguments)?;
     let store = StepStore::open(&arguments.out)?;
+    let _alone = alone_in(store.root())?;
     let todo = todo(&store, steps, arguments.fresh);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -52,6 +55,22 @@ pub fn command(arguments: &RunArguments) -> anyhow::Result<Ended> {
         Err(error) => return Err(error),
     }
     Ok(ended)
+}
+
+/// Keeps other runs out of a directory of results until it is dropped: they would measure the
+/// same steps, and write into the same files.
+fn alone_in(results: &Path) -> anyhow::Result<File> {
+    let directory = File::open(results).with_context(|| results.display().to_string())?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another run is at work in {}: wait for its end, or choose another --out",
+            results.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| results.display().to_string())
+        }
+    }
 }
 
 /// The steps that must be measured; says what is skipped, and why others are not.

@@ -122,7 +122,7 @@ impl Wan {
         let file = directory.join("topology.toml");
         fs::write(&file, topology(&name)).with_context(|| file.display().to_string())?;
         let wan = Self {
-            _guard: Guard::post(netem.path(), &name)?,
+            _guard: Guard::post(netem.path(), &name, directory)?,
             netem: netem.clone(),
             name,
             is_realtime: Scheduling::Realtime.check().is_ok(),

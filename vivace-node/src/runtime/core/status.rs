@@ -167,17 +167,26 @@ fn packet_warning(node: u16, up_for: Duration, found: u64, asked: u16) -> Option
     })
 }
 
-/// Where the network does not keep the mark, priority is a wish.
+/// Where the network does not keep the mark, priority is a wish: on the way there, as the peer
+/// tells, and on the way back, as arrives here.
 fn dscp_warnings(peers: &[PeerStatus]) -> Vec<String> {
     let mut warnings = Vec::new();
     for peer in peers {
         for (class, link) in [("priority", &peer.priority), ("bulk", &peer.bulk)] {
-            match link.dscp_seen_by_peer {
-                Some(seen) if seen != link.dscp_sent => warnings.push(format!(
-                    "the network re-marks {class} traffic to node {}: DSCP {} arrives as {seen}",
-                    peer.node, link.dscp_sent
-                )),
-                Some(_) | None => {}
+            let ways = [
+                ("to", link.dscp_seen_by_peer),
+                ("from", link.dscp_seen_here),
+            ];
+            for (way, seen) in ways {
+                // All nodes of a cluster send the same marks.
+                let other = seen.filter(|seen| *seen != link.dscp_sent);
+                warnings.extend(other.map(|seen| {
+                    format!(
+                        "the network re-marks {class} traffic {way} node {}: DSCP {} arrives as \
+                         {seen}",
+                        peer.node, link.dscp_sent
+                    )
+                }));
             }
         }
     }
@@ -187,6 +196,49 @@ fn dscp_warnings(peers: &[PeerStatus]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn link(dscp_sent: u8, at_the_peer: u8, here: u8) -> LinkStatus {
+        LinkStatus {
+            up: true,
+            rtt_us: None,
+            dscp_sent,
+            dscp_seen_by_peer: Some(at_the_peer),
+            dscp_seen_here: Some(here),
+            messages_sent: 0,
+            messages_received: 0,
+            bytes_sent: 0,
+            bytes_received: 0,
+            dropped: 0,
+            queue_bytes: 0,
+            reconnects: 0,
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn each_way_that_changes_a_mark_is_told_of() {
+        let peer = |priority, bulk| PeerStatus {
+            node: 2,
+            site: "b".into(),
+            priority,
+            bulk,
+        };
+        let kept = peer(link(46, 46, 46), link(0, 0, 0));
+        assert_eq!(dscp_warnings(&[kept]), Vec::<String>::new());
+        let changed = peer(link(46, 0, 46), link(0, 0, 46));
+        assert_eq!(
+            dscp_warnings(&[changed]),
+            [
+                "the network re-marks priority traffic to node 2: DSCP 46 arrives as 0",
+                "the network re-marks bulk traffic from node 2: DSCP 0 arrives as 46",
+            ]
+        );
+        let back = peer(link(46, 46, 10), link(0, 0, 0));
+        assert_eq!(
+            dscp_warnings(&[back]),
+            ["the network re-marks priority traffic from node 2: DSCP 46 arrives as 10"]
+        );
+    }
 
     #[test]
     fn packets_smaller_than_asked_for_are_told_of_once_the_path_was_probed() {
