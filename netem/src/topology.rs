@@ -50,14 +50,14 @@ pub enum TopologyError {
     #[error("link inside sites: {0}")]
     Inside(LinkError),
     /// A link between sites is refused.
-    #[error("link from {from} to {to}: {source}")]
+    #[error("link from {from} to {to}: {why}")]
     Between {
         /// Where the link begins.
         from: Site,
         /// Where it ends.
         to: Site,
         /// What is wrong with it.
-        source: LinkError,
+        why: LinkError,
     },
 }
 
@@ -125,7 +125,7 @@ impl Topology {
                 return Err(TopologyError::Ends { from, to, sites });
             }
             link.check()
-                .map_err(|source| TopologyError::Between { from, to, source })?;
+                .map_err(|why| TopologyError::Between { from, to, why })?;
         }
         Ok(())
     }

@@ -75,14 +75,14 @@ pub enum WanError {
         to: Site,
     },
     /// The link refuses the value.
-    #[error("link from {from} to {to}: {source}")]
+    #[error("link from {from} to {to}: {why}")]
     Link {
         /// Where the link begins.
         from: Site,
         /// Where it ends.
         to: Site,
         /// What is wrong.
-        source: LinkError,
+        why: LinkError,
     },
 }
 
@@ -117,7 +117,7 @@ impl<P> WanModel<P> {
                     None => None,
                     Some(config) => {
                         let link = Link::new(config.clone())
-                            .map_err(|source| TopologyError::Between { from, to, source })?;
+                            .map_err(|why| TopologyError::Between { from, to, why })?;
                         Some(Lane::new(link, seed, lanes.len() as u64))
                     }
                 };
@@ -281,7 +281,7 @@ impl<P> WanModel<P> {
         change: impl FnOnce(&mut Lane<P>) -> Result<(), LinkError>,
     ) -> Result<(), WanError> {
         let lane = self.lane(from, to)?;
-        change(lane).map_err(|source| WanError::Link { from, to, source })?;
+        change(lane).map_err(|why| WanError::Link { from, to, why })?;
         // A new rate, or a queue that went with its link, moves the next delivery.
         lane.next = lane.link.next_delivery();
         Ok(())

@@ -18,8 +18,19 @@ hosts = ["db", "client"]
 const RTT: &str = "[rtt]\nwest = { east = \"100ms\" }\n";
 
 fn plan(text: &str) -> Result<Plan, String> {
-    let file = TopologyFile::parse(text).map_err(|error| error.to_string())?;
-    Plan::new(&file, "test").map_err(|error| error.to_string())
+    let file = TopologyFile::parse(text).map_err(whole)?;
+    Plan::new(&file, "test").map_err(whole)
+}
+
+/// An error as `netem` prints it.
+fn whole(error: impl std::error::Error + Send + Sync + 'static) -> String {
+    format!("{:#}", anyhow::Error::from(error))
+}
+
+/// Whether a refusal doesn't end with what it said just before.
+fn says_it_once(refused: &str) -> bool {
+    let mut ends = refused.match_indices(": ").map(|(place, _)| place);
+    ends.all(|place| !refused[..place].ends_with(&refused[place + 2..]))
 }
 
 /// The link of that name in two sites with `more` in the file.
@@ -182,7 +193,7 @@ fn every_wrong_field_is_refused_by_name_and_told_what_would_be_right() {
         ),
         (
             "[path]\n\"west:east\" = [\"east:west\"]",
-            &["path", "east:west", "own link"],
+            &["path", "east:west", "own link", "names of their own"],
         ),
         (
             "[link.a]\nloss = 0\n[path]\n\"west:east\" = [\"a\", \"a\"]",
@@ -199,6 +210,7 @@ fn every_wrong_field_is_refused_by_name_and_told_what_would_be_right() {
     ];
     for (more, words) in cases {
         let refused = plan(&format!("{TWO_SITES}{RTT}{more}\n")).expect_err(more);
+        assert!(says_it_once(&refused), "{more}: {refused}");
         for word in words {
             assert!(
                 refused.contains(word),
@@ -296,6 +308,17 @@ fn a_change_sets_what_it_names_and_nothing_else() {
 }
 
 #[test]
+fn to_bleach_without_any_remark_is_no_contradiction() {
+    let change = LinkChange::parse(&["remark=none", "bleach=on"]).expect("understood");
+    let base = LinkConfig::default();
+    let (_, remark) = change
+        .settings
+        .apply(&base, &Remark::default())
+        .expect("none is leaving it out");
+    assert_eq!(remark, Remark::bleach());
+}
+
+#[test]
 fn a_wrong_change_is_refused_by_name() {
     let cases = [
         ("rate=fast", "rate: "),
@@ -306,8 +329,9 @@ fn a_wrong_change_is_refused_by_name() {
         ("priority=EF,64", "priority: "),
     ];
     for (word, expected) in cases {
-        let refused = LinkChange::parse(&[word]).expect_err(word).to_string();
+        let refused = whole(LinkChange::parse(&[word]).expect_err(word));
         assert!(refused.contains(expected), "{word}: {refused}");
+        assert!(says_it_once(&refused), "{word}: {refused}");
     }
     let refused = LinkChange::parse(&["up", "down"]).expect_err("contradiction");
     assert!(refused.to_string().contains("twice"), "{refused}");

@@ -6,6 +6,8 @@
 mod fixture;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
@@ -115,8 +117,14 @@ impl Wan {
 
     /// A process on a host that ends only when told.
     fn sleeper(&self) -> Child {
+        self.sleeper_by(&["sleep", "1000"])
+    }
+
+    /// The same, by a command that becomes `sleep`.
+    fn sleeper_by(&self, command: &[&str]) -> Child {
         let child = Command::new(NETEM)
-            .args(["exec", "west.2", "--wan", &self.name, "--", "sleep", "1000"])
+            .args(["exec", "west.2", "--wan", &self.name, "--"])
+            .args(command)
             .spawn()
             .expect("starts");
         let inside = || fs::read_to_string(format!("/proc/{}/comm", child.id()));
@@ -235,7 +243,13 @@ fn a_wan_is_what_its_file_says_and_can_be_changed_while_it_runs() {
 
     wan.netem(&["set", "west:east", "down", "--both"])
         .expect("understood");
-    assert_eq!(wan.ping(&[])["received"], 0);
+    let unanswered = wan
+        .netem(&["ping", "west", "east", "--json", "--count", "1"])
+        .expect_err("no way through");
+    assert!(
+        unanswered.contains("\"received\":0") && unanswered.contains("no answer came"),
+        "{unanswered}"
+    );
     wan.netem(&["set", "west:east", "up", "--both"])
         .expect("understood");
     assert_eq!(wan.ping(&[])["received"], 25);
@@ -349,6 +363,14 @@ fn down_clears_away_what_a_killed_router_left() {
     let wan = Wan::up("killed", &[]);
     let mut sleeper = wan.sleeper();
     let router = wan.router();
+    let mut watch = Command::new(NETEM)
+        .args(["watch", "--json", "--interval", "500ms", "--wan", &wan.name])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut looks = BufReader::new(watch.stdout.take().expect("a pipe"));
+    looks.read_line(&mut String::new()).expect("one look");
     kill(router, Signal::SIGKILL).expect("it runs");
     wait_for("the router's death", || {
         !Path::new(&format!("/proc/{router}")).exists()
@@ -358,6 +380,12 @@ fn down_clears_away_what_a_killed_router_left() {
         4,
         "three namespaces and a directory: {:?}",
         wan.left()
+    );
+    let watched = watch.wait_with_output().expect("ended");
+    let watched = String::from_utf8_lossy(&watched.stderr);
+    assert!(
+        watched.contains("has died") && watched.contains("netem down"),
+        "{watched}"
     );
     let refused = wan.netem(&["status"]).expect_err("it is dead");
     assert!(
@@ -424,10 +452,42 @@ fn a_user_namespace_does_without_names_and_leaves_nothing_either() {
     println!("in a user namespace: {found}");
     assert_eq!(found["dscp_there"], 46);
     let mut sleeper = wan.sleeper();
+    let unmarked = ["env", "-i", "sleep", "1000"];
+    let mut unmarked = wan.sleeper_by(&unmarked);
     kill(wan.router(), Signal::SIGKILL).expect("it runs");
-    run(NETEM, &["down", &wan.name]).expect("down");
+    let said = run(NETEM, &["down", &wan.name]).expect("down");
     assert_eq!(wan.left(), [""; 0]);
     assert!(!sleeper.wait().expect("ended").success());
+    // A process leaves its namespaces a little before it is gone.
+    std::thread::sleep(Duration::from_millis(200));
+    let ended = unmarked.try_wait().expect("it is a child");
+    if ended.is_none() {
+        let _ = unmarked.kill();
+    }
+    assert!(ended.is_some(), "one without NETEM_RUN stayed: {said}");
+}
+
+/// The number of a namespace that is gone can be given to another one.
+#[test]
+fn down_spares_a_namespace_that_is_not_its_wans_but_has_the_number() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let dead = Wan::up("dead", &["--rootless"]);
+    let alive = Wan::up("alive", &["--rootless"]);
+    let mut sleeper = alive.sleeper();
+    kill(dead.router(), Signal::SIGKILL).expect("it runs");
+    let inode = fs::metadata(format!("/proc/{}/ns/net", sleeper.id())).expect("it runs");
+    let path = Path::new("/run/netem").join(&dead.name).join("state.json");
+    let text = fs::read_to_string(&path).expect("it was left");
+    let mut state: Value = serde_json::from_str(&text).expect("JSON");
+    state["hosts"][0]["namespace_inode"] = inode.ino().into();
+    fs::write(&path, state.to_string()).expect("it can be written");
+    run(NETEM, &["down", &dead.name]).expect("down");
+    assert!(sleeper.try_wait().expect("it is a child").is_none());
+    run(NETEM, &["down", &alive.name]).expect("down");
+    sleeper.wait().expect("ended");
 }
 
 #[test]
@@ -477,5 +537,8 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
     let again = run(NETEM, &["up", wan.file(), "--name", &wan.name]).expect_err("it is up");
     assert!(again.contains("is up already"), "{again}");
     let nowhere = run(NETEM, &["down", "no-such-wan"]).expect_err("not there");
-    assert!(nowhere.contains("nothing is left"), "{nowhere}");
+    assert!(
+        nowhere.contains("nothing is left") && nowhere.contains("other users"),
+        "{nowhere}"
+    );
 }

@@ -179,7 +179,11 @@ fn a_change_to_no_link_or_out_of_range_is_refused() {
     assert_eq!(wan.congest(ms(0), from, to, 1.0), missing);
     let (from, to) = (Site(0), Site(1));
     let source = LinkError::CrossFraction(-1.0);
-    let refused = Err(WanError::Link { from, to, source });
+    let refused = Err(WanError::Link {
+        from,
+        to,
+        why: source,
+    });
     assert_eq!(wan.congest(ms(0), from, to, -1.0), refused);
     assert!(wan.set_loss(ms(0), from, to, 2.0).is_err());
     assert!(wan.set_rate(ms(0), from, to, 1).is_err());

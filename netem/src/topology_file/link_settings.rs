@@ -93,12 +93,12 @@ pub enum SettingsError {
     #[error("{0} is given twice")]
     Twice(String),
     /// A value that can't be read.
-    #[error("{key}: {source}")]
+    #[error("{key}: {why}")]
     Value {
         /// The setting.
         key: String,
         /// What is wrong.
-        source: UnitError,
+        why: UnitError,
     },
     /// A value that is not on or off.
     #[error("bleach must be on or off, not {0:?}")]
@@ -183,11 +183,13 @@ impl LinkSettings {
             return Err(SettingsError::PoliceWithoutClass);
         }
         let remark = match (&self.remark, self.bleach) {
-            (Some(_), Some(true)) => return Err(SettingsError::RemarkAndBleach),
+            (Some(map), Some(true)) if !map.is_empty() => {
+                return Err(SettingsError::RemarkAndBleach);
+            }
+            (_, Some(true)) => Remark::bleach(),
             (Some(map), _) => {
                 Remark::new(map.iter().map(|(from, to)| (from.0.0, to.0))).expect("both are Marks")
             }
-            (None, Some(true)) => Remark::bleach(),
             (None, Some(false)) => Remark::default(),
             (None, None) => base_remark.clone(),
         };
@@ -315,9 +317,9 @@ fn items(value: &str) -> impl Iterator<Item = &str> {
 }
 
 fn read<T: std::str::FromStr<Err = UnitError>>(key: &str, value: &str) -> Result<T, SettingsError> {
-    value.parse().map_err(|source| SettingsError::Value {
+    value.parse().map_err(|why| SettingsError::Value {
         key: key.to_owned(),
-        source,
+        why,
     })
 }
 

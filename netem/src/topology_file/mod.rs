@@ -74,7 +74,7 @@ pub enum HostsText {
 
 /// Why a text is no topology file; carries line and column.
 #[derive(Clone, Debug, Error, PartialEq)]
-#[error("{0}")]
+#[error(transparent)]
 pub struct ParseError(#[from] toml::de::Error);
 
 impl SiteText {

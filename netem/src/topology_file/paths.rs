@@ -198,8 +198,13 @@ fn check_path(file: &TopologyFile, path: &str, links: &[String]) -> Result<(), P
     }
     let mut seen = BTreeSet::new();
     for link in links {
-        let exists = link == path || (!link.contains(':') && file.link.contains_key(link));
-        if !exists {
+        if link != path && link.contains(':') {
+            return Err(PlanError::PathOther {
+                path: path.to_owned(),
+                link: link.clone(),
+            });
+        }
+        if link != path && !file.link.contains_key(link) {
             return Err(PlanError::PathLink {
                 path: path.to_owned(),
                 link: link.clone(),

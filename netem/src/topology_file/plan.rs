@@ -180,6 +180,17 @@ pub enum PlanError {
         /// The link.
         link: String,
     },
+    /// A path over another pair's own link.
+    #[error(
+        "path {path:?}: {link:?} can't be part of it: a path is made of the pair's own link \
+         {path:?} and of links with names of their own, without a colon, as [link.backbone]"
+    )]
+    PathOther {
+        /// The path.
+        path: String,
+        /// The link.
+        link: String,
+    },
     /// A path that takes a link twice.
     #[error("path {path:?}: link {link:?} is there twice")]
     PathLoop {
@@ -192,20 +203,20 @@ pub enum PlanError {
     #[error("link {0:?}: no path takes it; name it in a [path], or remove it")]
     Unused(String),
     /// A link's settings are refused.
-    #[error("link {link}: {source}")]
+    #[error("link {link}: {why}")]
     Settings {
         /// The link.
         link: String,
         /// What is wrong.
-        source: SettingsError,
+        why: SettingsError,
     },
     /// A link that the model refuses.
-    #[error("link {link}: {source}")]
+    #[error("link {link}: {why}")]
     Link {
         /// The link.
         link: String,
         /// What is wrong.
-        source: LinkError,
+        why: LinkError,
     },
 }
 
@@ -366,13 +377,13 @@ fn plan_link(
     let (config, remark) =
         settings
             .apply(base, &Remark::default())
-            .map_err(|source| PlanError::Settings {
+            .map_err(|why| PlanError::Settings {
                 link: name.clone(),
-                source,
+                why,
             })?;
-    config.check().map_err(|source| PlanError::Link {
+    config.check().map_err(|why| PlanError::Link {
         link: name.clone(),
-        source,
+        why,
     })?;
     Ok(LinkPlan {
         name,

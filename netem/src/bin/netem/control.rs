@@ -145,6 +145,14 @@ pub struct FlowStatus {
 
 /// Asks the router of `state`.
 pub fn ask(state: &State, request: &Request) -> Result<Answer> {
+    exchange(state, request).or_else(|error| {
+        // It may have died since the state was read: then that is what to say.
+        State::chosen(Some(&state.name))?;
+        Err(error)
+    })
+}
+
+fn exchange(state: &State, request: &Request) -> Result<Answer> {
     let path = state.control_socket()?;
     let stream = UnixStream::connect(&path).with_context(|| {
         format!(

@@ -174,7 +174,69 @@ pub fn clear_processes(wan: &str, state: Option<&State>) -> Result<Vec<String>> 
     let hosts = alive.iter().flat_map(|state| &state.hosts);
     let known = hosts.map(|host| host.namespace.clone());
     let identities = named.chain(known).filter_map(|path| identity(&path));
-    end_processes(&identities.collect(), state.map(|state| state.run.as_str()))
+    let sought = Sought {
+        namespaces: identities.collect(),
+        orphaned: state.map(orphaned).unwrap_or_default(),
+        marker: state.map(|state| format!("{RUN_VARIABLE}={}", state.run)),
+    };
+    end_processes(&sought)
+}
+
+/// The processes that are to end.
+struct Sought {
+    /// Those in these namespaces.
+    namespaces: BTreeSet<(u64, u64)>,
+    /// Those in these, if they have lost their router.
+    orphaned: BTreeSet<(u64, u64)>,
+    /// Those with this in their environment.
+    marker: Option<String>,
+}
+
+impl Sought {
+    fn has(&self, process: &Path) -> bool {
+        let namespace = identity(&process.join("ns/net"));
+        let is_in = |namespaces: &BTreeSet<_>| namespace.is_some_and(|id| namespaces.contains(&id));
+        is_in(&self.namespaces)
+            || is_in(&self.orphaned) && has_only_loopback(process)
+            || self.is_marked(process)
+    }
+
+    fn is_marked(&self, process: &Path) -> bool {
+        let Some(marker) = &self.marker else {
+            return false;
+        };
+        let environment = fs::read(process.join("environ")).unwrap_or_default();
+        environment
+            .split(|&byte| byte == 0)
+            .any(|word| word == marker.as_bytes())
+    }
+}
+
+/// The nameless namespaces of a dead router, by the numbers that its state has.
+fn orphaned(state: &State) -> BTreeSet<(u64, u64)> {
+    let own = identity(Path::new("/proc/self/ns/net"));
+    let (Mode::UserNamespace, false, Some((device, own))) =
+        (state.mode, state.router.is_alive(), own)
+    else {
+        return BTreeSet::new();
+    };
+    let numbers = state.hosts.iter().filter_map(|host| host.namespace_inode);
+    numbers
+        .filter(|&number| number != own)
+        .map(|number| (device, number))
+        .collect()
+}
+
+/// A host's interface vanishes with its router. The number of a namespace that is gone may
+/// be that of another by now: of another WAN's, or of a container's, with interfaces.
+fn has_only_loopback(process: &Path) -> bool {
+    let devices = fs::read_to_string(process.join("net/dev")).unwrap_or_default();
+    // Two lines of headings come first.
+    let mut names = devices
+        .lines()
+        .skip(2)
+        .filter_map(|line| line.trim().split(':').next());
+    names.next() == Some("lo") && names.next().is_none()
 }
 
 /// The WANs that have left named namespaces.
@@ -214,28 +276,27 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
         .then_some((file.dev(), file.ino()))
 }
 
-/// Asks every process in those namespaces, or with `run` in its environment, to end;
-/// kills what is left after [`PATIENCE`].
-fn end_processes(namespaces: &BTreeSet<(u64, u64)>, run: Option<&str>) -> Result<Vec<String>> {
-    let ended = inside(namespaces, run);
+/// Asks every process that is sought to end; kills what is left after [`PATIENCE`].
+fn end_processes(sought: &Sought) -> Result<Vec<String>> {
+    let ended = inside(sought);
     let said = ended
         .iter()
         .map(|(pid, name)| format!("ended process {pid} ({name})"))
         .collect();
     for (signal, patience) in [(Signal::SIGTERM, PATIENCE), (Signal::SIGKILL, PATIENCE)] {
-        for (pid, _) in inside(namespaces, run) {
+        for (pid, _) in inside(sought) {
             // It may have ended in the meantime.
             let _ = kill(Pid::from_raw(pid), signal);
         }
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
-            if inside(namespaces, run).is_empty() {
+            if inside(sought).is_empty() {
                 return Ok(said);
             }
             std::thread::sleep(Duration::from_millis(10));
         }
     }
-    let left: Vec<String> = inside(namespaces, run)
+    let left: Vec<String> = inside(sought)
         .iter()
         .map(|(pid, name)| format!("{pid} ({name})"))
         .collect();
@@ -245,26 +306,14 @@ fn end_processes(namespaces: &BTreeSet<(u64, u64)>, run: Option<&str>) -> Result
     )
 }
 
-fn inside(namespaces: &BTreeSet<(u64, u64)>, run: Option<&str>) -> Vec<(i32, String)> {
-    let marker = run.map(|run| format!("{RUN_VARIABLE}={run}"));
+fn inside(sought: &Sought) -> Vec<(i32, String)> {
     let own = std::process::id();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|&pid| pid != own)
         .filter_map(|pid| {
             let process = PathBuf::from(format!("/proc/{pid}"));
-            let is_inside =
-                identity(&process.join("ns/net")).is_some_and(|id| namespaces.contains(&id));
-            let is_marked = || {
-                let marker = marker.as_ref()?;
-                let environment = fs::read(process.join("environ")).ok()?;
-                Some(
-                    environment
-                        .split(|&byte| byte == 0)
-                        .any(|word| word == marker.as_bytes()),
-                )
-            };
-            if !is_inside && is_marked() != Some(true) {
+            if !sought.has(&process) {
                 return None;
             }
             let name = fs::read_to_string(process.join("comm")).unwrap_or_default();

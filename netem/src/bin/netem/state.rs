@@ -75,6 +75,10 @@ pub struct Host {
     pub ipv6: Ipv6Addr,
     /// Where its network namespace can be opened.
     pub namespace: PathBuf,
+    /// The namespace's inode number: in a user namespace it is all that tells it once the
+    /// router is dead. A WAN whose state says nothing is from before.
+    #[serde(default)]
+    pub namespace_inode: Option<u64>,
 }
 
 impl ProcessId {
@@ -104,7 +108,9 @@ fn start_ticks(pid: i32) -> Option<u64> {
     // The command's name may contain spaces and parentheses: fields count from its end.
     let mut fields = text.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;
-    (state != "Z").then(|| fields.nth(18)?.parse().ok())?
+    // The first thread's remains say nothing while others still hold devices open.
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    (state != "Z" || threads > 1).then(|| fields.nth(1)?.parse().ok())?
 }
 
 impl State {
@@ -119,6 +125,7 @@ impl State {
                 ipv4: host.ipv4,
                 ipv6: host.ipv6,
                 namespace: PathBuf::new(),
+                namespace_inode: None,
             })
         });
         Ok(Self {

@@ -33,7 +33,8 @@ impl Down {
         let names: Vec<String> = match &self.name {
             Some(name) if !known.contains(name) => {
                 bail!(
-                    "nothing is left of a WAN {name:?}; there is: {}",
+                    "nothing is left of a WAN {name:?}; there is: {} (other users' WANs can't be \
+                     seen from here)",
                     listed(&known)
                 )
             }

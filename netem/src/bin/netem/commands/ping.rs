@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use netem::MTU_BYTES_MAX;
 use netem::topology_file::{Mark, Time};
@@ -20,7 +20,7 @@ use crate::two_hosts::{Background, Ends};
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// Measure the way between two hosts with UDP packets: round trip, loss, and the mark
-/// that arrives.
+/// that arrives. Fails if no answer comes.
 #[derive(Args)]
 pub struct Ping {
     /// SITE or SITE.HOST that asks.
@@ -83,6 +83,8 @@ impl Ping {
         } else {
             print_found(&found);
         }
+        // As ping(8): scripts look at the exit code.
+        ensure!(found.received > 0, "no answer came");
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -189,6 +190,7 @@ fn route(
         let name = namespaces::name_of(&plan.name, &host.full_name());
         let built = host::build(state.mode, name, host.ipv4, host.ipv6, mtu_bytes)
             .with_context(|| format!("can't build host {}", host.full_name()))?;
+        host.namespace_inode = Some(File::from(built.namespace.try_clone()?).metadata()?.ino());
         host.namespace = built.path;
         devices.push(built.device);
         namespaces.push(built.namespace);
