@@ -8,6 +8,8 @@
 mod fixture;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -203,6 +205,164 @@ fn what_cannot_be_applied_is_refused_and_changes_nothing() {
         assert!(refused.contains("no netem"), "{refused}");
     }
     assert_eq!(queue(), before);
+}
+
+#[test]
+fn a_queue_that_netem_never_set_survives_apply_and_remove() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let row = Row::create().expect("it was possible just now");
+    // The second has the handle that the script uses.
+    for queue in [
+        "tbf rate 20mbit burst 6056 limit 256000",
+        "handle 1: htb default 30",
+    ] {
+        set_queue(&row, "veth0", queue);
+        let before = queues(&row.a);
+        let said = tc(&row, "remove", &[]).expect("nothing to do is no failure");
+        assert!(said.contains("nothing of netem's on veth0"), "{said}");
+        assert_eq!(queues(&row.a), before);
+        let refused = tc(&row, "apply", &[]).expect_err("it could not be restored");
+        assert!(refused.contains("tc qdisc del dev veth0 root"), "{refused}");
+        assert_eq!(queues(&row.a), before);
+    }
+    assert!(!saved(&row.a, "veth0").exists());
+    run(
+        "tc",
+        &["-n", &row.a, "qdisc", "del", "dev", "veth0", "root"],
+    )
+    .expect("it was set");
+    let before = queues(&row.a);
+    let said = tc(&row, "remove", &[]).expect("nothing to do is no failure");
+    assert!(said.contains("nothing of netem's on veth0"), "{said}");
+
+    // Its own queue is known again, also without the saved state.
+    tc(&row, "apply", &[]).expect("applied");
+    tc(&row, "apply", &[]).expect("applied once more");
+    std::fs::remove_file(saved(&row.a, "veth0")).expect("saved");
+    tc(&row, "remove", &[]).expect("removed");
+    assert_eq!(queues(&row.a), before);
+}
+
+#[test]
+fn each_network_namespace_gets_back_what_it_had() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let row = Row::create().expect("it was possible just now");
+    let ends = [(&row.a, "20"), (&row.b, "30")];
+    let deed = |namespace: &str, deed| {
+        let words = ["netns", "exec", namespace, NETEM, "tc", deed];
+        let options = ["--dev", "veth0", "--uplink", UPLINK];
+        run("ip", &[&words[..], &options].concat()).expect(deed);
+    };
+    for (namespace, segments) in ends {
+        let set = ["link", "set", "dev", "veth0", "gso_max_segs", segments];
+        run("ip", &[&["-n", namespace][..], &set].concat()).expect("any number may be set");
+        deed(namespace, "apply");
+    }
+    for (namespace, segments) in ends {
+        deed(namespace, "remove");
+        let shown = run("ip", &["-n", namespace, "-d", "link", "show", "veth0"]).expect("shown");
+        let had = format!("gso_max_segs {segments} ");
+        assert!(shown.contains(&had), "{had}: {shown}");
+        assert!(!saved(namespace, "veth0").exists());
+    }
+}
+
+#[test]
+fn remove_undoes_the_delay_without_being_told_of_it() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let row = Row::create().expect("it was possible just now");
+    for device in ["w0", "w1"] {
+        let add = ["-n", &row.a, "link", "add", device, "type", "veth"];
+        run("ip", &add).expect("added");
+    }
+    let before = queues(&row.a);
+    let delayed = |device| {
+        let show = ["-n", &row.a, "qdisc", "show", "dev", device, "root"];
+        run("tc", &show).expect("tc runs").contains("tbf")
+    };
+    let delay = |device| ["--delay", "50ms", "--delay-dev", device];
+    let netem = StandIn::create();
+    netem.tc(&row, "apply", &delay("w0")).expect("applied");
+    assert!(delayed("w0"));
+    // Another device's takes the place of the first.
+    netem.tc(&row, "apply", &delay("w1")).expect("applied");
+    assert!(!delayed("w0") && delayed("w1"));
+    netem.tc(&row, "apply", &delay("w1")).expect("applied");
+    netem.tc(&row, "remove", &[]).expect("removed");
+    assert_eq!(queues(&row.a), before);
+
+    set_queue(&row, "w0", "handle 1: htb default 30");
+    let before = queues(&row.a);
+    let refused = netem.tc(&row, "apply", &delay("w0"));
+    let refused = refused.expect_err("it could not be restored");
+    assert!(refused.contains("tc qdisc del dev w0 root"), "{refused}");
+    assert_eq!(queues(&row.a), before);
+}
+
+/// A `tc` that has another queue where it says netem, so that kernels without netem can
+/// be asked for a delay.
+struct StandIn(PathBuf);
+
+impl StandIn {
+    fn create() -> Self {
+        let name = format!("netem-test-{}-tc", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).expect("a place for temporary files");
+        let program = directory.join("tc");
+        let text = "#!/bin/sh\nPATH=${PATH#*:}\n\
+            case \"$*\" in\n\
+            *' root netem '*) exec tc qdisc replace dev \"$4\" root tbf rate 1gbit burst 6056 limit 256000 ;;\n\
+            *) tc \"$@\" >\"$0.out\"; rc=$?; sed 's/^qdisc tbf /qdisc netem /' \"$0.out\"; exit $rc ;;\n\
+            esac\n";
+        std::fs::write(&program, text).expect("written");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).expect("it's this test's");
+        Self(directory)
+    }
+
+    fn tc(&self, row: &Row, deed: &str, more: &[&str]) -> Result<String, String> {
+        let path = std::env::var("PATH").expect("programs are found by it");
+        let path = format!("PATH={}:{path}", self.0.display());
+        let mut words = vec!["netns", "exec", &row.a, "env", &path, NETEM, "tc", deed];
+        words.extend(["--dev", "veth0", "--uplink", UPLINK]);
+        words.extend(more);
+        run("ip", &words)
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn set_queue(row: &Row, device: &str, queue: &str) {
+    let add = ["-n", &row.a, "qdisc", "replace", "dev", device, "root"];
+    let mut words = add.to_vec();
+    words.extend(queue.split(' '));
+    run("tc", &words).expect("this kernel has TBF and HTB");
+}
+
+/// The queues of a namespace, without HTB's counter and what follows it.
+fn queues(namespace: &str) -> Vec<String> {
+    let shown = run("tc", &["-n", namespace, "qdisc", "show"]).expect("tc runs");
+    let queue = |line: &str| line.split(" direct_packets_stat").next().map(str::to_owned);
+    shown.lines().filter_map(queue).collect()
+}
+
+/// Where the script keeps what a device of a namespace had before.
+fn saved(namespace: &str, device: &str) -> PathBuf {
+    let file = std::fs::metadata(format!("/run/netns/{namespace}")).expect("it exists");
+    PathBuf::from(format!("/run/netem-tc-{}-{device}", file.ino()))
 }
 
 fn kernel_has_netem() -> bool {

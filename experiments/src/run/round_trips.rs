@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::step::Step;
 use crate::step::disk::Draft;
 use crate::step::spec::{RoundTripWork, Scheme};
-use crate::wan::Wan;
+use crate::wan::{Netem, Wan};
 
 /// The mark of the priority class, and none.
 const MARKED_DSCP: u32 = 46;
@@ -40,6 +40,37 @@ impl Drop for Background {
     }
 }
 
+/// The gateway's script on the near host; dropping it removes what it set and saved.
+struct Shaper<'a> {
+    wan: &'a Wan,
+    netem: &'a Netem,
+}
+
+impl<'a> Shaper<'a> {
+    fn apply(wan: &'a Wan, netem: &'a Netem, work: &RoundTripWork) -> anyhow::Result<Self> {
+        let rate = format!("{}Mbit", work.rate_mbit);
+        let mut command = Self::command(wan, netem, "apply");
+        let output = command.args(["--uplink", &rate]).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "netem tc apply: {}", said.trim());
+        Ok(Self { wan, netem })
+    }
+
+    fn command(wan: &Wan, netem: &Netem, deed: &str) -> Command {
+        let mut command = wan.command("near.1", netem.path());
+        command.args(["tc", deed, "--dev", "wan0"]);
+        command.stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Shaper<'_> {
+    fn drop(&mut self) {
+        // The queue goes with the WAN, the saved state does not.
+        let _ = Self::command(self.wan, self.netem, "remove").output();
+    }
+}
+
 /// Builds the WAN, asks for the work's time, and writes both probes' lines into `draft`.
 ///
 /// # Errors
@@ -61,14 +92,10 @@ pub async fn measure(
     })?;
     let status = wan.status(false)?;
     let to = status.address("far.1").context("the far host")?.to_owned();
-    if work.scheme == Scheme::Host {
-        let rate = format!("{}Mbit", work.rate_mbit);
-        let words = ["tc", "apply", "--dev", "wan0", "--uplink", &rate];
-        let mut command = wan.command("near.1", netem.path());
-        let output = command.args(words).stdin(Stdio::null()).output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "netem tc apply: {}", said.trim());
-    }
+    let _shaper = match work.scheme {
+        Scheme::Host => Some(Shaper::apply(&wan, netem, work)?),
+        Scheme::Router | Scheme::None => None,
+    };
     let program = std::env::current_exe().context("this program's own file")?;
     let mut echoes = Vec::new();
     let mut probes = Vec::new();

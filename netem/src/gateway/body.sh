@@ -1,6 +1,7 @@
 set -eu
 
-SAVED="/run/netem-tc-$DEV"
+# What was there before. Another network namespace may have a device of the same name.
+SAVED="/run/netem-tc-$(readlink /proc/self/ns/net | tr -dc 0-9)-$DEV"
 
 fail() { echo "netem tc: $*" >&2; exit 1; }
 
@@ -16,6 +17,31 @@ need() {
     done
 }
 
+# Kind and handle of a device's root queue, as in "htb 1:".
+root_of() { tc qdisc show dev "$1" root 2>/dev/null | sed -n '1s/^qdisc \([^ ]* [^ ]*\) .*/\1/p'; }
+
+# Whether `build` made the root queue of $DEV. Others use this handle too; without a saved
+# state the queue of bulk tells.
+is_ours() {
+    [ "$(root_of "$DEV")" = "htb 1:" ] || return 1
+    [ -e "$SAVED" ] || tc qdisc show dev "$DEV" | grep -q '^qdisc bfifo 20: parent 1:20 '
+}
+
+# Whether `build` delays on this device.
+is_our_delay() {
+    DELAYED=
+    [ ! -e "$SAVED" ] || . "$SAVED"
+    [ "$1" = "$DELAYED" ]
+}
+
+# A queue that somebody else set could not be restored. The kernel's own has handle 0.
+refuse_others_queue() {
+    case "$(root_of "$1")" in
+        "" | *" 0:") ;;
+        *) fail "$1 has a queue that netem tc did not set ($(root_of "$1")); to do without it: tc qdisc del dev $1 root" ;;
+    esac
+}
+
 # Says what will and won't work; refuses only what makes the rest pointless.
 check() {
     need
@@ -23,6 +49,8 @@ check() {
     has=$(ip -o link show dev "$DEV" | sed -n 's/.* mtu \([0-9]*\).*/\1/p')
     [ "$has" -le "$MTU" ] ||
         fail "$DEV has an MTU of $has, the script was written for $MTU: write it anew with --mtu $has"
+    is_ours || refuse_others_queue "$DEV"
+    [ -z "$DELAY_DEV" ] || is_our_delay "$DELAY_DEV" || refuse_others_queue "$DELAY_DEV"
     if kernel_takes true; then
         kernel_takes 'tc qdisc add dev lo root handle 1: htb' ||
             fail "this kernel has no HTB (CONFIG_NET_SCH_HTB, module sch_htb)"
@@ -66,7 +94,6 @@ match_neighbors() {
 }
 
 build() {
-    tc qdisc del dev "$DEV" root 2>/dev/null || true
     tc qdisc add dev "$DEV" root handle 1: htb default 20
     tc class add dev "$DEV" parent 1: classid 1:1 htb \
         rate "${RATE}bit" ceil "${RATE}bit" burst "$BURST" cburst "$BURST" quantum "$FRAME"
@@ -92,14 +119,15 @@ build() {
 
 apply() {
     check
-    if [ ! -e "$SAVED" ]; then
-        {
-            echo "GSO=$(gso_max_segs "$DEV")"
-            echo "GRO='$(for dev in $LAN_DEVS; do has_gro "$dev" && printf '%s ' "$dev"; done || true)'"
-        } >"$SAVED"
-    fi
+    # Perhaps for other interfaces.
+    undo
+    {
+        echo "GSO=$(gso_max_segs "$DEV")"
+        echo "GRO='$(for dev in $LAN_DEVS; do has_gro "$dev" && printf '%s ' "$dev"; done || true)'"
+        echo "DELAYED='$DELAY_DEV'"
+    } >"$SAVED"
     # With half of it set up, nothing is better.
-    trap 'trap - EXIT; remove; fail "nothing was applied"' EXIT
+    trap 'trap - EXIT; undo; fail "nothing was applied"' EXIT
     build
     trap - EXIT
     echo "applied to $DEV: ${RATE} bit/s, class bytes $CLASSES first"
@@ -113,16 +141,29 @@ show() {
     [ -z "$DELAY_DEV" ] || tc -s qdisc show dev "$DELAY_DEV"
 }
 
-remove() {
-    need
-    tc qdisc del dev "$DEV" root 2>/dev/null || true
-    [ -z "$DELAY_DEV" ] || tc qdisc del dev "$DELAY_DEV" root 2>/dev/null || true
-    GSO= GRO=
+# Takes back what `build` did, all or half of it.
+undo() {
+    [ -e "$SAVED" ] || is_ours || return 0
+    # Without a saved state, what the options say.
+    GSO= GRO= DELAYED=$DELAY_DEV
     [ ! -e "$SAVED" ] || . "$SAVED"
+    if is_ours; then tc qdisc del dev "$DEV" root; fi
+    case "${DELAYED:+$(root_of "$DELAYED")}" in
+        "netem "*) tc qdisc del dev "$DELAYED" root ;;
+    esac
     [ -z "$GSO" ] || ip link set dev "$DEV" gso_max_segs "$GSO"
     for dev in $GRO; do ethtool -K "$dev" gro on; done
     rm -f "$SAVED"
-    echo "removed from $DEV"
+}
+
+remove() {
+    need
+    if [ -e "$SAVED" ] || is_ours; then
+        undo
+        echo "removed from $DEV"
+    else
+        echo "nothing of netem's on $DEV"
+    fi
 }
 
 case "${1:-}" in
