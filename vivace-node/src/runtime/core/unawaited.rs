@@ -16,7 +16,7 @@ pub(super) const UNAWAITED_PER_TURN: usize = 16;
 
 /// How long an event waits for more at most, so that they share a turn, a sync and a packet:
 /// alone each wakes two or three threads. Measured at a replica 23 ms away from 64 writes at once:
-/// 20 to 21 % of a processor instead of 30 to 32, 11,000 switches between threads a second
+/// 20 to 22 % of a processor instead of 30 to 34, 11,000 switches between threads a second
 /// instead of 20,000.
 const GATHER_MAX: Duration = Duration::from_millis(2);
 
