@@ -65,7 +65,7 @@ pub struct PeerStatus {
 }
 
 /// One connection to a peer.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize)]
 pub struct LinkStatus {
     /// Whether both sides have said hello and the connection stands.
     pub up: bool,

@@ -240,14 +240,7 @@ fn link(dscp_sent: u8, dscp_seen: Option<u8>) -> LinkStatus {
         dscp_sent,
         dscp_seen_by_peer: dscp_seen,
         dscp_seen_here: Some(dscp_sent),
-        messages_sent: 0,
-        messages_received: 0,
-        bytes_sent: 0,
-        bytes_received: 0,
-        dropped: 0,
-        queue_bytes: 0,
-        reconnects: 0,
-        last_error: None,
+        ..LinkStatus::default()
     }
 }
 

@@ -200,18 +200,10 @@ mod tests {
     fn link(dscp_sent: u8, at_the_peer: u8, here: u8) -> LinkStatus {
         LinkStatus {
             up: true,
-            rtt_us: None,
             dscp_sent,
             dscp_seen_by_peer: Some(at_the_peer),
             dscp_seen_here: Some(here),
-            messages_sent: 0,
-            messages_received: 0,
-            bytes_sent: 0,
-            bytes_received: 0,
-            dropped: 0,
-            queue_bytes: 0,
-            reconnects: 0,
-            last_error: None,
+            ..LinkStatus::default()
         }
     }
 
