@@ -16,11 +16,11 @@ use std::time::Duration;
 pub use self::stable_versions::{STABLE_REMEMBERED, StableVersions};
 
 use self::lineage::Lineage;
-use self::sending::{lacking, release, send_copy};
+use self::sending::{Busy, is_relayed, lacking, release, send_copy};
 use self::transfer::{InFlight, Totals, Transfer};
 use self::waiting_keys::WaitingKeys;
 use crate::backlog::Backlogs;
-use crate::cluster::{Container, ValueCopies};
+use crate::cluster::Container;
 use crate::env::Env;
 use crate::event::Class;
 use crate::identity::{NodeId, SiteId};
@@ -142,7 +142,7 @@ impl Propagator {
     ) {
         self.admit(env, container, key, ts, source, settled);
         self.remove_finished(env, container, key);
-        self.pump(env, container, key);
+        self.pump(env, container, key, None);
     }
 
     /// Carries on what another node, or this one in an earlier life, has carried part of
@@ -170,13 +170,14 @@ impl Propagator {
                 ask_at: now + DIRECT_PATIENCE,
                 resend_at: now + env.rtt(node) * ASK_AFTER + ASK_MARGIN,
                 only_asked: true,
+                is_late: false,
             });
             let key = key.clone();
             let body = PriorityBody::AskStored { key, ts };
             env.send_priority(node, RpcId::NONE, container.epoch, body);
         }
         self.remove_finished(env, container, key);
-        self.pump(env, container, key);
+        self.pump(env, container, key, None);
     }
 
     /// Carries on what a direct write has just sent to all replicas.
@@ -202,6 +203,7 @@ impl Propagator {
                     ask_at: now + lately.max(env.rtt(node)) * ASK_AFTER + ASK_MARGIN,
                     resend_at: now + DIRECT_PATIENCE,
                     only_asked: false,
+                    is_late: false,
                 };
                 transfer.in_flight.get_or_insert_with(node, || flight);
             }
@@ -301,7 +303,7 @@ impl Propagator {
             }
         }
         self.remove_finished(env, container, key);
-        self.pump(env, container, key);
+        self.pump(env, container, key, None);
         if let Some(site) = env.cluster.site_of(from) {
             self.pump_waiting(env, site);
         }
@@ -336,7 +338,7 @@ impl Propagator {
         let flight = transfer.in_flight.remove(&from);
         release(&mut self.in_flight_bytes, &env.cluster, flight);
         self.remove_finished(env, container, key);
-        self.pump(env, container, key);
+        self.pump(env, container, key, None);
         if let Some(site) = env.cluster.site_of(from) {
             self.pump_waiting(env, site);
         }
@@ -439,8 +441,9 @@ impl Propagator {
         self.lineage.forget_through(key, delivered);
     }
 
-    /// Sends what may be sent now of one key.
-    fn pump(&mut self, env: &mut Env, container: &Container, key: &Key) {
+    /// Sends what may be sent now of one key. Where other keys wait for room, it waits behind
+    /// them, unless it has the `turn`: its newer versions would never let them in.
+    fn pump(&mut self, env: &mut Env, container: &Container, key: &Key, turn: Option<SiteId>) {
         let Some(versions) = self.transfers.get_mut(key) else {
             return;
         };
@@ -449,14 +452,10 @@ impl Propagator {
             .rev()
             .find(|(_, t)| t.settled)
             .map_or(Timestamp::ZERO, |(&ts, _)| ts);
-        let busy: BTreeSet<NodeId> = versions
-            .values()
-            .flat_map(|transfer| transfer.in_flight.keys().copied())
-            .collect();
+        let busy = Busy::of(env, container, versions);
         for (&ts, transfer) in versions.range_mut(newest_settled..) {
             for (site, members) in lacking(env, container, transfer, &busy) {
-                // Inside this site a copy for each costs nothing that is scarce.
-                let is_relayed = site != env.site && container.copies == ValueCopies::OnePerSite;
+                let is_relayed = is_relayed(env, container, site);
                 let by_commands = is_relayed
                     && container.commands_at_replicas
                     && !members
@@ -467,9 +466,11 @@ impl Propagator {
                 let trace = by_commands.then(trace).flatten();
                 let bytes = transfer.bytes_as(trace.as_ref());
                 let used = self.in_flight_bytes.entry(site).or_default();
-                if *used > 0 && *used + bytes > SITE_WINDOW_BYTES {
+                let has_room = *used == 0 || *used + bytes <= SITE_WINDOW_BYTES;
+                let waiting = self.waiting.entry(site).or_default();
+                if !has_room || !(waiting.is_empty() || turn == Some(site)) {
                     env.counters.count("waits: a value for room on the way");
-                    self.waiting.entry(site).or_default().push(key);
+                    waiting.push(key);
                     continue;
                 }
                 let groups: Vec<Vec<NodeId>> = match is_relayed {
@@ -491,7 +492,7 @@ impl Propagator {
         let cluster = env.cluster.clone();
         while let Some(key) = self.waiting.get_mut(&site).and_then(WaitingKeys::pop) {
             if let Some(container) = cluster.container(key.container) {
-                self.pump(env, container, &key);
+                self.pump(env, container, &key, Some(site));
             }
             let waiting = self.waiting.entry(site).or_default();
             if waiting.contains(&key) {
@@ -537,15 +538,19 @@ impl Propagator {
         for key in keys {
             if let Some(container) = cluster.container(key.container) {
                 self.remove_finished(env, container, &key);
-                self.pump(env, container, &key);
+                self.pump(env, container, &key, None);
             }
+        }
+        let sites: Vec<SiteId> = self.waiting.keys().copied().collect();
+        for site in sites {
+            self.pump_waiting(env, site);
         }
     }
 
     fn ask_after_late_ones(&mut self, env: &mut Env) {
         let now = env.now.monotonic;
         let cluster = env.cluster.clone();
-        let mut asked = 0;
+        let (mut asked, mut newly_late) = (0, Vec::new());
         for (key, versions) in &mut self.transfers {
             let Some(container) = cluster.container(key.container) else {
                 continue;
@@ -556,6 +561,10 @@ impl Propagator {
                         continue;
                     }
                     asked += 1;
+                    if !flight.is_late {
+                        flight.is_late = true;
+                        newly_late.push(key.clone());
+                    }
                     flight.ask_at = now + (now - flight.sent_at).min(ASK_PAUSE_MAX);
                     env.counters
                         .count("asked: whether a value has come that nobody acknowledged");
@@ -565,6 +574,7 @@ impl Propagator {
                 }
             }
         }
+        self.pump_keys(env, newly_late);
     }
 
     /// Asks after what should have come, and sends again what has waited too long.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::transfer::{InFlight, Transfer};
 use super::{ASK_AFTER, ASK_MARGIN, DIRECT_PATIENCE};
-use crate::cluster::{Cluster, Container};
+use crate::cluster::{Cluster, Container, ValueCopies};
 use crate::env::Env;
 use crate::event::Class;
 use crate::identity::{NodeId, SiteId};
 use crate::key::Key;
 use crate::message::{BulkBody, BulkMessage, RpcId};
 use crate::outbox::Message;
+use crate::row::Row;
 use crate::stored::StoredBody;
 use crate::timestamp::Timestamp;
 use crate::vivace_rmw::Derivation;
@@ -20,19 +21,53 @@ use crate::vivace_rmw::Derivation;
 /// between its receiver and the replica may have broken.
 const RELAY_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The replicas that lack a version and can be reached, by site, nearest first.
+/// Who is sent nothing more of a key for now.
+pub(super) struct Busy {
+    /// Something is on its way there.
+    nodes: BTreeSet<NodeId>,
+    /// And it came with one copy for the whole site, or goes on from there: the next is one
+    /// copy as well only if it finds all of them without.
+    sites: BTreeSet<SiteId>,
+}
+
+impl Busy {
+    pub fn of(env: &Env, container: &Container, versions: &Row<Timestamp, Transfer>) -> Self {
+        let flights = || versions.values().flat_map(|transfer| &transfer.in_flight);
+        let awaited = flights().filter(|(_, flight)| !flight.is_late && !flight.only_asked);
+        let sites = awaited
+            .filter_map(|(&node, _)| env.cluster.site_of(node))
+            .filter(|&site| is_relayed(env, container, site));
+        Self {
+            nodes: flights().map(|(&node, _)| node).collect(),
+            sites: sites.collect(),
+        }
+    }
+}
+
+/// Whether one copy goes to `site`. Inside this one, a copy for each replica costs nothing
+/// that is scarce.
+pub(super) fn is_relayed(env: &Env, container: &Container, site: SiteId) -> bool {
+    site != env.site && container.copies == ValueCopies::OnePerSite
+}
+
+/// The replicas that lack a version and can be sent it, by site, nearest first.
 pub(super) fn lacking(
     env: &Env,
     container: &Container,
     transfer: &Transfer,
-    busy: &BTreeSet<NodeId>,
+    busy: &Busy,
 ) -> BTreeMap<SiteId, Vec<NodeId>> {
     let mut by_site: BTreeMap<SiteId, Vec<NodeId>> = BTreeMap::new();
     for &node in &container.replicas {
-        if transfer.acked.contains(&node) || busy.contains(&node) || !env.is_up(node, Class::Bulk) {
+        if transfer.acked.contains(&node)
+            || busy.nodes.contains(&node)
+            || !env.is_up(node, Class::Bulk)
+        {
             continue;
         }
-        if let Some(site) = env.cluster.site_of(node) {
+        if let Some(site) = env.cluster.site_of(node)
+            && !busy.sites.contains(&site)
+        {
             by_site.entry(site).or_default().push(node);
         }
     }
@@ -65,6 +100,7 @@ pub(super) fn send_copy(
             ask_at,
             resend_at: now + DIRECT_PATIENCE,
             only_asked: false,
+            is_late: false,
         },
     );
     for &node in relay {
@@ -75,6 +111,7 @@ pub(super) fn send_copy(
             ask_at,
             resend_at: now + RELAY_PATIENCE,
             only_asked: false,
+            is_late: false,
         };
         transfer.in_flight.insert(node, flight);
     }

@@ -26,6 +26,8 @@ pub(super) struct InFlight {
     pub resend_at: Duration,
     /// Nothing was sent: the replica is asked first whether it has the value.
     pub only_asked: bool,
+    /// It takes far longer than values do lately, and newer ones wait for it no longer.
+    pub is_late: bool,
 }
 
 /// One version on its way.

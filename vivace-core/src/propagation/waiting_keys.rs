@@ -24,6 +24,10 @@ impl WaitingKeys {
         Some(key)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     pub fn contains(&self, key: &Key) -> bool {
         self.members.contains(key)
     }

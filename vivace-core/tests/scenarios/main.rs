@@ -21,6 +21,7 @@ mod journals;
 mod limits;
 mod lost_site;
 mod lost_values;
+mod one_copy;
 mod refusals;
 mod rmw;
 mod rw;
