@@ -18,7 +18,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use quinn::congestion::{Controller, ControllerFactory};
 
@@ -54,16 +54,19 @@ const MARKED_GAIN: f64 = 0.85;
 const RATE_LIFETIME_RTTS: u32 = 10;
 const RATE_LIFETIME_ROUNDS: u64 = 2;
 
-/// After so long without a new smallest round trip, the queue is drained to
-/// measure it again: our own surplus hides it. Not more often than once in so many round
-/// trips, for it costs two.
-const MIN_RTT_LIFETIME: Duration = Duration::from_secs(5);
-const MIN_RTT_LIFETIME_RTTS: u32 = 50;
-/// Drained earlier, but not more often than this, if the round trip stays so far
-/// above what our surplus explains: the path has become longer, and the window
-/// is too small for it (and the rate falls with every round), or slower.
-const EARLY_DRAIN_INTERVAL: Duration = Duration::from_secs(2);
-const EARLY_DRAIN_INTERVAL_RTTS: u32 = 20;
+/// The queue is drained to measure the smallest round trip again, which our own surplus hides,
+/// whenever the time of day is a multiple of this. So whoever shares a link with us drains at
+/// the same moment, where clocks agree to within a round trip. Each by itself would take the
+/// others' queue for a part of the path and add a surplus to it: from three connections on the
+/// queue would grow without end.
+const DRAIN_PERIOD: Duration = Duration::from_secs(5);
+/// A drain costs two round trips: the period is doubled until it has so many.
+const DRAIN_PERIOD_RTTS: u32 = 40;
+/// Drained earlier, at multiples of this, if the round trip stays so far above what our
+/// surplus explains: the path has become longer, and the window is too small for it (and the
+/// rate falls with every round), or slower, or others have come.
+const EARLY_DRAIN_PERIOD: Duration = Duration::from_secs(1);
+const EARLY_DRAIN_PERIOD_RTTS: u32 = 10;
 const UNEXPLAINED_RTT: f64 = 1.1;
 const UNEXPLAINED_ROUNDS: u32 = 3;
 
@@ -123,37 +126,54 @@ struct Rate {
 pub(super) struct PipeWindow {
     mtu: u64,
     delivered_bytes: u64,
+    in_flight_bytes: u64,
     round: Round,
     /// Later ones are smaller, so the first is the largest that still counts.
     rates: VecDeque<Rate>,
-    min_rtt: Option<(Duration, Instant)>,
+    min_rtt: Option<Duration>,
+    /// Since the connection began.
+    least_rtt: Option<Duration>,
     phase: Phase,
     was_marked: bool,
-    drained_at: Instant,
+    /// When to drain with all others.
+    drain_at: Instant,
     rounds_unexplained: u32,
+    time_of_day: TimeOfDay,
+}
+
+/// What clocks on the wall show at a moment, since any whole day.
+type TimeOfDay = fn(Instant) -> Duration;
+
+fn system_time(_: Instant) -> Duration {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_epoch.unwrap_or_default()
 }
 
 impl PipeWindow {
-    fn new(now: Instant, mtu: u16) -> Self {
+    fn new(now: Instant, mtu: u16, time_of_day: TimeOfDay) -> Self {
         Self {
             mtu: mtu.into(),
             delivered_bytes: 0,
+            in_flight_bytes: 0,
             round: Round::new(0, now, 0, false),
             rates: VecDeque::new(),
             min_rtt: None,
+            least_rtt: None,
             phase: Phase::Startup {
                 best_rate: 0.0,
                 rounds_without_growth: 0,
             },
             was_marked: false,
-            drained_at: now,
+            drain_at: now,
             rounds_unexplained: 0,
+            time_of_day,
         }
     }
 
     fn on_delivered(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool) {
         self.delivered_bytes += bytes;
         self.round.is_limited |= app_limited;
+        self.drain_in_time(now);
         self.on_rtt(sent, now);
         if sent >= self.round.started {
             self.on_round_end(now);
@@ -164,6 +184,7 @@ impl PipeWindow {
         let rtt = now.saturating_duration_since(sent);
         let smaller = |known: Option<Duration>| Some(known.map_or(rtt, |k| k.min(rtt)));
         self.round.min_rtt = smaller(self.round.min_rtt);
+        self.least_rtt = smaller(self.least_rtt);
         match &mut self.phase {
             Phase::Drain {
                 empty_since: Some(empty),
@@ -177,8 +198,8 @@ impl PipeWindow {
                 empty_since: None, ..
             } => {}
             Phase::Startup { .. } | Phase::Steady => match self.min_rtt {
-                Some((smallest, _)) if rtt > smallest => {}
-                _ => self.min_rtt = Some((rtt, now)),
+                Some(smallest) if rtt > smallest => {}
+                _ => self.min_rtt = Some(rtt),
             },
         }
     }
@@ -196,17 +217,13 @@ impl PipeWindow {
                 min_rtt: Some(measured),
                 ..
             } => {
-                self.min_rtt = Some((measured, now));
-                self.drained_at = now;
+                self.min_rtt = Some(measured);
                 self.phase = Phase::Steady;
             }
             Phase::Steady => {
-                if self.should_drain(&ended, now) {
-                    self.phase = Phase::Drain {
-                        empty_since: None,
-                        min_rtt: None,
-                    };
-                    self.rounds_unexplained = 0;
+                if self.is_unexplained(&ended) {
+                    let (period, rtts) = (EARLY_DRAIN_PERIOD, EARLY_DRAIN_PERIOD_RTTS);
+                    self.drain_at = self.drain_at.min(self.next_multiple(period, rtts, now));
                 }
             }
             Phase::Drain { .. } | Phase::Startup { .. } => {}
@@ -215,9 +232,9 @@ impl PipeWindow {
         self.round = Round::new(ended.number + 1, now, self.delivered_bytes, is_limited);
     }
 
-    /// Whether the smallest round trip may have changed without our noticing.
-    fn should_drain(&mut self, ended: &Round, now: Instant) -> bool {
-        let (Some((min_rtt, measured)), Some(rtt)) = (self.min_rtt, ended.min_rtt) else {
+    /// Whether the smallest round trip seems to have changed.
+    fn is_unexplained(&mut self, ended: &Round) -> bool {
+        let (Some(min_rtt), Some(rtt)) = (self.min_rtt, ended.min_rtt) else {
             return false;
         };
         let explained = min_rtt.mul_f64(STEADY_GAIN) + STEADY_SURPLUS;
@@ -226,11 +243,37 @@ impl PipeWindow {
         } else {
             self.rounds_unexplained = 0;
         }
-        let interval = EARLY_DRAIN_INTERVAL.max(min_rtt * EARLY_DRAIN_INTERVAL_RTTS);
-        let lifetime = MIN_RTT_LIFETIME.max(min_rtt * MIN_RTT_LIFETIME_RTTS);
-        let is_unexplained = self.rounds_unexplained >= UNEXPLAINED_ROUNDS
-            && now.saturating_duration_since(self.drained_at) > interval;
-        is_unexplained || now.saturating_duration_since(measured) > lifetime
+        self.rounds_unexplained >= UNEXPLAINED_ROUNDS
+    }
+
+    /// Drains where it is time for all to do so.
+    fn drain_in_time(&mut self, now: Instant) {
+        if now < self.drain_at {
+            return;
+        }
+        let is_growing = matches!(self.phase, Phase::Startup { .. });
+        // With less on the way there is no queue of ours, and what comes next need not wait.
+        if !is_growing && self.in_flight_bytes > self.drained() {
+            self.phase = Phase::Drain {
+                empty_since: None,
+                min_rtt: None,
+            };
+            self.rounds_unexplained = 0;
+            self.round.is_limited = true;
+        }
+        self.drain_at = self.next_multiple(DRAIN_PERIOD, DRAIN_PERIOD_RTTS, now);
+    }
+
+    /// The next moment whose time of day is a multiple of a period of so many round trips.
+    fn next_multiple(&self, least: Duration, rtts: u32, now: Instant) -> Instant {
+        // Not of those lately: with others' queue in them, we would not drain with the others.
+        let long_enough = self.least_rtt.unwrap_or_default() * rtts;
+        let mut period = least;
+        while period < long_enough {
+            period *= 2;
+        }
+        let past = (self.time_of_day)(now).as_nanos() % period.as_nanos();
+        now + period - Duration::from_nanos(past as u64)
     }
 
     fn on_rate(&mut self, bytes_per_s: f64, now: Instant) {
@@ -252,7 +295,7 @@ impl PipeWindow {
         });
         let lifetime = self
             .min_rtt
-            .map_or(Duration::MAX, |(rtt, _)| rtt * RATE_LIFETIME_RTTS);
+            .map_or(Duration::MAX, |rtt| rtt * RATE_LIFETIME_RTTS);
         let is_past = |rate: &Rate| {
             round - rate.round > RATE_LIFETIME_ROUNDS
                 && now.saturating_duration_since(rate.at) > lifetime
@@ -287,6 +330,7 @@ impl PipeWindow {
     }
 
     fn on_in_flight(&mut self, now: Instant, in_flight_bytes: u64) {
+        self.in_flight_bytes = in_flight_bytes;
         let drained = self.drained();
         if let Phase::Drain { empty_since, .. } = &mut self.phase
             && empty_since.is_none()
@@ -328,7 +372,7 @@ impl Controller for PipeWindow {
     }
 
     fn window(&self) -> u64 {
-        let (Some(rate), Some((min_rtt, _))) = (self.best_rate(), self.min_rtt) else {
+        let (Some(rate), Some(min_rtt)) = (self.best_rate(), self.min_rtt) else {
             return self.initial_window();
         };
         let pipe = rate * min_rtt.as_secs_f64();
@@ -365,63 +409,98 @@ pub(super) struct PipeWindows;
 
 impl ControllerFactory for PipeWindows {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(PipeWindow::new(now, current_mtu))
+        Box::new(PipeWindow::new(now, current_mtu, system_time))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::OnceCell;
+
     use super::*;
 
     /// UDP payloads: QUIC's smallest, and those of jumbo frames.
     const PAYLOADS: [u16; 2] = [1_200, 8_952];
 
-    /// A link with an endless queue, and a sender that always has something to send.
+    thread_local! {
+        static START: OnceCell<Instant> = const { OnceCell::new() };
+    }
+
+    /// The time of day in a test.
+    fn since_start(now: Instant) -> Duration {
+        START.with(|start| now - *start.get_or_init(|| now))
+    }
+
+    /// A link with an endless queue, and senders that always have something to send.
     struct Path {
         now: Instant,
-        window: PipeWindow,
+        windows: Vec<PipeWindow>,
+        in_flight_bytes: Vec<u64>,
         packet_bytes: u64,
         bytes_per_s: f64,
         delay: Duration,
         idle_from: Instant,
-        /// Sent and acknowledged when.
-        in_flight: VecDeque<(Instant, Instant)>,
+        /// Sent and acknowledged when, and whose.
+        in_flight: VecDeque<(Instant, Instant, usize)>,
+        turn: usize,
     }
 
     impl Path {
         fn new(payload: u16, mbit_per_s: f64, delay_ms: u64) -> Self {
             let now = Instant::now();
-            Self {
+            let mut path = Self {
                 now,
-                window: PipeWindow::new(now, payload),
+                windows: Vec::new(),
+                in_flight_bytes: Vec::new(),
                 packet_bytes: payload.into(),
                 bytes_per_s: mbit_per_s * 1e6 / 8.0,
                 delay: Duration::from_millis(delay_ms),
                 idle_from: now,
                 in_flight: VecDeque::new(),
-            }
+                turn: 0,
+            };
+            path.add_sender();
+            path
+        }
+
+        fn add_sender(&mut self) {
+            let window = PipeWindow::new(self.now, self.packet_bytes as u16, since_start);
+            self.windows.push(window);
+            self.in_flight_bytes.push(0);
+        }
+
+        /// Whose window has room, each in turn. As QUIC does: less than the window.
+        fn next_sender(&mut self) -> Option<usize> {
+            let count = self.windows.len();
+            let mut senders = (0..count).map(|number| (self.turn + number) % count);
+            let sender = senders.find(|&sender| {
+                let in_flight = self.in_flight_bytes[sender];
+                in_flight + self.packet_bytes < self.windows[sender].window()
+            })?;
+            self.turn = sender + 1;
+            Some(sender)
         }
 
         /// Mbit/s and the mean round trip in ms over so many seconds.
-        fn run(&mut self, seconds: u64) -> (f64, f64) {
-            let (started, until) = (self.now, self.now + Duration::from_secs(seconds));
+        fn run(&mut self, seconds: f64) -> (f64, f64) {
+            let (started, until) = (self.now, self.now + Duration::from_secs_f64(seconds));
             let (mut packets, mut rtt_sum_ms) = (0.0, 0.0);
             while self.now < until {
-                let in_flight = self.in_flight.len() as u64 * self.packet_bytes;
-                // As QUIC does: less than the window.
-                if in_flight + self.packet_bytes < self.window.window() {
+                if let Some(sender) = self.next_sender() {
                     let time = Duration::from_secs_f64(self.packet_bytes as f64 / self.bytes_per_s);
                     self.idle_from = self.idle_from.max(self.now) + time;
-                    self.in_flight
-                        .push_back((self.now, self.idle_from + self.delay));
+                    let acked = self.idle_from + self.delay;
+                    self.in_flight.push_back((self.now, acked, sender));
+                    self.in_flight_bytes[sender] += self.packet_bytes;
                     continue;
                 }
-                let (sent, acked) = self.in_flight.pop_front().expect("the window isn't empty");
+                let next = self.in_flight.pop_front();
+                let (sent, acked, sender) = next.expect("the window isn't empty");
                 self.now = self.now.max(acked);
-                self.window
-                    .on_delivered(self.now, sent, self.packet_bytes, false);
-                let in_flight = self.in_flight.len() as u64 * self.packet_bytes;
-                self.window.on_in_flight(self.now, in_flight);
+                let window = &mut self.windows[sender];
+                window.on_delivered(self.now, sent, self.packet_bytes, false);
+                self.in_flight_bytes[sender] -= self.packet_bytes;
+                window.on_in_flight(self.now, self.in_flight_bytes[sender]);
                 packets += 1.0;
                 rtt_sum_ms += (self.now - sent).as_secs_f64() * 1e3;
             }
@@ -444,8 +523,8 @@ mod tests {
                 (20.0, 900),
             ] {
                 let mut path = Path::new(payload, mbit_per_s, delay_ms);
-                path.run(5.max(delay_ms * 40 / 1_000));
-                let (rate, rtt_ms) = path.run(60);
+                path.run((delay_ms as f64 * 0.04).max(5.0));
+                let (rate, rtt_ms) = path.run(60.0);
                 let delay_ms = delay_ms as f64;
                 // On the slowest, the packets that are always allowed take longer.
                 let allowed_ms = 4.0 * f64::from(payload) * 8.0 / mbit_per_s / 1e3;
@@ -460,19 +539,19 @@ mod tests {
     #[test]
     fn a_link_that_becomes_faster_or_slower_or_longer_is_followed() {
         let mut path = Path::new(1_200, 20.0, 40);
-        path.run(5);
+        path.run(5.0);
         path.bytes_per_s *= 10.0;
-        path.run(2);
-        let (rate, rtt_ms) = path.run(5);
+        path.run(2.0);
+        let (rate, rtt_ms) = path.run(5.0);
         assert!(rate > 190.0 && rtt_ms < 60.0, "{rate} Mbit/s, {rtt_ms} ms");
         path.bytes_per_s /= 20.0;
-        path.run(7);
-        let (rate, rtt_ms) = path.run(5);
+        path.run(7.0);
+        let (rate, rtt_ms) = path.run(5.0);
         assert!(rate > 9.5 && rtt_ms < 60.0, "{rate} Mbit/s, {rtt_ms} ms");
-        for (delay_ms, settle_s) in [(120, 3), (138, 8), (158, 8)] {
+        for (delay_ms, settle_s) in [(120, 3.0), (138, 8.0), (158, 8.0)] {
             path.delay = Duration::from_millis(delay_ms);
             path.run(settle_s);
-            let (rate, rtt_ms) = path.run(5);
+            let (rate, rtt_ms) = path.run(5.0);
             let rtt_max = delay_ms as f64 * 1.35 + 8.0;
             assert!(
                 rate > 9.0 && rtt_ms < rtt_max,
@@ -486,10 +565,10 @@ mod tests {
         for payload in PAYLOADS {
             for delay_ms in [5, 100, 300] {
                 let mut path = Path::new(payload, 0.02, delay_ms);
-                path.run(60);
+                path.run(60.0);
                 path.bytes_per_s *= 1_000.0;
-                path.run(30);
-                let (rate, rtt_ms) = path.run(20);
+                path.run(30.0);
+                let (rate, rtt_ms) = path.run(20.0);
                 let link = format!("{payload} bytes, {delay_ms} ms");
                 assert!(rate > 18.0, "{link}: {rate} Mbit/s");
                 let rtt_max = delay_ms as f64 * 1.3 + 20.0;
@@ -499,18 +578,52 @@ mod tests {
     }
 
     #[test]
+    fn who_has_nothing_to_send_keeps_its_window() {
+        let mut path = Path::new(1_200, 20.0, 40);
+        path.run(4.0);
+        let pipe = 20e6 / 8.0 * 0.04;
+        let window = &mut path.windows[0];
+        window.on_in_flight(path.now, 0);
+        for _ in 0..10 {
+            path.now += Duration::from_secs(3);
+            window.on_delivered(path.now, path.now - path.delay, 40, true);
+            window.on_in_flight(path.now, 0);
+            assert!(window.window() as f64 > pipe);
+        }
+    }
+
+    #[test]
     fn a_mark_takes_the_window_below_what_the_path_holds_for_a_round() {
         let mut path = Path::new(1_200, 20.0, 40);
-        path.run(5);
+        path.run(5.0);
         let pipe = 20e6 / 8.0 * 0.04;
-        assert!(path.window.window() as f64 > pipe);
-        path.window
-            .on_congestion_event(path.now, path.now, false, 0);
-        path.window
-            .on_round_end(path.now + Duration::from_millis(50));
-        assert!((path.window.window() as f64) < pipe);
-        path.window
-            .on_round_end(path.now + Duration::from_millis(100));
-        assert!(path.window.window() as f64 > pipe);
+        assert!(path.windows[0].window() as f64 > pipe);
+        path.windows[0].on_congestion_event(path.now, path.now, false, 0);
+        path.windows[0].on_round_end(path.now + Duration::from_millis(50));
+        assert!((path.windows[0].window() as f64) < pipe);
+        path.windows[0].on_round_end(path.now + Duration::from_millis(100));
+        assert!(path.windows[0].window() as f64 > pipe);
+    }
+
+    /// Each begins while the others' queue is there, and takes it for the path at first.
+    #[test]
+    fn those_who_share_a_link_keep_its_queue_as_short_as_one_would() {
+        for (mbit_per_s, delay_ms) in [(20.0, 109), (20.0, 23), (100.0, 10)] {
+            for senders in [3, 8] {
+                for apart_s in [0.0, 0.7, 3.0] {
+                    let mut path = Path::new(1_452, mbit_per_s, delay_ms);
+                    for _ in 1..senders {
+                        path.run(apart_s);
+                        path.add_sender();
+                    }
+                    path.run(40.0);
+                    let (rate, rtt_ms) = path.run(20.0);
+                    let link = format!("{mbit_per_s} Mbit/s, {delay_ms} ms");
+                    let who = format!("{link}, {senders} senders {apart_s} s apart");
+                    assert!(rate > 0.93 * mbit_per_s, "{who}: {rate}");
+                    assert!(rtt_ms < delay_ms as f64 * 1.3 + 15.0, "{who}: {rtt_ms} ms");
+                }
+            }
+        }
     }
 }
