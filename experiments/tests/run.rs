@@ -155,6 +155,10 @@ fn a_small_step_is_measured_once_and_reported() {
     );
     assert!(!stdout.contains("rw write"), "{stdout}");
     assert!(out.join("report.html").is_file());
+
+    let (output, _, stderr) = ran(experiments(&["report", "fig-7", "--out", path(&out)]));
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("no results of fig-7"), "{stderr}");
 }
 
 /// It says on `log` why, where it ends by itself.
@@ -218,11 +222,21 @@ fn what_makes_no_sense_is_refused_and_says_what_would() {
     let out = parent.path().join("out");
     let file = parent.path().join("file");
     std::fs::write(&file, b"").expect("it can be written");
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 8] = [
         (&["run", "fig-9"], 2, "give all, or some of fig-1"),
         (&["run", "demo"], 2, "experiments demo"),
         (&["run", "fig-6", "--only", "nothing"], 2, "--only nothing"),
         (&["run", "fig-6", "--seconds", "0"], 2, "1 to 600 s"),
+        (
+            &["run", "fig-6", "--netem", "/no/netem"],
+            2,
+            "--netem /no/netem: is no file",
+        ),
+        (
+            &["run", "fig-6", "--node", "/no/node"],
+            2,
+            "--node /no/node: is no file",
+        ),
         (&["run"], 2, "NAME"),
         (&["report"], 2, "experiments run NAME"),
     ];
@@ -254,7 +268,7 @@ fn what_this_machine_lacks_is_told_and_the_run_goes_on() {
         "--only",
         "rw",
         "--netem",
-        "/nonexistent/netem",
+        "/bin/false",
         "--out",
     ];
     let mut command = experiments(&words);
@@ -262,7 +276,7 @@ fn what_this_machine_lacks_is_told_and_the_run_goes_on() {
     let (output, stdout, stderr) = ran(command);
     assert!(output.status.success(), "{stdout}\n{stderr}");
     assert!(
-        stderr.contains("SKIPPED") && stderr.contains("--netem /nonexistent/netem"),
+        stderr.contains("SKIPPED") && stderr.contains("no WAN can be built here"),
         "{stderr}"
     );
     assert!(stdout.contains("Nothing was measured"), "{stdout}");

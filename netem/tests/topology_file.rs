@@ -161,6 +161,10 @@ fn every_wrong_field_is_refused_by_name_and_told_what_would_be_right() {
             &["police_burst", "1500"],
         ),
         ("[wan]\npolice = \"0%\"", &["police", "5%"]),
+        (
+            "[wan]\nrate = \"20Mbit\"\npolice = \"20Mbit\"",
+            &["west:east", "police = 20000000 bit/s", "5%"],
+        ),
         ("[wan]\nremark = { EF = 64 }", &["remark", "0 to 63"]),
         ("[wan]\nremark = { XX = 0 }", &["remark", "0 to 63"]),
         (

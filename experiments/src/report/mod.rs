@@ -20,8 +20,17 @@ pub const REPORT_FILE: &str = "report.html";
 
 /// There is nothing to report.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: holds no results; experiments run NAME --out {} measures some", .0.display(), .0.display())]
-pub struct NoResults(pub PathBuf);
+#[error("{}: holds no results{}; experiments run {} --out {} measures some",
+    out.display(),
+    if names.is_empty() { String::new() } else { format!(" of {}", names.join(", ")) },
+    if names.is_empty() { "NAME".to_owned() } else { names.join(" ") },
+    out.display())]
+pub struct NoResults {
+    /// Where they would be.
+    pub out: PathBuf,
+    /// Whose; all experiments' where there are no names.
+    pub names: Vec<String>,
+}
 
 /// Where charts go, beside the page that holds them too.
 const CHARTS: &str = "charts";
@@ -54,11 +63,20 @@ pub fn write(store: &StepStore, names: &[String]) -> anyhow::Result<PathBuf> {
         let section = experiment
             .section
             .context("it can be run, so it can be shown")?;
-        let section = section(&shown).with_context(|| experiment.name.to_owned())?;
-        chapters.push((experiment, section, shown.records));
+        match section(&shown) {
+            Ok(section) => chapters.push((experiment, section, shown.records)),
+            Err(error) => notes.push(format!(
+                "Left out: {name}: {error:#}; experiments run {name} --fresh measures it again",
+                name = experiment.name
+            )),
+        }
+    }
+    for note in &notes {
+        eprintln!("{note}");
     }
     if chapters.is_empty() {
-        return Err(NoResults(store.root().to_owned()).into());
+        let (out, names) = (store.root().to_owned(), names.to_vec());
+        return Err(NoResults { out, names }.into());
     }
     let path = store.root().join(REPORT_FILE);
     let page = html::page(&chapters, &notes);

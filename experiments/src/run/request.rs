@@ -21,6 +21,14 @@ pub enum RequestError {
     /// No step's name contains what was asked for.
     #[error("--only {0}: no step's name contains it")]
     NoStep(String),
+    /// A program that was named is not there.
+    #[error("--{flag} {path}: is no file; name the program, or leave --{flag} out")]
+    NoProgram {
+        /// The flag that named it.
+        flag: &'static str,
+        /// What it named.
+        path: String,
+    },
 }
 
 /// The experiments of these names, in the catalogue's order.
@@ -71,7 +79,18 @@ pub fn steps(arguments: &RunArguments) -> Result<Vec<Step>, RequestError> {
     if steps.is_empty() {
         return Err(RequestError::NoStep(only.join(", ")));
     }
-    Ok(steps)
+    let named = [("netem", &arguments.netem), ("node", &arguments.node)];
+    let missing = named
+        .into_iter()
+        .filter_map(|(flag, path)| Some((flag, path.as_ref()?)))
+        .find(|(_, path)| !path.is_file());
+    match missing {
+        None => Ok(steps),
+        Some((flag, path)) => Err(RequestError::NoProgram {
+            flag,
+            path: path.display().to_string(),
+        }),
+    }
 }
 
 #[cfg(test)]

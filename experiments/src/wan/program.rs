@@ -40,8 +40,7 @@ impl Netem {
     /// There is none, or it can't build a WAN here; how to change that.
     pub fn find(named: Option<&Path>) -> Result<Self, String> {
         let program = match named {
-            Some(path) if path.is_file() => path.to_owned(),
-            Some(path) => return Err(format!("--netem {}: is no file", path.display())),
+            Some(path) => path.to_owned(),
             None => beside_this_program("netem").ok_or(
                 "the program netem is missing: cargo build --release -p netem, or name it with \
                  --netem",

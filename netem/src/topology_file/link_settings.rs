@@ -68,6 +68,17 @@ pub enum SettingsError {
         "police needs a priority class: give `priority` at least one mark, or leave police out"
     )]
     PoliceWithoutClass,
+    /// `police` that would never drop anything.
+    #[error(
+        "police = {police_bits_per_second} bit/s is no less than the link's rate, \
+         {rate_bits_per_second} bit/s, and would do nothing: give less, such as 5%, or leave police out"
+    )]
+    PoliceAboveRate {
+        /// What it comes to.
+        police_bits_per_second: u64,
+        /// The link's.
+        rate_bits_per_second: u64,
+    },
     /// `police_burst` without `police`.
     #[error("police_burst needs police: give the rate that it belongs to")]
     BurstWithoutPolice,
@@ -201,6 +212,12 @@ impl LinkSettings {
         let rate = match self.police {
             None => old.map(|limit| limit.rate_bits_per_second),
             Some(PoliceRate::None) => None,
+            Some(PoliceRate::Absolute(rate)) if rate >= link.rate_bits_per_second => {
+                return Err(SettingsError::PoliceAboveRate {
+                    police_bits_per_second: rate,
+                    rate_bits_per_second: link.rate_bits_per_second,
+                });
+            }
             Some(PoliceRate::Absolute(rate)) => Some(rate),
             Some(PoliceRate::Share(share)) => {
                 Some(((link.rate_bits_per_second as f64 * share) as u64).max(1))
