@@ -452,6 +452,12 @@ impl Propagator {
             .rev()
             .find(|(_, t)| t.settled)
             .map_or(Timestamp::ZERO, |(&ts, _)| ts);
+        if !versions
+            .range(newest_settled..)
+            .any(|(_, transfer)| transfer.is_lacking(container))
+        {
+            return;
+        }
         let busy = Busy::of(env, container, versions);
         for (&ts, transfer) in versions.range_mut(newest_settled..) {
             for (site, members) in lacking(env, container, transfer, &busy) {

@@ -63,6 +63,12 @@ impl Transfer {
         replicas.all(|node| self.acked.contains(node) || cluster.site_of(*node) != Some(site))
     }
 
+    /// Whether a replica neither has it nor is about to get it.
+    pub fn is_lacking(&self, container: &Container) -> bool {
+        let mut replicas = container.replicas.iter();
+        replicas.any(|node| !self.acked.contains(node) && !self.in_flight.contains_key(node))
+    }
+
     /// Whether copies are under way that were sent from here, at their bytes' cost.
     pub fn is_half_paid(&self) -> bool {
         let mut flights = self.in_flight.values();
