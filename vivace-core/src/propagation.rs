@@ -170,7 +170,7 @@ impl Propagator {
                 ask_at: now + DIRECT_PATIENCE,
                 resend_at: now + env.rtt(node) * ASK_AFTER + ASK_MARGIN,
                 only_asked: true,
-                is_late: false,
+                awaited_until: None,
             });
             let key = key.clone();
             let body = PriorityBody::AskStored { key, ts };
@@ -203,7 +203,7 @@ impl Propagator {
                     ask_at: now + lately.max(env.rtt(node)) * ASK_AFTER + ASK_MARGIN,
                     resend_at: now + DIRECT_PATIENCE,
                     only_asked: false,
-                    is_late: false,
+                    awaited_until: None,
                 };
                 transfer.in_flight.get_or_insert_with(node, || flight);
             }
@@ -262,6 +262,7 @@ impl Propagator {
                 continue;
             }
             let flight = transfer.in_flight.remove(&from);
+            transfer.expect_those_behind(from, env.now.monotonic);
             if let (Some(flight), Some(site)) = (&flight, env.cluster.site_of(from))
                 && !flight.only_asked
             {
@@ -556,7 +557,7 @@ impl Propagator {
     fn ask_after_late_ones(&mut self, env: &mut Env) {
         let now = env.now.monotonic;
         let cluster = env.cluster.clone();
-        let (mut asked, mut newly_late) = (0, Vec::new());
+        let mut asked = 0;
         for (key, versions) in &mut self.transfers {
             let Some(container) = cluster.container(key.container) else {
                 continue;
@@ -567,10 +568,6 @@ impl Propagator {
                         continue;
                     }
                     asked += 1;
-                    if !flight.is_late {
-                        flight.is_late = true;
-                        newly_late.push(key.clone());
-                    }
                     flight.ask_at = now + (now - flight.sent_at).min(ASK_PAUSE_MAX);
                     env.counters
                         .count("asked: whether a value has come that nobody acknowledged");
@@ -580,7 +577,6 @@ impl Propagator {
                 }
             }
         }
-        self.pump_keys(env, newly_late);
     }
 
     /// Asks after what should have come, and sends again what has waited too long.
@@ -590,6 +586,9 @@ impl Propagator {
         let mut overdue = Vec::new();
         for (key, versions) in &mut self.transfers {
             for transfer in versions.values_mut() {
+                if transfer.stop_awaiting(now) {
+                    overdue.push(key.clone());
+                }
                 let late: Vec<NodeId> = transfer
                     .in_flight
                     .iter()

@@ -33,7 +33,9 @@ pub(super) struct Busy {
 impl Busy {
     pub fn of(env: &Env, container: &Container, versions: &Row<Timestamp, Transfer>) -> Self {
         let flights = || versions.values().flat_map(|transfer| &transfer.in_flight);
-        let awaited = flights().filter(|(_, flight)| !flight.is_late && !flight.only_asked);
+        let now = env.now.monotonic;
+        let awaited =
+            flights().filter(|(_, flight)| flight.awaited_until.is_some_and(|at| at > now));
         let sites = awaited
             .filter_map(|(&node, _)| env.cluster.site_of(node))
             .filter(|&site| is_relayed(env, container, site));
@@ -100,7 +102,7 @@ pub(super) fn send_copy(
             ask_at,
             resend_at: now + DIRECT_PATIENCE,
             only_asked: false,
-            is_late: false,
+            awaited_until: Some(ask_at),
         },
     );
     for &node in relay {
@@ -111,7 +113,7 @@ pub(super) fn send_copy(
             ask_at,
             resend_at: now + RELAY_PATIENCE,
             only_asked: false,
-            is_late: false,
+            awaited_until: Some(ask_at),
         };
         transfer.in_flight.insert(node, flight);
     }

@@ -15,6 +15,10 @@ use crate::vivace_rmw::Derivation;
 /// What one waiting value costs beyond its bytes.
 const TRANSFER_OVERHEAD_BYTES: u64 = 256;
 
+/// How long after the one that hands a copy on those behind it may take until newer versions
+/// wait for them no longer: a hop inside their site, and a sync.
+const HOP_PATIENCE: Duration = Duration::from_millis(100);
+
 /// A copy that a replica has not acknowledged.
 #[derive(Clone, Debug)]
 pub(super) struct InFlight {
@@ -26,8 +30,8 @@ pub(super) struct InFlight {
     pub resend_at: Duration,
     /// Nothing was sent: the replica is asked first whether it has the value.
     pub only_asked: bool,
-    /// It takes far longer than values do lately, and newer ones wait for it no longer.
-    pub is_late: bool,
+    /// Until then newer versions wait for it, so that one copy takes them to the whole site.
+    pub awaited_until: Option<Duration>,
 }
 
 /// One version on its way.
@@ -61,6 +65,30 @@ impl Transfer {
     pub fn is_everywhere_in(&self, site: SiteId, container: &Container, cluster: &Cluster) -> bool {
         let mut replicas = container.replicas.iter();
         replicas.all(|node| self.acked.contains(node) || cluster.site_of(*node) != Some(site))
+    }
+
+    /// `relay` has it: those that it hands it on to have it soon after, or the hop is broken.
+    pub fn expect_those_behind(&mut self, relay: NodeId, now: Duration) {
+        for flight in self
+            .in_flight
+            .values_mut()
+            .filter(|flight| flight.via == relay)
+        {
+            let at = now + HOP_PATIENCE;
+            flight.awaited_until = flight.awaited_until.map(|until| until.min(at));
+        }
+    }
+
+    /// Newer versions wait no longer for copies that are late; whether there were some.
+    pub fn stop_awaiting(&mut self, now: Duration) -> bool {
+        let mut has_some = false;
+        for flight in self.in_flight.values_mut() {
+            has_some |= flight
+                .awaited_until
+                .take_if(|until| *until <= now)
+                .is_some();
+        }
+        has_some
     }
 
     /// Whether a replica neither has it nor is about to get it.

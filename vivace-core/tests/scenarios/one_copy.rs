@@ -99,3 +99,37 @@ fn hot_keys_do_not_keep_a_cold_one_from_its_turn() {
     assert_eq!(holding.versions.len(), 1, "{holding:?}");
     settle(&mut simulation);
 }
+
+/// The same of many keys at once, more than are asked after at a time: no key waits for its
+/// question's turn.
+#[test]
+fn a_broken_hop_delays_none_of_many_keys_for_long() {
+    let mut simulation = two_replicas_per_site();
+    drop_if(&mut simulation, move |from, to, wire| {
+        bulk(wire).is_some() && (from, to) == (B, BEHIND)
+    });
+    let keys = || (0..1_500_u16).map(|number| format!("k{number}"));
+    for round in [b"older", b"newer"] {
+        for key in keys() {
+            simulation.request(A, write(&key, *round), ms(60_000));
+        }
+        simulation.run_for(ms(150));
+    }
+    simulation.run_for(ms(1_000));
+    let behind = keys().filter(|key| {
+        let key = Key {
+            container: ContainerId(1),
+            name: layout::key(key),
+        };
+        let newest = |node| {
+            simulation
+                .holding(node, &key)
+                .unwrap()
+                .versions
+                .last()
+                .copied()
+        };
+        newest(B) != newest(A)
+    });
+    assert_eq!(behind.count(), 0);
+}
