@@ -217,6 +217,29 @@ fn a_run_that_is_stopped_or_killed_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_program_that_is_no_node_ends_the_step_at_once() {
+    let _alone = alone();
+    let Some(netem) = netem() else { return };
+    let parent = tempfile::tempdir().expect("a temporary directory");
+    let words = [
+        "run",
+        "fig-6",
+        "--only",
+        "rw",
+        "--node",
+        "/bin/true",
+        "--netem",
+    ];
+    let mut command = experiments(&words);
+    command.args([path(&netem), "--out", path(parent.path())]);
+    let begun = Instant::now();
+    let (output, _, stderr) = ran(command);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("ended by itself"), "{stderr}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{stderr}");
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_and_says_what_would() {
     let parent = tempfile::tempdir().expect("a temporary directory");
     let out = parent.path().join("out");

@@ -49,9 +49,21 @@ pub fn write(store: &StepStore, names: &[String]) -> anyhow::Result<PathBuf> {
     let mut chapters = Vec::new();
     let mut notes = Vec::new();
     for experiment in experiments {
-        let (records, damaged) = store.records(experiment.name)?;
-        notes.extend(damaged.iter().map(|why| format!("Left out: {why}")));
+        let (records, damaged) = store.records(experiment.name);
+        let again = format!(
+            "experiments run {} --out {}",
+            experiment.name,
+            store.root().display()
+        );
+        let left_out = |why: &String| format!("Left out: {why}; {again} measures it again");
+        notes.extend(damaged.iter().map(left_out));
         if records.is_empty() {
+            if !names.is_empty() && damaged.is_empty() {
+                notes.push(format!(
+                    "No results of {}; {again} measures some",
+                    experiment.name
+                ));
+            }
             continue;
         }
         fs::create_dir_all(&charts).with_context(|| charts.display().to_string())?;
@@ -66,8 +78,8 @@ pub fn write(store: &StepStore, names: &[String]) -> anyhow::Result<PathBuf> {
         match section(&shown) {
             Ok(section) => chapters.push((experiment, section, shown.records)),
             Err(error) => notes.push(format!(
-                "Left out: {name}: {error:#}; experiments run {name} --fresh measures it again",
-                name = experiment.name
+                "Left out: {}: {error:#}; {again} --fresh measures it again",
+                experiment.name
             )),
         }
     }

@@ -156,10 +156,7 @@ impl<'a> Bench<'a> {
     /// Waits until the store serves, and writes every window's objects while the links
     /// are idle.
     async fn prepare(&mut self) -> anyhow::Result<()> {
-        let patience_ms = READY_PATIENCE.as_millis() as u64;
-        let ready = self.load.ask(&Request::Ready { patience_ms }).await;
-        self.store.check()?;
-        ready?;
+        self.wait_until_ready().await?;
         for window in &self.work.windows {
             let prepare = Request::Prepare {
                 system: window.system.clone(),
@@ -169,6 +166,20 @@ impl<'a> Bench<'a> {
             self.load.ask(&prepare).await?;
         }
         Ok(())
+    }
+
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let patience_ms = READY_PATIENCE.as_millis() as u64;
+        let request = Request::Ready { patience_ms };
+        let mut ready = std::pin::pin!(self.load.ask(&request));
+        let ready = loop {
+            tokio::select! {
+                answer = &mut ready => break answer,
+                () = tokio::time::sleep(SLICE) => self.store.check()?,
+            };
+        };
+        self.store.check()?;
+        ready.map(|_| ())
     }
 
     /// Whether Vivace tells of a network that does not keep marks, and how soon after its

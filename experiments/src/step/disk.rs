@@ -97,18 +97,17 @@ impl StepStore {
     }
 
     /// All records of an experiment, by the steps' names; and what could not be read.
-    ///
-    /// # Errors
-    /// The directory can't be listed.
-    pub fn records(&self, experiment: &str) -> anyhow::Result<(Vec<StepRecord>, Vec<String>)> {
+    pub fn records(&self, experiment: &str) -> (Vec<StepRecord>, Vec<String>) {
         let directory = self.root.join(experiment);
         let (mut records, mut damaged) = (Vec::new(), Vec::new());
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok((records, damaged));
+            Err(error) => {
+                if error.kind() != std::io::ErrorKind::NotFound {
+                    damaged.push(format!("{}: {error}", directory.display()));
+                }
+                return (records, damaged);
             }
-            Err(error) => return Err(error).with_context(|| directory.display().to_string()),
         };
         let mut names: Vec<String> = entries
             .flatten()
@@ -118,15 +117,13 @@ impl StepStore {
         names.sort();
         for name in names {
             let path = directory.join(name).join(STEP_FILE);
-            let Ok(text) = fs::read_to_string(&path) else {
-                continue;
-            };
-            match serde_json::from_str(&text) {
+            let read = fs::read_to_string(&path).map_err(anyhow::Error::from);
+            match read.and_then(|text| Ok(serde_json::from_str(&text)?)) {
                 Ok(record) => records.push(record),
                 Err(error) => damaged.push(format!("{}: {error}", path.display())),
             }
         }
-        Ok((records, damaged))
+        (records, damaged)
     }
 
     /// A step's kept latencies of one window.
@@ -265,7 +262,7 @@ mod tests {
         let draft = store.draft(&step(2)).expect("a draft");
         draft.publish(&record(&step(2))).expect("it is written");
         assert!(matches!(store.find(&step(1)), Found::Other));
-        let (records, damaged) = store.records("fig-2-3").expect("they can be listed");
+        let (records, damaged) = store.records("fig-2-3");
         assert_eq!((records.len(), damaged.len()), (1, 0));
     }
 
@@ -278,7 +275,7 @@ mod tests {
         // As if the process had been killed here.
         std::mem::forget(draft);
         assert!(matches!(store.find(&step(1)), Found::Nothing));
-        assert!(store.records("fig-2-3").expect("listed").0.is_empty());
+        assert!(store.records("fig-2-3").0.is_empty());
         let draft = store.draft(&step(1)).expect("a draft beside the remains");
         assert!(!draft.path().join("half.csv").exists());
         draft.publish(&record(&step(1))).expect("it is written");
@@ -297,7 +294,16 @@ mod tests {
         let file = store.directory(&step(1)).join(STEP_FILE);
         std::fs::write(&file, "{").expect("it can be written");
         assert!(matches!(store.find(&step(1)), Found::Damaged(why) if why.contains("step.json")));
-        let (records, damaged) = store.records("fig-2-3").expect("they can be listed");
-        assert_eq!((records.len(), damaged.len()), (0, 1));
+        let is_damaged = || {
+            let (records, damaged) = store.records("fig-2-3");
+            (records.len(), damaged.len()) == (0, 1)
+        };
+        assert!(is_damaged());
+        std::fs::remove_file(&file).expect("it is there");
+        assert!(is_damaged());
+        let of_all = parent.path().join("fig-2-3");
+        std::fs::remove_dir_all(&of_all).expect("it is there");
+        std::fs::write(&of_all, "").expect("it can be written");
+        assert!(is_damaged());
     }
 }
