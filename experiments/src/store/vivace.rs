@@ -28,10 +28,12 @@ const VALID_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// The WAN's policers let 50 ms of their rate pass at once; in slow motion so much longer as
 /// the WAN is slower.
-const POLICED_BURSTS_A_SECOND: u64 = 20;
+const POLICED_BURSTS_A_SECOND: f64 = 20.0;
 
-/// Of what is policed, nodes that are no replicas share so much: more than they have to say.
-const NO_REPLICAS_SHARE: f64 = 0.15;
+/// Of what is policed, a node that is no replica has so much, but so many bytes a second at
+/// least: more than it has to say.
+const NO_REPLICA_SHARE: f64 = 0.02;
+const NO_REPLICA_BYTES_PER_S: f64 = 1_100.0;
 
 /// The nodes that are replicas.
 const REPLICAS: [u16; 3] = [1, 2, 3];
@@ -216,27 +218,41 @@ fn cluster_file(sites: Sites, nodes: &[Node], containers: Containers) -> String 
     text
 }
 
-/// Where the class is policed, what a node may send of it on each path, in bytes a second:
-/// the replicas of a site share what is not [`NO_REPLICAS_SHARE`].
-fn priority_share(spec: &WanSpec, node: u16) -> Option<u64> {
+/// Where the class is policed, what a node may send of it on each path: the replicas of a site
+/// share what its other nodes leave, of the rate and of what may pass at once.
+fn priority_share(spec: &WanSpec, node: u16) -> Option<PriorityShare> {
     let passes = spec.police_percent? / 100.0 * spec.bits_per_second() / 8.0;
+    let at_once = passes * f64::from(spec.times_slower) / POLICED_BURSTS_A_SECOND;
     let mut sites = spec.sites.hosts().iter().map(|(_, nodes)| nodes);
     let site = sites.find(|nodes| nodes.contains(&node))?;
     let is_replica = |node: &u16| REPLICAS.contains(node);
     let replicas = site.iter().filter(|node| is_replica(node)).count();
-    let share = match is_replica(&node) {
-        true => (1.0 - NO_REPLICAS_SHARE) / replicas as f64,
-        false => NO_REPLICAS_SHARE / (site.len() - replicas) as f64,
+    let others = (site.len() - replicas) as f64;
+    let least = PriorityBound::BURST_BYTES_MIN as f64;
+    let share = |all: f64, other: f64| match is_replica(&node) {
+        true => (all - others * other) / replicas as f64,
+        false => other,
     };
-    Some((passes * share) as u64)
+    let other = (passes * NO_REPLICA_SHARE).max(NO_REPLICA_BYTES_PER_S);
+    Some(PriorityShare {
+        bytes_per_s: share(passes, other) as u64,
+        burst_bytes: share(at_once, least).max(least) as u64,
+    })
+}
+
+struct PriorityShare {
+    bytes_per_s: u64,
+    burst_bytes: u64,
 }
 
 /// All nodes share one machine's clock, so a fixed bound is true.
 fn node_file(node: u16, spec: &WanSpec, is_realtime: bool) -> String {
-    let priority = priority_share(spec, node).map_or(String::new(), |rate| {
-        let at_life_speed = rate * u64::from(spec.times_slower);
-        let burst = (at_life_speed / POLICED_BURSTS_A_SECOND).max(PriorityBound::BURST_BYTES_MIN);
-        format!("[priority]\nbytes_per_s = {rate}\nburst_bytes = {burst}\n")
+    let priority = priority_share(spec, node).map_or(String::new(), |share| {
+        let PriorityShare {
+            bytes_per_s,
+            burst_bytes,
+        } = share;
+        format!("[priority]\nbytes_per_s = {bytes_per_s}\nburst_bytes = {burst_bytes}\n")
     });
     let bulk = match spec.mtu_bytes {
         MTU_BYTES => String::new(),
