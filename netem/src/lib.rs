@@ -58,7 +58,9 @@ pub mod topology_file;
 mod wan_model;
 
 pub use counters::{FlowCounters, LinkCounters};
-pub use cross_traffic::{CROSS_FRACTION_MAX, CROSS_FRACTION_MIN, CrossTraffic};
+pub use cross_traffic::{
+    CROSS_FRACTION_MAX, CROSS_FRACTION_MIN, CROSS_PACKETS_PER_SECOND_MAX, CrossTraffic,
+};
 pub use dscp::DscpSet;
 #[cfg(feature = "quinn")]
 pub use in_process::{RECEIVE_BUFFER_BYTES, SocketError, StartError, Wan, WanSocket, WanStats};

@@ -110,6 +110,21 @@ pub enum LinkError {
     #[error("cross traffic's fraction must be 0 or {min} to {max}, not {0}",
         min = crate::CROSS_FRACTION_MIN, max = crate::CROSS_FRACTION_MAX)]
     CrossFraction(f64),
+    /// More cross traffic than a network makes in real time.
+    #[error(
+        "cross traffic must be at most {max} packets of {MTU_BYTES} bytes a second on all links \
+         together, not {packets_per_second:.0}: here at most {percent_max}% of \
+         {rate_bits_per_second} bit/s is left; take a lower load or a lower rate",
+        max = crate::CROSS_PACKETS_PER_SECOND_MAX
+    )]
+    CrossPackets {
+        /// What all links would be offered.
+        packets_per_second: f64,
+        /// What would be right, with what the other links are offered.
+        percent_max: f64,
+        /// The link's rate.
+        rate_bits_per_second: u64,
+    },
 }
 
 impl Default for LinkConfig {

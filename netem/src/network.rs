@@ -5,8 +5,10 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::cross_traffic::packets_per_second;
 use crate::{
-    Class, CrossTraffic, Enqueued, Link, LinkConfig, LinkCounters, LinkError, Packet, Remark,
+    CROSS_PACKETS_PER_SECOND_MAX, Class, CrossTraffic, Enqueued, Link, LinkConfig, LinkCounters,
+    LinkError, Packet, Remark,
 };
 
 /// Links, each by its position, and packets that take one after another.
@@ -205,11 +207,13 @@ impl<P> Network<P> {
     /// Offers `fraction` of a link's rate as cross traffic; 0 stops it.
     ///
     /// # Errors
-    /// [`LinkError::CrossFraction`]; the old load stays.
+    /// [`LinkError::CrossFraction`] or [`LinkError::CrossPackets`]; the old load stays.
     ///
     /// # Panics
     /// If there is no such link; so do the other changes.
     pub fn congest(&mut self, now: Duration, link: usize, fraction: f64) -> Result<(), LinkError> {
+        let rate = self.lanes[link].link.config().rate_bits_per_second;
+        self.check_cross_traffic(link, rate, fraction)?;
         let lane = &mut self.lanes[link];
         let cross = if fraction == 0.0 {
             None
@@ -232,7 +236,8 @@ impl<P> Network<P> {
     /// Replaces a link's configuration and what it does to marks.
     ///
     /// # Errors
-    /// What [`LinkConfig::check`] finds; nothing is changed.
+    /// What [`LinkConfig::check`] finds, or [`LinkError::CrossPackets`] where the load that
+    /// the link has would be too much at the new rate; nothing is changed.
     pub fn set_config(
         &mut self,
         now: Duration,
@@ -240,6 +245,8 @@ impl<P> Network<P> {
         config: LinkConfig,
         remark: Remark,
     ) -> Result<(), LinkError> {
+        let fraction = self.lanes[link].cross_fraction;
+        self.check_cross_traffic(link, config.rate_bits_per_second, fraction)?;
         let lane = &mut self.lanes[link];
         lane.link.set_config(now, config)?;
         lane.remark = remark;
@@ -259,6 +266,31 @@ impl<P> Network<P> {
             counters,
             waits: lane.waits,
         }
+    }
+
+    /// Whether `fraction` of a link's `rate` can be made besides the other links' loads.
+    fn check_cross_traffic(&self, link: usize, rate: u64, fraction: f64) -> Result<(), LinkError> {
+        let others = self
+            .lanes
+            .iter()
+            .enumerate()
+            .filter(|&(lane, _)| lane != link);
+        let others: f64 = others
+            .map(|(_, lane)| {
+                let rate = lane.link.config().rate_bits_per_second;
+                packets_per_second(rate, lane.cross_fraction)
+            })
+            .sum();
+        let offered = packets_per_second(rate, fraction);
+        if fraction == 0.0 || others + offered <= CROSS_PACKETS_PER_SECOND_MAX {
+            return Ok(());
+        }
+        let left = (CROSS_PACKETS_PER_SECOND_MAX - others).max(0.0) / packets_per_second(rate, 1.0);
+        Err(LinkError::CrossPackets {
+            packets_per_second: others + offered,
+            percent_max: (left * 1000.0).floor() / 10.0,
+            rate_bits_per_second: rate,
+        })
     }
 
     fn enter(

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use netem::{Arrived, DscpSet, LinkConfig, Network, Packet, Remark};
+use netem::{Arrived, DscpSet, LinkConfig, LinkError, Network, Packet, Remark};
 
 const PRIORITY: u8 = 46;
 
@@ -164,4 +164,39 @@ fn a_refused_configuration_changes_nothing() {
     let report = network.report(ms(0), 0);
     assert_eq!(report.config, &config(10));
     assert_eq!(report.remark, &Remark::default());
+}
+
+/// A router that makes 83 million packets a second never answers again.
+#[test]
+fn cross_traffic_beyond_what_a_router_makes_in_real_time_is_refused() {
+    let at = |rate_bits_per_second| LinkConfig {
+        rate_bits_per_second,
+        ..config(0)
+    };
+    let fast = (at(100_000_000_000), Remark::default());
+    let mut network = network(vec![fast.clone(), fast.clone()]);
+    let refused = |percent_max, packets_per_second, rate_bits_per_second| {
+        Err(LinkError::CrossPackets {
+            packets_per_second,
+            percent_max,
+            rate_bits_per_second,
+        })
+    };
+    let too_much = network.congest(ms(0), 0, 10.0);
+    assert_eq!(too_much, refused(12.0, 1e9 / 12.0, 100_000_000_000));
+    assert!(!network.has_cross_traffic());
+    network.congest(ms(0), 0, 0.06).expect("half of it");
+    let too_much = network.congest(ms(0), 1, 0.12);
+    assert_eq!(too_much, refused(6.0, 1.5e6, 100_000_000_000));
+    network.congest(ms(0), 1, 0.06).expect("the other half");
+    let too_fast = network.set_config(ms(0), 1, at(200_000_000_000), Remark::default());
+    assert_eq!(too_fast, refused(3.0, 1.5e6, 200_000_000_000));
+    let report = network.report(ms(0), 1);
+    assert_eq!(report.config, &fast.0);
+    network
+        .congest(ms(0), 1, 0.0)
+        .expect("none is never too much");
+    network
+        .set_config(ms(0), 1, at(200_000_000_000), Remark::default())
+        .expect("without cross traffic any rate goes");
 }

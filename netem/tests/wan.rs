@@ -511,6 +511,12 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
         (&["congest", "west:mars", "120%"], "west:east"),
         (&["congest", "west:east", "20000%"], "0.1% to 10000%"),
         (&["congest", "west:east"], "say how much"),
+        // 100 Gbit/s.
+        (
+            &["congest", "west:west", "1000%"],
+            "1000000 packets of 1500 bytes a second on all links together, not 8333333: here at \
+             most 120% of 10000000000 bit/s",
+        ),
         (&["congest", "west:east", "--tcp", "100"], "0 to 64"),
         (&["congest", "west:west", "120%", "--both"], "--both"),
         (&["set", "west:east", "rate=fast"], "20Mbit"),

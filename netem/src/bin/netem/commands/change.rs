@@ -1,6 +1,6 @@
 //! `netem congest` and `netem set`: changes to a running WAN.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use netem::topology_file::{LinkChange, Load};
 use netem::{CROSS_FRACTION_MAX, CROSS_FRACTION_MIN};
@@ -66,7 +66,8 @@ impl Congest {
         }
         for link in links(&state, &self.link, self.both)? {
             if let Some(Load(load)) = self.load {
-                ask(&state, &Request::Congest { link, load })?;
+                ask(&state, &Request::Congest { link, load })
+                    .with_context(|| of_link(&state, link))?;
             }
             // "0" means: no congestion of any kind.
             let ended = self.load.is_some_and(|load| load.0 == 0.0);
@@ -86,10 +87,15 @@ impl Set {
         LinkChange::parse(&self.settings)?;
         for link in links(&state, &self.link, self.both)? {
             let words = self.settings.clone();
-            ask(&state, &Request::Set { link, words })?;
+            ask(&state, &Request::Set { link, words }).with_context(|| of_link(&state, link))?;
         }
         Ok(())
     }
+}
+
+/// Of two links the first may have taken what the second refuses.
+fn of_link(state: &State, link: usize) -> String {
+    format!("link {}", state.links[link])
 }
 
 fn links(state: &State, name: &str, both: bool) -> Result<Vec<usize>> {
