@@ -165,6 +165,18 @@ fn every_wrong_field_is_refused_by_name_and_told_what_would_be_right() {
             "[wan]\nrate = \"20Mbit\"\npolice = \"20Mbit\"",
             &["west:east", "police = 20000000 bit/s", "5%"],
         ),
+        (
+            "[wan]\npolice = \"100%\"",
+            &["west:east", "police = 20000000 bit/s", "5%"],
+        ),
+        (
+            "[wan]\npolice = \"0.00000001%\"",
+            &["west:east", "police = 0 bit/s", "at least 1000 bit/s"],
+        ),
+        (
+            "[wan]\npolice = \"1bit\"",
+            &["west:east", "police = 1 bit/s", "at least 1000 bit/s"],
+        ),
         ("[wan]\nremark = { EF = 64 }", &["remark", "0 to 63"]),
         ("[wan]\nremark = { XX = 0 }", &["remark", "0 to 63"]),
         (
@@ -309,6 +321,29 @@ fn a_change_sets_what_it_names_and_nothing_else() {
         ..base
     };
     assert_eq!((config, remark), (expected, Remark::bleach()));
+}
+
+/// A slower link made its limit one that never drops anything.
+#[test]
+fn whichever_of_rate_and_limit_changes_the_limit_stays_below_the_rate() {
+    let set = |words: &[&str], base: &LinkConfig| {
+        let change = LinkChange::parse(words).expect("understood");
+        let applied = change.settings.apply(base, &Remark::default());
+        applied.map(|(config, _)| config).map_err(whole)
+    };
+    let policed = set(&["police=10Mbit"], &LinkConfig::default()).expect("half of it");
+    for rate in ["rate=10Mbit", "rate=5Mbit"] {
+        let refused = set(&[rate], &policed).expect_err("no less than the rate");
+        assert!(
+            refused.contains("police = 10000000 bit/s") && refused.contains("set police too"),
+            "{refused}"
+        );
+    }
+    let slower = set(&["rate=5Mbit", "police=5%"], &policed).expect("both at once");
+    let limit = slower.priority_limit.expect("there is one");
+    assert_eq!(limit.rate_bits_per_second, 250_000);
+    assert!(set(&["rate=5Mbit", "police=none"], &policed).is_ok());
+    assert!(set(&["rate=11Mbit"], &policed).is_ok());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::units::{Bytes, Depth, Mark, PoliceRate, Rate, Share, Time, UnitError};
-use crate::{DscpSet, LinkConfig, RateLimit, Remark};
+use crate::{DscpSet, LinkConfig, RATE_MIN_BITS_PER_SECOND, RateLimit, Remark};
 
 /// What the priority class's limit lets through at once if nothing else is said: this
 /// long at its rate, and at least four full-sized packets.
@@ -71,7 +71,7 @@ pub enum SettingsError {
     /// `police` that would never drop anything.
     #[error(
         "police = {police_bits_per_second} bit/s is no less than the link's rate, \
-         {rate_bits_per_second} bit/s, and would do nothing: give less, such as 5%, or leave police out"
+         {rate_bits_per_second} bit/s, and would do nothing: set police too, to less, such as 5%, or to none"
     )]
     PoliceAboveRate {
         /// What it comes to.
@@ -79,6 +79,12 @@ pub enum SettingsError {
         /// The link's.
         rate_bits_per_second: u64,
     },
+    /// `police` that lets next to nothing through.
+    #[error(
+        "police = {0} bit/s is too little: give at least {RATE_MIN_BITS_PER_SECOND} bit/s, as a \
+         rate or a larger share, or leave police out"
+    )]
+    PoliceTooLow(u64),
     /// `police_burst` without `police`.
     #[error("police_burst needs police: give the rate that it belongs to")]
     BurstWithoutPolice,
@@ -212,15 +218,9 @@ impl LinkSettings {
         let rate = match self.police {
             None => old.map(|limit| limit.rate_bits_per_second),
             Some(PoliceRate::None) => None,
-            Some(PoliceRate::Absolute(rate)) if rate >= link.rate_bits_per_second => {
-                return Err(SettingsError::PoliceAboveRate {
-                    police_bits_per_second: rate,
-                    rate_bits_per_second: link.rate_bits_per_second,
-                });
-            }
             Some(PoliceRate::Absolute(rate)) => Some(rate),
             Some(PoliceRate::Share(share)) => {
-                Some(((link.rate_bits_per_second as f64 * share) as u64).max(1))
+                Some((link.rate_bits_per_second as f64 * share).round() as u64)
             }
         };
         let Some(rate) = rate else {
@@ -229,6 +229,16 @@ impl LinkSettings {
                 None => Ok(None),
             };
         };
+        // Also where only the link's rate is new.
+        if rate >= link.rate_bits_per_second {
+            return Err(SettingsError::PoliceAboveRate {
+                police_bits_per_second: rate,
+                rate_bits_per_second: link.rate_bits_per_second,
+            });
+        }
+        if rate < RATE_MIN_BITS_PER_SECOND {
+            return Err(SettingsError::PoliceTooLow(rate));
+        }
         let burst = match (self.police_burst, self.police, old) {
             (Some(Bytes(bytes)), _, _) => bytes,
             (None, None, Some(old)) => u64::from(old.burst_bytes),
