@@ -156,6 +156,13 @@ fn every_wrong_option_is_refused_by_name() {
         ),
         (
             Gateway {
+                buffer_bytes: 11_875_000_000,
+                ..gateway()
+            },
+            "--buffer must be at most 4294967295 bytes",
+        ),
+        (
+            Gateway {
                 mtu: 100,
                 ..gateway()
             },
@@ -188,4 +195,20 @@ fn every_wrong_option_is_refused_by_name() {
         in_shaper.script(),
         Err(GatewayError::DelayInShaper(name("eth0")))
     );
+}
+
+/// A bare 0 is also a time, and times are at least two packets.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_buffer_at_all_is_refused_without_a_unit_too() {
+    for nothing in ["0", "0B", "1B"] {
+        let options = ["tc", "script", "--dev", "eth0", "--uplink", "20Mbit"];
+        let output = Command::new(env!("CARGO_BIN_EXE_netem"))
+            .args(options)
+            .args(["--buffer", nothing])
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("--buffer must hold"), "{nothing}: {said}");
+    }
 }

@@ -24,6 +24,9 @@ const BULK_PERCENT: u64 = 2;
 /// What may leave at once at high rates, where one frame per timer would be too slow.
 const BURST: Duration = Duration::from_micros(100);
 
+/// Most that the queue of bulk (bfifo) can hold: the kernel counts with 32 bits.
+const BUFFER_BYTES_MAX: u64 = u32::MAX as u64;
+
 /// Slowest uplink: bulk's share of it must be a rate that HTB takes.
 const UPLINK_MIN_BITS_PER_SECOND: u64 = 100_000;
 
@@ -39,7 +42,7 @@ pub struct Gateway {
     pub share: f64,
     /// Marks that are served first, 0 to 63.
     pub dscps: Vec<u8>,
-    /// Bytes of bulk that may wait.
+    /// Bytes of bulk that may wait: one packet of `mtu` to 4 GB.
     pub buffer_bytes: u64,
     /// Largest IP packet, 576 to 65,536 bytes (AWS has 9001).
     pub mtu: u32,
@@ -83,6 +86,11 @@ pub enum GatewayError {
         /// What was given.
         buffer: u64,
     },
+    /// More than the kernel takes.
+    #[error(
+        "--buffer must be at most {BUFFER_BYTES_MAX} bytes, not {0}: give it in bytes, such as 256MB"
+    )]
+    BufferTooLarge(u64),
     /// An MTU out of range.
     #[error("--mtu must be 576 to 65536, not {0}")]
     Mtu(u32),
@@ -130,6 +138,9 @@ impl Gateway {
                 buffer: self.buffer_bytes,
             });
         }
+        if self.buffer_bytes > BUFFER_BYTES_MAX {
+            return Err(GatewayError::BufferTooLarge(self.buffer_bytes));
+        }
         if let Some((device, delay)) = &self.delay {
             check_device("--delay-dev", device)?;
             if device == &self.device {
@@ -163,6 +174,8 @@ impl Gateway {
         };
         // As many small packets as the uplink carries in that time, and some.
         let delay_packets = self.uplink_bits_per_second as u128 * delay_us / 8_000_000 / 100 + 1000;
+        // What the kernel's netem can count.
+        let delay_packets = delay_packets.min(u128::from(u32::MAX));
         let mut head = String::from("#!/bin/sh\n# Written by `netem tc script`.\n");
         let mut set = |name: &str, value: &dyn std::fmt::Display, why: &str| {
             let _ = writeln!(head, "{name}='{value}'    # {why}");

@@ -44,7 +44,7 @@ pub struct Tc {
     #[arg(long, default_value = "EF", value_delimiter = ',',
         value_parser = |text: &str| text.parse::<Mark>())]
     dscp: Vec<Mark>,
-    /// What may wait of bulk: bytes, or time at the rate.
+    /// What may wait of bulk: bytes, or time at the rate (at least two packets).
     #[arg(long, default_value = "100ms", value_parser = |text: &str| text.parse::<Depth>())]
     buffer: Depth,
     /// Largest IP packet; default: the interface's MTU here, or 1500.
@@ -95,6 +95,8 @@ impl Tc {
         let mtu = self.mtu.or_else(|| mtu_of(&self.dev)).unwrap_or(1500);
         let buffer_bytes = match self.buffer {
             Depth::Bytes(bytes) => bytes,
+            // A bare 0, of either: refused as 0 bytes are.
+            Depth::Time(Duration::ZERO) => 0,
             Depth::Time(time) => {
                 let bytes = uplink as f64 * self.share.0 * time.as_secs_f64() / 8.0;
                 (bytes as u64).max(u64::from(mtu) * 2)
