@@ -180,6 +180,19 @@ fn every_wrong_field_is_refused_by_name_and_told_what_would_be_right() {
         ("[wan]\nremark = { EF = 64 }", &["remark", "0 to 63"]),
         ("[wan]\nremark = { XX = 0 }", &["remark", "0 to 63"]),
         (
+            "[wan]\nremark = { EF = 0, 46 = 1 }",
+            &["remark", "mark 46 twice"],
+        ),
+        ("[wan]\nremark = [46]", &["remark", "{ EF = 0 }"]),
+        (
+            "[wan]\nbuffer = \"99999999999GB\"",
+            &["west:east", "buffer", "at most 16 GB"],
+        ),
+        (
+            "[wan]\nrate = \"1Tbit\"\nbuffer = \"1s\"",
+            &["west:east", "buffer", "at most 16 GB", "125000000000"],
+        ),
+        (
             "[wan]\nbleach = true\nremark = { EF = 0 }",
             &["remark", "bleach", "leave one out"],
         ),
@@ -365,6 +378,7 @@ fn a_wrong_change_is_refused_by_name() {
         ("sideways", "\"sideways\" is no setting"),
         ("bleach=perhaps", "on or off"),
         ("remark=46", "FROM:TO"),
+        ("remark=46:0,EF:1", "mark 46 twice"),
         ("priority=EF,64", "priority: "),
     ];
     for (word, expected) in cases {

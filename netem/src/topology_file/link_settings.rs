@@ -1,9 +1,11 @@
 //! What a file or a command says of one link, and the link that comes of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use thiserror::Error;
 
 use super::units::{Bytes, Depth, Mark, PoliceRate, Rate, Share, Time, UnitError};
@@ -12,6 +14,9 @@ use crate::{DscpSet, LinkConfig, RATE_MIN_BITS_PER_SECOND, RateLimit, Remark};
 /// What the priority class's limit lets through at once if nothing else is said: this
 /// long at its rate, and at least four full-sized packets.
 const POLICE_BURST: Duration = Duration::from_millis(50);
+
+/// Largest buffer: 128 ms at 1 Tbit/s.
+const BUFFER_BYTES_MAX: u64 = 16_000_000_000;
 
 /// Settings of one directed link; what is absent stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -34,6 +39,7 @@ pub struct LinkSettings {
     /// What may pass at once after a silence. Default 50 ms at `police`'s rate.
     pub police_burst: Option<Bytes>,
     /// Marks that are rewritten as packets enter, before they are classed.
+    #[serde(default, deserialize_with = "read_remark")]
     pub remark: Option<BTreeMap<MarkKey, Mark>>,
     /// Rewrites every mark to 0.
     pub bleach: Option<bool>,
@@ -52,6 +58,43 @@ impl TryFrom<String> for MarkKey {
     }
 }
 
+/// Notes what a mark becomes, once.
+fn note_remark(
+    remark: &mut BTreeMap<MarkKey, Mark>,
+    from: MarkKey,
+    to: Mark,
+) -> Result<(), SettingsError> {
+    match remark.insert(from, to) {
+        None => Ok(()),
+        Some(_) => Err(SettingsError::RemarkTwice(from.0.0)),
+    }
+}
+
+/// A map would take `EF` and `46` for one key, and the last for what is meant.
+fn read_remark<'de, D: Deserializer<'de>>(
+    table: D,
+) -> Result<Option<BTreeMap<MarkKey, Mark>>, D::Error> {
+    struct Pairs;
+
+    impl<'de> Visitor<'de> for Pairs {
+        type Value = BTreeMap<MarkKey, Mark>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table of marks, as { EF = 0 }")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Self::Value, A::Error> {
+            let mut remark = BTreeMap::new();
+            while let Some((from, to)) = pairs.next_entry()? {
+                note_remark(&mut remark, from, to).map_err(A::Error::custom)?;
+            }
+            Ok(remark)
+        }
+    }
+
+    table.deserialize_map(Pairs).map(Some)
+}
+
 /// Why settings are refused; nothing was changed.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum SettingsError {
@@ -63,6 +106,9 @@ pub enum SettingsError {
         /// The WAN's MTU.
         mtu_bytes: u32,
     },
+    /// `buffer` is more than this machine could hold, or a slip of the unit.
+    #[error("buffer must be at most 16 GB, not {0} bytes")]
+    BufferTooLarge(u64),
     /// `police` without a class.
     #[error(
         "police needs a priority class: give `priority` at least one mark, or leave police out"
@@ -120,6 +166,9 @@ pub enum SettingsError {
     /// A value that is not on or off.
     #[error("bleach must be on or off, not {0:?}")]
     Switch(String),
+    /// A mark that becomes two things.
+    #[error("remark has the mark {0} twice (names and numbers are the same marks): leave one out")]
+    RemarkTwice(u8),
     /// A remark without its colon.
     #[error("remark is written FROM:TO, as in 46:0,0:46, not {0:?}")]
     Remark(String),
@@ -181,6 +230,9 @@ impl LinkSettings {
                 buffer_bytes: link.buffer_bytes,
                 mtu_bytes: link.mtu_bytes,
             });
+        }
+        if link.buffer_bytes > BUFFER_BYTES_MAX {
+            return Err(SettingsError::BufferTooLarge(link.buffer_bytes));
         }
         if let Some(Time(delay)) = self.delay {
             link.delay = delay;
@@ -317,12 +369,13 @@ impl LinkChange {
             "police" => settings.police = Some(read(key, value)?),
             "police_burst" => settings.police_burst = Some(read(key, value)?),
             "remark" => {
-                let pair = |item: &str| {
+                let mut remark = BTreeMap::new();
+                for item in items(value) {
                     let wrong = || SettingsError::Remark(item.to_owned());
                     let (from, to) = item.split_once(':').ok_or_else(wrong)?;
-                    Ok((MarkKey(read(key, from)?), read(key, to)?))
-                };
-                settings.remark = Some(items(value).map(pair).collect::<Result<_, _>>()?);
+                    note_remark(&mut remark, MarkKey(read(key, from)?), read(key, to)?)?;
+                }
+                settings.remark = Some(remark);
             }
             "bleach" => {
                 settings.bleach = Some(match value {
