@@ -8,6 +8,7 @@ mod fixture;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use fixture::{alone, may_make_namespaces, run};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 
@@ -432,6 +433,40 @@ fn an_interrupted_foreground_leaves_nothing() {
     assert!(child.wait().expect("ended").success());
     assert_eq!(wan.left(), [""; 0]);
     assert!(!sleeper.wait().expect("ended").success());
+}
+
+/// It died without a word, and its router went on to build the WAN.
+#[test]
+fn an_up_that_is_interrupted_while_it_builds_says_so_and_leaves_nothing() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::new("halfway");
+    let text = fs::read_to_string(wan.file()).expect("it was written");
+    fs::write(wan.file(), text.replace("hosts = 2", "hosts = 100")).expect("it can be written");
+    for (signal, code, more) in [
+        (Signal::SIGINT, 130, &[][..]),
+        (Signal::SIGTERM, 143, &[]),
+        (Signal::SIGINT, 130, &["--foreground"]),
+    ] {
+        let child = Command::new(NETEM)
+            .args(["up", wan.file(), "--name", &wan.name])
+            .args(more)
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        wait_for("a namespace", || wan.left().len() > 1);
+        // As Ctrl-C does, to all that the terminal runs.
+        killpg(Pid::from_raw(child.id() as i32), signal).expect("it runs");
+        let output = child.wait_with_output().expect("ended");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(&format!("interrupted by {signal}")), "{said}");
+        assert_eq!(wan.left(), [""; 0]);
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{change, down, exec, flood, ping, status, tc, up, watch};
+use crate::interruption::Interrupted;
 
 /// A WAN on one machine: sites as network namespaces, links with rates, delays,
 /// buffers and classes between them.
@@ -49,7 +50,10 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("netem: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<Interrupted>() {
+                Some(interrupted) => ExitCode::from(interrupted.exit_code()),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }

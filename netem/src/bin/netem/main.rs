@@ -9,6 +9,8 @@ mod control;
 #[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]
+mod interruption;
+#[cfg(target_os = "linux")]
 mod marked_socket;
 #[cfg(target_os = "linux")]
 mod namespaces;

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -117,13 +118,15 @@ pub fn enter_user_namespace(state: &State) -> Result<()> {
         .with_context(|| format!("may not enter the user namespace {}", path.display()))
 }
 
-/// Runs `ip` with commands on its standard input, in the calling thread's namespace.
+/// Runs `ip` with commands on its standard input, in the calling thread's namespace. Like
+/// all of them in a process group of its own: a Ctrl-C must not end it halfway.
 pub fn ip_batch(commands: &str) -> Result<()> {
     let mut child = Command::new("ip")
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        .process_group(0)
         .spawn()
         .with_context(|| format!("can't run ip: {IPROUTE2}"))?;
     let mut input = child.stdin.take().context("ip's input is a pipe")?;
@@ -140,6 +143,7 @@ fn ip(arguments: &[&str]) -> Result<()> {
     let output = Command::new("ip")
         .args(arguments)
         .stdin(Stdio::null())
+        .process_group(0)
         .output()
         .with_context(|| format!("can't run ip: {IPROUTE2}"))?;
     if output.status.success() {

@@ -14,10 +14,10 @@ use clap::Args;
 use netem::topology_file::{Plan, TopologyFile};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{getppid, setsid};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getppid, setsid};
 
+use crate::interruption::{Interrupted, Interruption};
 use crate::output::say;
 use crate::router::Router;
 use crate::server::Server;
@@ -27,6 +27,9 @@ use crate::{host, namespaces};
 
 /// How long building may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a router that is being built has to clear away by itself.
+const CLEARING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Build the WAN of a topology file from network namespaces and leave it running.
 #[derive(Args)]
@@ -45,9 +48,10 @@ pub struct Up {
     /// Check the file and say what would be built.
     #[arg(long)]
     dry_run: bool,
-    /// Set by `up` itself: the directory is claimed, and nobody reads standard output.
+    /// Set by `up` itself, the process that waits: the directory is claimed, and nobody
+    /// reads standard output.
     #[arg(long, hide = true)]
-    background: bool,
+    background: Option<i32>,
 }
 
 impl Up {
@@ -59,25 +63,26 @@ impl Up {
             return Ok(());
         }
         let mode = namespaces::choose_mode(self.rootless)?;
-        if self.background {
+        // Before anything is made, or a signal would leave half of it.
+        let interruption = Interruption::take()?;
+        if let Some(waiting) = self.background {
             // Not ended with this terminal, nor by a Ctrl-C that is meant for what runs
             // later in it.
             setsid()?;
-            let parent = getppid();
-            return build_and_route(&plan, mode, || {
-                ensure!(getppid() == parent, "`netem up` was interrupted");
+            return build_and_route(&plan, mode, &interruption, || {
+                ensure!(getppid().as_raw() == waiting, "`netem up` was killed");
                 Ok(())
             });
         }
         let directory = state::claim(&plan.name)?;
         let result = if self.foreground {
-            build_and_route(&plan, mode, || {
+            build_and_route(&plan, mode, &interruption, || {
                 print_up(&plan)?;
                 say(format_args!("Ctrl-C takes it down"));
                 Ok(())
             })
         } else {
-            self.start_in_background(&plan, &directory)
+            self.start_in_background(&plan, &directory, &interruption)
         };
         if result.is_err() {
             // Nothing was left running, or it was already cleared away.
@@ -101,7 +106,12 @@ impl Up {
         Plan::new(&file, stem).with_context(|| format!("{shown} is refused"))
     }
 
-    fn start_in_background(&self, plan: &Plan, directory: &Path) -> Result<()> {
+    fn start_in_background(
+        &self,
+        plan: &Plan,
+        directory: &Path,
+        interruption: &Interruption,
+    ) -> Result<()> {
         // Kept open: a router that fails takes the directory with it.
         let log_path = directory.join("router.log");
         let mut log = File::options()
@@ -113,7 +123,8 @@ impl Up {
         command
             .arg("up")
             .arg(&self.file)
-            .args(["--background", "--name", &plan.name]);
+            .args(["--background", &std::process::id().to_string()])
+            .args(["--name", &plan.name]);
         if self.rootless {
             command.arg("--rootless");
         }
@@ -123,10 +134,12 @@ impl Up {
             .stderr(log.try_clone()?)
             .spawn()
             .context("can't start the router")?;
-        if let Err(error) = wait_until_ready(&mut child, plan) {
-            let _ = child.kill();
-            let _ = child.wait();
+        if let Err(error) = wait_until_ready(&mut child, plan, interruption) {
+            end(&mut child)?;
             namespaces::clear(&plan.name, None)?;
+            if error.is::<Interrupted>() {
+                return Err(error);
+            }
             let mut said = String::new();
             log.rewind()?;
             log.read_to_string(&mut said)?;
@@ -141,7 +154,25 @@ impl Up {
     }
 }
 
-fn wait_until_ready(router: &mut Child, plan: &Plan) -> Result<()> {
+/// Ends a router that is being built: by itself, if it can.
+fn end(router: &mut Child) -> Result<()> {
+    if router.try_wait()?.is_none() {
+        // Until it is waited for, the number is its own.
+        kill(Pid::from_raw(i32::try_from(router.id())?), Signal::SIGTERM)?;
+    }
+    let deadline = Instant::now() + CLEARING_PATIENCE;
+    while Instant::now() < deadline {
+        if router.try_wait()?.is_some() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = router.kill();
+    router.wait()?;
+    Ok(())
+}
+
+fn wait_until_ready(router: &mut Child, plan: &Plan, interruption: &Interruption) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if let Ok(Some(state)) = State::read(&plan.name)
@@ -149,6 +180,7 @@ fn wait_until_ready(router: &mut Child, plan: &Plan) -> Result<()> {
         {
             return Ok(());
         }
+        interruption.check()?;
         if let Some(status) = router.try_wait()? {
             bail!("the router ended at once ({status})");
         }
@@ -158,20 +190,18 @@ fn wait_until_ready(router: &mut Child, plan: &Plan) -> Result<()> {
 }
 
 /// Builds, routes until told to stop, and clears away. Must be called with one thread.
-fn build_and_route(plan: &Plan, mode: Mode, when_up: impl FnOnce() -> Result<()>) -> Result<()> {
-    // Blocked before any thread starts, so that all inherit it: a signal must not end
-    // the process between two namespaces.
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    signals.thread_block()?;
+fn build_and_route(
+    plan: &Plan,
+    mode: Mode,
+    interruption: &Interruption,
+    when_up: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let mut state = State::planned(plan, mode)?;
     state.write()?;
     if mode == Mode::UserNamespace {
         namespaces::enter_new_user_namespace()?;
     }
-    let routed = route(plan, &mut state, &signals, when_up);
+    let routed = route(plan, &mut state, interruption, when_up);
     let cleared = namespaces::clear(&plan.name, Some(&state));
     state::forget(&plan.name)?;
     routed.and(cleared.map(drop))
@@ -180,13 +210,14 @@ fn build_and_route(plan: &Plan, mode: Mode, when_up: impl FnOnce() -> Result<()>
 fn route(
     plan: &Plan,
     state: &mut State,
-    signals: &SigSet,
+    interruption: &Interruption,
     when_up: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let mut devices = Vec::new();
     let mut namespaces = Vec::new();
     let mtu_bytes = u16::try_from(plan.mtu_bytes).context("the MTU")?;
     for host in &mut state.hosts {
+        interruption.check()?;
         let name = namespaces::name_of(&plan.name, &host.full_name());
         let built = host::build(state.mode, name, host.ipv4, host.ipv6, mtu_bytes)
             .with_context(|| format!("can't build host {}", host.full_name()))?;
@@ -200,7 +231,7 @@ fn route(
     Server::start(router.asker(), plan.clone(), state)?;
     state.ready = true;
     state.write()?;
-    let told = when_up().and_then(|()| wait_for_end(signals, &ended));
+    let told = when_up().and_then(|()| wait_for_end(interruption, &ended));
     router.stop();
     match told? {
         true => Ok(()),
@@ -209,10 +240,9 @@ fn route(
 }
 
 /// Waits for a signal (true) or for the router's own end (false).
-fn wait_for_end(signals: &SigSet, ended: &EventFd) -> Result<bool> {
-    let signals = SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC)?;
+fn wait_for_end(interruption: &Interruption, ended: &EventFd) -> Result<bool> {
     let wait_for = |fd| PollFd::new(fd, PollFlags::POLLIN);
-    let mut fds = [wait_for(signals.as_fd()), wait_for(ended.as_fd())];
+    let mut fds = [wait_for(interruption.as_fd()), wait_for(ended.as_fd())];
     loop {
         match poll(&mut fds, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => {}
