@@ -9,15 +9,18 @@ mod fixture;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fixture::{Row, alone, may_make_namespaces, run};
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::socket::{setsockopt, sockopt};
+use nix::unistd::Pid;
 
 const UPLINK: &str = "20Mbit";
 
@@ -308,30 +311,90 @@ fn remove_undoes_the_delay_without_being_told_of_it() {
     assert_eq!(queues(&row.a), before);
 }
 
+/// The undoing hung on a normal exit, so half of the tree was left, without a word.
+#[test]
+fn an_interrupted_apply_is_undone_and_says_so() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let row = Row::create().expect("it was possible just now");
+    let before = queues(&row.a);
+    // Filters come last.
+    let slow = StandIn::of(
+        "slow",
+        "PATH=${PATH#*:}\ncase \"$*\" in 'filter '*) sleep 0.05 ;; esac\nexec tc \"$@\"\n",
+    );
+    for (signal, code) in [
+        (Signal::SIGINT, 130),
+        (Signal::SIGTERM, 143),
+        (Signal::SIGHUP, 129),
+    ] {
+        let mut words = vec!["netns", "exec", &row.a, "env"];
+        let path = slow.path();
+        words.extend([&path, NETEM, "tc", "apply", "--dev", "veth0"]);
+        let child = Command::new("ip")
+            .args(words)
+            .args(["--uplink", UPLINK])
+            .process_group(0)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !queues(&row.a)
+            .iter()
+            .any(|queue| queue.contains("bfifo 20:"))
+        {
+            assert!(Instant::now() < deadline, "no queue within 20 s");
+            thread::sleep(Duration::from_millis(5));
+        }
+        // As Ctrl-C does, to all that the terminal runs.
+        killpg(Pid::from_raw(child.id() as i32), signal).expect("it runs");
+        let output = child.wait_with_output().expect("ended");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains("nothing was applied"), "{said}");
+        assert_eq!(queues(&row.a), before);
+        assert!(!saved(&row.a, "veth0").exists());
+    }
+}
+
 /// A `tc` that has another queue where it says netem, so that kernels without netem can
 /// be asked for a delay.
 struct StandIn(PathBuf);
 
 impl StandIn {
     fn create() -> Self {
-        let name = format!("netem-test-{}-tc", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&directory).expect("a place for temporary files");
-        let program = directory.join("tc");
-        let text = "#!/bin/sh\nPATH=${PATH#*:}\n\
+        Self::of(
+            "netem",
+            "PATH=${PATH#*:}\n\
             case \"$*\" in\n\
             *' root netem '*) exec tc qdisc replace dev \"$4\" root tbf rate 1gbit burst 6056 limit 256000 ;;\n\
             *) tc \"$@\" >\"$0.out\"; rc=$?; sed 's/^qdisc tbf /qdisc netem /' \"$0.out\"; exit $rc ;;\n\
-            esac\n";
-        std::fs::write(&program, text).expect("written");
+            esac\n",
+        )
+    }
+
+    fn of(label: &str, script: &str) -> Self {
+        let name = format!("netem-test-{}-tc-{label}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).expect("a place for temporary files");
+        let program = directory.join("tc");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}")).expect("written");
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&program, mode).expect("it's this test's");
         Self(directory)
     }
 
-    fn tc(&self, row: &Row, deed: &str, more: &[&str]) -> Result<String, String> {
+    /// What makes programs find it.
+    fn path(&self) -> String {
         let path = std::env::var("PATH").expect("programs are found by it");
-        let path = format!("PATH={}:{path}", self.0.display());
+        format!("PATH={}:{path}", self.0.display())
+    }
+
+    fn tc(&self, row: &Row, deed: &str, more: &[&str]) -> Result<String, String> {
+        let path = self.path();
         let mut words = vec!["netns", "exec", &row.a, "env", &path, NETEM, "tc", deed];
         words.extend(["--dev", "veth0", "--uplink", UPLINK]);
         words.extend(more);

@@ -119,6 +119,13 @@ build() {
 
 apply() {
     check
+    # With half of it set up, nothing is better. A signal is noted, and ends `build` or what
+    # it runs: the undoing is for the end alone, where nothing can come in between.
+    CODE=1 CAUSE=
+    trap give_up EXIT
+    trap 'CODE=130 CAUSE="interrupted: "' INT
+    trap 'CODE=143 CAUSE="terminated: "' TERM
+    trap 'CODE=129 CAUSE="hung up: "' HUP
     # Perhaps for other interfaces.
     undo
     {
@@ -126,11 +133,19 @@ apply() {
         echo "GRO='$(for dev in $LAN_DEVS; do has_gro "$dev" && printf '%s ' "$dev"; done || true)'"
         echo "DELAYED='$DELAY_DEV'"
     } >"$SAVED"
-    # With half of it set up, nothing is better.
-    trap 'trap - EXIT; undo; fail "nothing was applied"' EXIT
     build
+    [ "$CODE" = 1 ] || exit
     trap - EXIT
     echo "applied to $DEV: ${RATE} bit/s, class bytes $CLASSES first"
+}
+
+give_up() {
+    trap '' INT TERM HUP
+    trap - EXIT
+    # Every step of it, whichever fails.
+    undo || :
+    echo "netem tc: ${CAUSE}nothing was applied" >&2
+    exit "$CODE"
 }
 
 show() {
@@ -158,6 +173,8 @@ undo() {
 
 remove() {
     need
+    # Half of it undone is no better.
+    trap '' INT TERM HUP
     if [ -e "$SAVED" ] || is_ours; then
         undo
         echo "removed from $DEV"

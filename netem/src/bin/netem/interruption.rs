@@ -13,7 +13,7 @@ pub struct Interruption(SignalFd);
 /// One of them came; nothing is left of what was begun.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("interrupted by {0}: what was begun is taken down again")]
-pub struct Interrupted(Signal);
+pub struct Interrupted(pub Signal);
 
 impl Interruption {
     /// Takes the signals; before any thread starts, so that all inherit it.

@@ -8,6 +8,13 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use netem::gateway::Gateway;
 use netem::topology_file::{Depth, Mark, Rate, Share, Time};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::interruption::{Interrupted, Interruption};
+
+/// How often to look whether the shell has ended, or a signal has come.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What to do with the script.
 #[derive(Clone, Copy, ValueEnum)]
@@ -74,6 +81,8 @@ impl Tc {
             Deed::Show => "show",
             Deed::Remove => "remove",
         };
+        // The shell undoes what it began; until then nobody is told that it ended.
+        let interruption = Interruption::take()?;
         let mut shell = Command::new("sh")
             .args(["-s", argument])
             .stdin(Stdio::piped())
@@ -82,8 +91,22 @@ impl Tc {
         let mut input = shell.stdin.take().context("the shell's input is a pipe")?;
         input.write_all(script.as_bytes())?;
         drop(input);
-        let status = shell.wait()?;
+        let mut interrupted = Ok(());
+        let status = loop {
+            if let Some(status) = shell.try_wait()? {
+                break status;
+            }
+            if let Err(came) = interruption.check() {
+                if let Some(Interrupted(signal)) = came.downcast_ref() {
+                    // It may have come to this process alone.
+                    kill(Pid::from_raw(i32::try_from(shell.id())?), *signal)?;
+                }
+                interrupted = Err(came);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        };
         if !status.success() {
+            interrupted?;
             bail!("tc {argument} failed ({status}); what went wrong is said above");
         }
         Ok(())
