@@ -249,6 +249,64 @@ fn a_queue_that_netem_never_set_survives_apply_and_remove() {
     assert_eq!(queues(&row.a), before);
 }
 
+/// With a state of its own left, it took any root queue of handle 1: for its own.
+#[test]
+fn a_queue_that_took_the_place_of_netems_is_refused_and_stays() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let row = Row::create().expect("it was possible just now");
+    tc(&row, "apply", &[]).expect("applied");
+    let delete = ["-n", &row.a, "qdisc", "del", "dev", "veth0", "root"];
+    run("tc", &delete).expect("it was set");
+    set_queue(&row, "veth0", "handle 1: htb default 7");
+    let before = queues(&row.a);
+    for deed in ["check", "apply"] {
+        let refused = tc(&row, deed, &[]).expect_err("it could not be restored");
+        assert!(refused.contains("tc qdisc del dev veth0 root"), "{refused}");
+        assert_eq!(queues(&row.a), before);
+    }
+    let said = tc(&row, "remove", &[]).expect("the rest is undone");
+    assert!(said.contains("its queue stays"), "{said}");
+    assert_eq!(queues(&row.a), before);
+    assert_eq!(segments(&row), "65535");
+    assert!(!saved(&row.a, "veth0").exists());
+}
+
+#[test]
+fn what_is_left_of_a_device_that_is_gone_is_removed() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let row = Row::create().expect("it was possible just now");
+    tc(&row, "apply", &[]).expect("applied");
+    let delete = ["-n", &row.a, "link", "del", "veth0"];
+    run("ip", &delete).expect("it is there");
+    let said = tc(&row, "remove", &[]).expect("what is left goes");
+    assert!(said.contains("veth0 is gone"), "{said}");
+    assert!(!saved(&row.a, "veth0").exists());
+    let refused = tc(&row, "remove", &[]).expect_err("nothing is left of it");
+    assert!(refused.contains("no interface veth0"), "{refused}");
+}
+
+/// The second `apply` took for the kernel's what the first had set, for ever.
+#[test]
+fn without_a_saved_state_segments_come_back_too() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let row = Row::create().expect("it was possible just now");
+    tc(&row, "apply", &[]).expect("applied");
+    assert_eq!(segments(&row), "1");
+    std::fs::remove_file(saved(&row.a, "veth0")).expect("saved");
+    tc(&row, "apply", &[]).expect("applied once more");
+    tc(&row, "remove", &[]).expect("removed");
+    assert_eq!(segments(&row), "65535");
+}
+
 #[test]
 fn each_network_namespace_gets_back_what_it_had() {
     let _alone = alone();
@@ -413,6 +471,15 @@ fn set_queue(row: &Row, device: &str, queue: &str) {
     let mut words = add.to_vec();
     words.extend(queue.split(' '));
     run("tc", &words).expect("this kernel has TBF and HTB");
+}
+
+/// How many segments the gateway's interface passes as one packet.
+fn segments(row: &Row) -> String {
+    let shown = run("ip", &["-n", &row.a, "-d", "link", "show", "veth0"]).expect("ip runs");
+    let mut words = shown
+        .split_whitespace()
+        .skip_while(|&word| word != "gso_max_segs");
+    words.nth(1).expect("this kernel tells").to_owned()
 }
 
 /// The queues of a namespace, without HTB's counter and what follows it.

@@ -8,23 +8,42 @@ fail() { echo "netem tc: $*" >&2; exit 1; }
 # Tries commands where they touch nothing: in a network namespace of their own.
 kernel_takes() { unshare -n sh -ec "$1" >/dev/null 2>&1; }
 
-need() {
+need_tools() {
     command -v tc >/dev/null && command -v ip >/dev/null ||
         fail "tc and ip are missing: install iproute2 (apt-get install iproute2, dnf install iproute-tc)"
     [ "$(id -u)" = 0 ] || fail "needs root"
+}
+
+is_there() { ip link show dev "$1" >/dev/null 2>&1; }
+
+need() {
+    need_tools
     for dev in $DEV $LAN_DEVS $DELAY_DEV; do
-        ip link show dev "$dev" >/dev/null 2>&1 || fail "there is no interface $dev here"
+        is_there "$dev" || fail "there is no interface $dev here"
     done
 }
 
 # Kind and handle of a device's root queue, as in "htb 1:".
 root_of() { tc qdisc show dev "$1" root 2>/dev/null | sed -n '1s/^qdisc \([^ ]* [^ ]*\) .*/\1/p'; }
 
-# Whether `build` made the root queue of $DEV. Others use this handle too; without a saved
-# state the queue of bulk tells.
+# Whether `build` made the queues of $DEV. Others use these handles too, also in the place
+# of what it made: all must be of its tree, and without a saved state the whole tree.
 is_ours() {
-    [ "$(root_of "$DEV")" = "htb 1:" ] || return 1
-    [ -e "$SAVED" ] || tc qdisc show dev "$DEV" | grep -q '^qdisc bfifo 20: parent 1:20 '
+    root= bulk=
+    while read -r line; do
+        case "$line" in
+            "qdisc htb 1: root "*" default 0x20 "* | "qdisc htb 1: root "*" default 20 "*) root=yes ;;
+            "qdisc bfifo 20: parent 1:20 "*) bulk=yes ;;
+            "qdisc pfifo 10: parent 1:10 "*) ;;
+            "class htb 1:1 root "* | "class htb 1:"[12]"0 parent 1:1 "*) ;;
+            # Of what comes in, and no part of the tree.
+            "qdisc ingress "* | "qdisc clsact "*) ;;
+            *) return 1 ;;
+        esac
+    done <<EOF
+$(tc qdisc show dev "$DEV" 2>/dev/null && tc class show dev "$DEV")
+EOF
+    [ -n "$root" ] && { [ -n "$bulk" ] || [ -e "$SAVED" ]; }
 }
 
 # Whether `build` delays on this device.
@@ -73,6 +92,12 @@ check() {
 }
 
 gso_max_segs() { ip -d link show dev "$1" | sed -n 's/.* gso_max_segs \([0-9]*\).*/\1/p'; }
+
+# What a device has that nobody changed; older kernels don't tell.
+gso_most_segs() {
+    most=$(ip -d link show dev "$1" | sed -n 's/.* tso_max_segs \([0-9]*\).*/\1/p')
+    echo "${most:-65535}"
+}
 
 has_gro() { ethtool -k "$1" 2>/dev/null | grep -q '^generic-receive-offload: on'; }
 
@@ -159,25 +184,39 @@ show() {
 # Takes back what `build` did, all or half of it.
 undo() {
     [ -e "$SAVED" ] || is_ours || return 0
-    # Without a saved state, what the options say.
-    GSO= GRO= DELAYED=$DELAY_DEV
-    [ ! -e "$SAVED" ] || . "$SAVED"
+    if [ -e "$SAVED" ]; then
+        . "$SAVED"
+    else
+        # What the options say, and the device.
+        GSO=$(gso_most_segs "$DEV") GRO= DELAYED=$DELAY_DEV
+    fi
     if is_ours; then tc qdisc del dev "$DEV" root; fi
     case "${DELAYED:+$(root_of "$DELAYED")}" in
         "netem "*) tc qdisc del dev "$DELAYED" root ;;
     esac
-    [ -z "$GSO" ] || ip link set dev "$DEV" gso_max_segs "$GSO"
-    for dev in $GRO; do ethtool -K "$dev" gro on; done
+    # Devices may be gone by now.
+    [ -z "$GSO" ] || ! is_there "$DEV" || ip link set dev "$DEV" gso_max_segs "$GSO"
+    for dev in $GRO; do
+        if is_there "$dev"; then ethtool -K "$dev" gro on; fi
+    done
     rm -f "$SAVED"
 }
 
 remove() {
-    need
+    need_tools
+    is_there "$DEV" || [ -e "$SAVED" ] || fail "there is no interface $DEV here"
     # Half of it undone is no better.
     trap '' INT TERM HUP
-    if [ -e "$SAVED" ] || is_ours; then
+    if ! is_there "$DEV"; then
+        undo
+        echo "$DEV is gone, and its queues with it; what else was kept of it is undone"
+    elif [ -e "$SAVED" ] || is_ours; then
         undo
         echo "removed from $DEV"
+        case "$(root_of "$DEV")" in
+            "" | *" 0:") ;;
+            *) echo "its queue stays, which netem tc did not set ($(root_of "$DEV")); to do without it: tc qdisc del dev $DEV root" ;;
+        esac
     else
         echo "nothing of netem's on $DEV"
     fi
