@@ -415,6 +415,27 @@ fn down_finds_namespaces_of_which_no_state_is_left() {
     assert_eq!(wan.left(), [""; 0]);
 }
 
+/// A failed `up` deleted a namespace that it had not made.
+#[test]
+fn up_spares_a_namespace_that_has_one_of_its_names() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::new("taken");
+    let name = format!("netem.{}.east.1", wan.name);
+    run("ip", &["netns", "add", &name]).expect("it is new");
+    for more in [&[][..], &["--foreground"]] {
+        let words = [&["up", wan.file(), "--name", &wan.name][..], more].concat();
+        let refused = run(NETEM, &words).expect_err("the name is taken");
+        assert!(
+            refused.contains(&name) && refused.contains("netem down"),
+            "{refused}"
+        );
+        assert_eq!(wan.left(), [name.as_str()]);
+    }
+}
+
 #[test]
 fn an_interrupted_foreground_leaves_nothing() {
     let _alone = alone();

@@ -99,6 +99,20 @@ pub fn name_of(wan: &str, host: &str) -> String {
     format!("{NAME_PREFIX}{wan}.{host}")
 }
 
+/// Refuses to build where namespaces have the WAN's names already: whoever made them, a
+/// failure would clear them away.
+pub fn check_unnamed(wan: &str) -> Result<()> {
+    let names = names_of(wan);
+    if names.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "there are namespaces of {wan:?} already: {}; `netem down {wan}` deletes them, --name \
+         gives the WAN another name",
+        names.join(", ")
+    )
+}
+
 /// Moves the calling thread into the network namespace that `path` names.
 pub fn enter(path: &Path) -> Result<OwnedFd> {
     let file = File::open(path).with_context(|| format!("can't open {}", path.display()))?;

@@ -75,15 +75,17 @@ impl Up {
             });
         }
         let directory = state::claim(&plan.name)?;
-        let result = if self.foreground {
-            build_and_route(&plan, mode, &interruption, || {
-                print_up(&plan)?;
-                say(format_args!("Ctrl-C takes it down"));
-                Ok(())
-            })
-        } else {
-            self.start_in_background(&plan, &directory, &interruption)
-        };
+        let result = namespaces::check_unnamed(&plan.name).and_then(|()| {
+            if self.foreground {
+                build_and_route(&plan, mode, &interruption, || {
+                    print_up(&plan)?;
+                    say(format_args!("Ctrl-C takes it down"));
+                    Ok(())
+                })
+            } else {
+                self.start_in_background(&plan, &directory, &interruption)
+            }
+        });
         if result.is_err() {
             // Nothing was left running, or it was already cleared away.
             state::forget(&plan.name)?;
