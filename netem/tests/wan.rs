@@ -370,8 +370,18 @@ fn down_clears_away_what_a_killed_router_left() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("starts");
+    let ping = Command::new(NETEM)
+        .args([
+            "ping", "west", "east", "--count", "1000", "--wan", &wan.name,
+        ])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
     let mut looks = BufReader::new(watch.stdout.take().expect("a pipe"));
     looks.read_line(&mut String::new()).expect("one look");
+    wait_for("ping", || {
+        wan.link("west:east")["bulk"]["sent_packets"].as_u64() > Some(0)
+    });
     kill(router, Signal::SIGKILL).expect("it runs");
     wait_for("the router's death", || {
         !Path::new(&format!("/proc/{router}")).exists()
@@ -382,12 +392,14 @@ fn down_clears_away_what_a_killed_router_left() {
         "three namespaces and a directory: {:?}",
         wan.left()
     );
-    let watched = watch.wait_with_output().expect("ended");
-    let watched = String::from_utf8_lossy(&watched.stderr);
-    assert!(
-        watched.contains("has died") && watched.contains("netem down"),
-        "{watched}"
-    );
+    for left in [watch, ping] {
+        let output = left.wait_with_output().expect("ended");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains("has died") && said.contains("netem down"),
+            "{said}"
+        );
+    }
     let refused = wan.netem(&["status"]).expect_err("it is dead");
     assert!(
         refused.contains("has died") && refused.contains("netem down"),

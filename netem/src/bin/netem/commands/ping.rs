@@ -19,6 +19,9 @@ use crate::two_hosts::{Background, Ends};
 /// How long after the last packet answers are waited for.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
+/// A killed router's interfaces vanish about so long before it does.
+const ROUTERS_DEATH: Duration = Duration::from_millis(300);
+
 /// Measure the way between two hosts with UDP packets: round trip, loss, and the mark
 /// that arrives. Fails if no answer comes.
 #[derive(Args)]
@@ -72,20 +75,32 @@ impl Ping {
     pub fn run(&self) -> Result<()> {
         let state = State::chosen(self.wan.as_deref())?;
         let ends = Ends::find(&state, &self.from, &self.to, self.size, self.ipv6)?;
-        namespaces::enter_user_namespace(&state)?;
-        let asks = ends.socket(&ends.from, self.dscp.0)?;
-        let answers = ends.socket(&ends.to, self.dscp.0)?;
-        let to = answers.local_addr()?;
-        let mut echo = Background::start(move |stop| echo(&answers, stop));
-        let found = self.measure(&asks, to, ends.payload_bytes, &mut echo)?;
+        let found = self.measure_between(&state, &ends).or_else(|error| {
+            std::thread::sleep(ROUTERS_DEATH);
+            State::chosen(Some(&state.name))?;
+            Err(error)
+        })?;
         if self.json {
             say(format_args!("{}", serde_json::to_string(&found)?));
         } else {
             print_found(&found);
         }
+        if found.received < found.sent {
+            // It may have died since: that is no loss of the WAN's.
+            State::chosen(Some(&state.name))?;
+        }
         // As ping(8): scripts look at the exit code.
         ensure!(found.received > 0, "no answer came");
         Ok(())
+    }
+
+    fn measure_between(&self, state: &State, ends: &Ends) -> Result<Found> {
+        namespaces::enter_user_namespace(state)?;
+        let asks = ends.socket(&ends.from, self.dscp.0)?;
+        let answers = ends.socket(&ends.to, self.dscp.0)?;
+        let to = answers.local_addr()?;
+        let mut echo = Background::start(move |stop| echo(&answers, stop));
+        self.measure(&asks, to, ends.payload_bytes, &mut echo)
     }
 
     fn measure(
