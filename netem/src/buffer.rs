@@ -7,6 +7,8 @@ use crate::Class;
 /// A packet that waits.
 pub(crate) struct Queued<T> {
     pub(crate) bytes: u32,
+    /// Whether somebody waits for its arrival, as nobody does for cross traffic's.
+    pub(crate) awaited: bool,
     pub(crate) cargo: T,
 }
 
@@ -22,6 +24,11 @@ pub(crate) struct Buffer<T> {
     mtu_bytes: u32,
     priority: VecDeque<Queued<T>>,
     bulk: VecDeque<Queued<T>>,
+    /// How many have left `bulk` at its head.
+    bulk_left: u64,
+    /// Which of bulk are awaited, by how many came before them: a deep buffer is full of
+    /// cross traffic that would have to be passed to find them.
+    bulk_awaited: VecDeque<u64>,
     priority_bytes: u64,
     bulk_bytes: u64,
 }
@@ -33,6 +40,8 @@ impl<T> Buffer<T> {
             mtu_bytes,
             priority: VecDeque::new(),
             bulk: VecDeque::new(),
+            bulk_left: 0,
+            bulk_awaited: VecDeque::new(),
             priority_bytes: 0,
             bulk_bytes: 0,
         }
@@ -72,6 +81,10 @@ impl<T> Buffer<T> {
             }
             Class::Bulk => {
                 self.bulk_bytes += u64::from(packet.bytes);
+                if packet.awaited {
+                    let before = self.bulk_left + self.bulk.len() as u64;
+                    self.bulk_awaited.push_back(before);
+                }
                 self.bulk.push_back(packet);
             }
         }
@@ -84,6 +97,9 @@ impl<T> Buffer<T> {
         }
         let victim = self.bulk.pop_back()?;
         self.bulk_bytes -= u64::from(victim.bytes);
+        if victim.awaited {
+            self.bulk_awaited.pop_back();
+        }
         Some(victim)
     }
 
@@ -95,14 +111,21 @@ impl<T> Buffer<T> {
         }
         let packet = self.bulk.pop_front()?;
         self.bulk_bytes -= u64::from(packet.bytes);
+        self.bulk_left += 1;
+        if packet.awaited {
+            self.bulk_awaited.pop_front();
+        }
         Some((Class::Bulk, packet))
     }
 
-    /// One class's packets, next first.
-    pub(crate) fn waiting(&self, class: Class) -> impl Iterator<Item = &Queued<T>> {
-        match class {
-            Class::Priority => self.priority.iter(),
-            Class::Bulk => self.bulk.iter(),
-        }
+    /// The priority class's packets, next first.
+    pub(crate) fn priority(&self) -> impl Iterator<Item = &Queued<T>> {
+        self.priority.iter()
+    }
+
+    /// The first bulk packet that is awaited, and how many that are not go before it.
+    pub(crate) fn first_awaited_bulk(&self) -> Option<(usize, &Queued<T>)> {
+        let before = (self.bulk_awaited.front()? - self.bulk_left) as usize;
+        Some((before, self.bulk.get(before)?))
     }
 }

@@ -163,6 +163,7 @@ impl<P> Link<P> {
         let (bytes, now) = (packet.bytes, self.now);
         let queued = Queued {
             bytes,
+            awaited: true,
             cargo: Cargo::Own {
                 dscp: packet.dscp,
                 payload: packet.payload,
@@ -224,8 +225,8 @@ impl<P> Link<P> {
     /// When the next packet arrives if nothing else is sent or changed; exact, so that
     /// a driver that sleeps until then never wakes for nothing.
     ///
-    /// Constant time where each class has a packet in flight or none waiting; else it
-    /// walks past the cross traffic that waits before the first packet.
+    /// Constant time where bulk has a packet in flight or none waiting; else it walks past
+    /// the priority packets that wait.
     pub fn next_delivery(&self) -> Option<Duration> {
         let priority = self.next_of(Class::Priority);
         let bulk = self.next_of(Class::Bulk);
@@ -389,6 +390,7 @@ impl<P> Link<P> {
         }
         let packet = Queued {
             bytes: MTU_BYTES,
+            awaited: false,
             cargo: Cargo::Cross,
         };
         // Its outcome is in the counters; nobody waits for it.
@@ -490,25 +492,23 @@ impl<P> Link<P> {
         {
             return arrival(departs, jitter);
         }
-        let waiting = match class {
-            Class::Priority => &self.counters.priority,
-            Class::Bulk => &self.counters.bulk,
+        let first = match class {
+            Class::Priority => self.buffer.priority().next()?,
+            Class::Bulk => {
+                let (before, first) = self.buffer.first_awaited_bulk()?;
+                for packet in self.buffer.priority() {
+                    departs += self.config.transmission_time(packet.bytes);
+                }
+                let before = u32::try_from(before).unwrap_or(u32::MAX);
+                // What nobody awaits is cross traffic, all of it full-sized.
+                departs += self.config.transmission_time(MTU_BYTES) * before;
+                first
+            }
         };
-        if waiting.queue_packets == 0 {
-            // Spares the walk past a deep buffer full of cross traffic.
-            return None;
+        departs += self.config.transmission_time(first.bytes);
+        match first.cargo {
+            Cargo::Own { jitter, .. } => arrival(departs, jitter),
+            Cargo::Cross => None,
         }
-        if class == Class::Bulk {
-            for packet in self.buffer.waiting(Class::Priority) {
-                departs += self.config.transmission_time(packet.bytes);
-            }
-        }
-        for packet in self.buffer.waiting(class) {
-            departs += self.config.transmission_time(packet.bytes);
-            if let Cargo::Own { jitter, .. } = packet.cargo {
-                return arrival(departs, jitter);
-            }
-        }
-        None
     }
 }

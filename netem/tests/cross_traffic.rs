@@ -139,3 +139,41 @@ fn a_fraction_out_of_range_is_refused() {
         assert!(CrossTraffic::new(fraction, 1).is_ok());
     }
 }
+
+/// Each packet of one's own walked past all cross traffic before it: two million packets
+/// deep, a router had time for nothing else.
+#[test]
+fn a_deep_buffer_full_of_cross_traffic_costs_no_more_than_a_shallow_one() {
+    let mut link = Link::new(LinkConfig {
+        rate_bits_per_second: 1_200_000_000,
+        buffer_bytes: 450_000_000,
+        ..LinkConfig::default()
+    })
+    .expect("in range");
+    let cross = CrossTraffic::new(10.0, 7).expect("in range");
+    link.set_cross_traffic(Duration::ZERO, Some(cross));
+    link.advance(Duration::from_millis(300));
+    let waiting = link.counters(Duration::ZERO).cross.queue_packets;
+    assert!(waiting > 250_000, "{waiting}");
+    link.set_cross_traffic(Duration::ZERO, None);
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let begin = std::time::Instant::now();
+    for number in 0..2_000 {
+        let packet = Packet {
+            bytes: 100,
+            dscp: if number % 10 == 0 { PRIORITY } else { 0 },
+            payload: Duration::ZERO,
+        };
+        let _ = link.enqueue(Duration::ZERO, packet, &mut rng);
+        assert!(link.next_delivery().is_some());
+    }
+    // 2,000 walks past 250,000 packets take ten times as long.
+    assert!(begin.elapsed() < Duration::from_millis(500));
+    let mut arrived = 0;
+    while let Some(due) = link.next_delivery() {
+        assert!(link.poll(due - Duration::from_nanos(1)).is_none());
+        assert_eq!(link.poll(due).map(|delivery| delivery.arrival), Some(due));
+        arrived += 1;
+    }
+    assert_eq!(arrived, 2_000);
+}
