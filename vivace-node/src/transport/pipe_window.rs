@@ -67,8 +67,9 @@ const DRAIN_PERIOD_RTTS: u32 = 40;
 /// rate falls with every round), or slower, or others have come.
 const EARLY_DRAIN_PERIOD: Duration = Duration::from_secs(1);
 const EARLY_DRAIN_PERIOD_RTTS: u32 = 10;
-/// The periods follow the least round trip of so many drains.
-const DRAINS_REMEMBERED: usize = 8;
+/// The periods follow the least round trip of once to twice so long: others' queue doesn't
+/// last, and with other periods than theirs we would never measure without it.
+const LEAST_RTT_LIFETIME: Duration = Duration::from_secs(300);
 const UNEXPLAINED_RTT: f64 = 1.1;
 const UNEXPLAINED_ROUNDS: u32 = 3;
 
@@ -134,8 +135,8 @@ pub(super) struct PipeWindow {
     /// Later ones are smaller, so the first is the largest that still counts.
     rates: VecDeque<Rate>,
     min_rtt: Option<Duration>,
-    /// What the last drains measured.
-    measured: VecDeque<Duration>,
+    /// The least round trip since then, and of the time before.
+    least_rtt: (Instant, [Option<Duration>; 2]),
     phase: Phase,
     was_marked: bool,
     /// When to drain with all others.
@@ -162,7 +163,7 @@ impl PipeWindow {
             round: Round::new(0, now, 0, false),
             rates: VecDeque::new(),
             min_rtt: None,
-            measured: VecDeque::new(),
+            least_rtt: (now, [None, None]),
             phase: Phase::Startup {
                 best_rate: 0.0,
                 rounds_without_growth: 0,
@@ -189,6 +190,11 @@ impl PipeWindow {
         let rtt = now.saturating_duration_since(sent);
         let smaller = |known: Option<Duration>| Some(known.map_or(rtt, |k| k.min(rtt)));
         self.round.min_rtt = smaller(self.round.min_rtt);
+        let (since, [least, before]) = &mut self.least_rtt;
+        if now.saturating_duration_since(*since) > LEAST_RTT_LIFETIME {
+            (*since, *before) = (now, least.take());
+        }
+        *least = smaller(*least);
         match &mut self.phase {
             Phase::Drain {
                 empty_since: Some(empty),
@@ -222,10 +228,6 @@ impl PipeWindow {
                 ..
             } => {
                 self.min_rtt = Some(measured);
-                if self.measured.len() == DRAINS_REMEMBERED {
-                    self.measured.pop_front();
-                }
-                self.measured.push_back(measured);
                 self.phase = Phase::Steady;
             }
             Phase::Steady => {
@@ -276,9 +278,8 @@ impl PipeWindow {
 
     /// The next moment whose time of day is a multiple of a period of so many round trips.
     fn next_multiple(&self, least: Duration, rtts: u32, now: Instant) -> Instant {
-        // The latest may have others' queue in it, and we would not drain with the others.
-        let least_rtt = self.measured.iter().copied().chain(self.min_rtt).min();
-        let long_enough = least_rtt.unwrap_or_default() * rtts;
+        let (_, least_rtts) = self.least_rtt;
+        let long_enough = least_rtts.into_iter().flatten().min().unwrap_or_default() * rtts;
         let mut period = least;
         while period < long_enough {
             period *= 2;
@@ -426,7 +427,7 @@ impl ControllerFactory for PipeWindows {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::OnceCell;
+    use std::cell::Cell;
 
     use super::*;
 
@@ -434,12 +435,13 @@ mod tests {
     const PAYLOADS: [u16; 2] = [1_200, 8_952];
 
     thread_local! {
-        static START: OnceCell<Instant> = const { OnceCell::new() };
+        /// When the day began for this test's path.
+        static MIDNIGHT: Cell<Option<Instant>> = const { Cell::new(None) };
     }
 
-    /// The time of day in a test.
-    fn since_start(now: Instant) -> Duration {
-        START.with(|start| now - *start.get_or_init(|| now))
+    fn since_midnight(now: Instant) -> Duration {
+        let midnight = MIDNIGHT.get().expect("a path was made");
+        now.saturating_duration_since(midnight)
     }
 
     /// A link with an endless queue, and senders that always have something to send.
@@ -459,6 +461,7 @@ mod tests {
     impl Path {
         fn new(payload: u16, mbit_per_s: f64, delay_ms: u64) -> Self {
             let now = Instant::now();
+            MIDNIGHT.set(Some(now));
             let mut path = Self {
                 now,
                 windows: Vec::new(),
@@ -475,7 +478,7 @@ mod tests {
         }
 
         fn add_sender(&mut self) {
-            let window = PipeWindow::new(self.now, self.packet_bytes as u16, since_start);
+            let window = PipeWindow::new(self.now, self.packet_bytes as u16, since_midnight);
             self.windows.push(window);
             self.in_flight_bytes.push(0);
         }
@@ -582,7 +585,6 @@ mod tests {
                 (20.0, 1, 25),
                 (100.0, 5, 100),
                 (1.0, 40, 120),
-                (20.0, 40, 400),
             ] {
                 for moment in 0..10 {
                     let mut path = Path::new(payload, mbit_per_s, from_ms);
@@ -637,7 +639,7 @@ mod tests {
     #[test]
     fn a_mark_takes_the_window_below_what_the_path_holds_for_a_round() {
         let mut path = Path::new(1_200, 20.0, 40);
-        path.run(5.0);
+        path.run(4.0);
         let pipe = 20e6 / 8.0 * 0.04;
         assert!(path.windows[0].window() as f64 > pipe);
         path.windows[0].on_congestion_event(path.now, path.now, false, 0);
@@ -652,8 +654,9 @@ mod tests {
     fn those_who_share_a_link_keep_its_queue_as_short_as_one_would() {
         for (mbit_per_s, delay_ms) in [(20.0, 109), (20.0, 23), (100.0, 10)] {
             for senders in [3, 8] {
-                for apart_s in [0.0, 0.7, 3.0] {
+                for (apart_s, past_s) in [(0.0, 0), (0.7, 1), (3.0, 0), (3.0, 2)] {
                     let mut path = Path::new(1_452, mbit_per_s, delay_ms);
+                    MIDNIGHT.set(Some(path.now - Duration::from_secs(past_s)));
                     for _ in 1..senders {
                         path.run(apart_s);
                         path.add_sender();
@@ -661,12 +664,10 @@ mod tests {
                     path.run(40.0);
                     let (rate, rtt_ms) = path.run(20.0);
                     let link = format!("{mbit_per_s} Mbit/s, {delay_ms} ms");
-                    let who = format!("{link}, {senders} senders {apart_s} s apart");
+                    let who = format!("{link}, {senders} senders {apart_s} s apart, {past_s}");
                     assert!(rate > 0.93 * mbit_per_s, "{who}: {rate}");
-                    assert!(
-                        rtt_ms < delay_ms as f64 * 1.3 + 5.0 * f64::from(senders),
-                        "{who}: {rtt_ms} ms"
-                    );
+                    let rtt_max = delay_ms as f64 * 1.3 + 5.0 * f64::from(senders);
+                    assert!(rtt_ms < rtt_max, "{who}: {rtt_ms} ms");
                 }
             }
         }
