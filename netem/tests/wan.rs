@@ -448,6 +448,40 @@ fn up_spares_a_namespace_that_has_one_of_its_names() {
     }
 }
 
+/// Who came second was told to take down what the first was building.
+#[test]
+fn of_several_ups_at_once_one_builds_and_the_others_leave_it_alone() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::new("race");
+    let start = || {
+        Command::new(NETEM)
+            .args(["up", wan.file(), "--name", &wan.name])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts")
+    };
+    let ups: Vec<_> = (0..6).map(|_| start()).collect();
+    let mut winners = 0;
+    for up in ups {
+        let output = up.wait_with_output().expect("ended");
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            winners += 1;
+        } else {
+            assert!(
+                said.contains("another `netem up` builds") || said.contains("is up already"),
+                "{said}"
+            );
+        }
+    }
+    assert_eq!(winners, 1);
+    assert!(wan.netem(&["status"]).is_ok());
+}
+
 #[test]
 fn an_interrupted_foreground_leaves_nothing() {
     let _alone = alone();

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use netem::MTU_BYTES;
@@ -16,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 /// How often a directory is made anew that another command removes.
 const CLAIM_TRIES: u32 = 10;
+
+/// How long whoever has claimed a name may take to write who it is.
+const SIGNING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// One WAN, as its router wrote it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -249,8 +253,17 @@ pub fn names() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Takes the name for a WAN, once.
-pub fn claim(name: &str) -> Result<PathBuf> {
+/// Takes the name of a WAN, once, and writes down that this process builds it.
+pub fn claim(plan: &Plan, mode: Mode) -> Result<PathBuf> {
+    let directory = make_directory(&plan.name)?;
+    if let Err(error) = State::planned(plan, mode).and_then(|state| state.write()) {
+        forget(&plan.name)?;
+        return Err(error);
+    }
+    Ok(directory)
+}
+
+fn make_directory(name: &str) -> Result<PathBuf> {
     let directory = directory_of(name)?;
     for _ in 0..CLAIM_TRIES {
         make_base_directory()?;
@@ -270,16 +283,34 @@ pub fn claim(name: &str) -> Result<PathBuf> {
     )
 }
 
+/// Why a name can't be claimed.
 fn taken(name: &str) -> String {
-    match State::read(name) {
-        Ok(Some(state)) if state.router.is_alive() => format!(
+    match signed(name) {
+        Some(state) if state.router.is_alive() && state.ready => format!(
             "{name:?} is up already (router: process {}); end it with `netem down {name}`",
+            state.router.pid
+        ),
+        Some(state) if state.router.is_alive() => format!(
+            "another `netem up` builds {name:?} (process {}): wait for it, or give this WAN \
+             another name with --name",
             state.router.pid
         ),
         _ => {
             format!("{name:?} was not ended properly: `netem down {name}` clears away what is left")
         }
     }
+}
+
+/// What is written of a WAN whose directory there is: its builder may be about to.
+fn signed(name: &str) -> Option<State> {
+    let deadline = Instant::now() + SIGNING_PATIENCE;
+    while Instant::now() < deadline {
+        match State::read(name) {
+            Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+            read => return read.ok().flatten(),
+        }
+    }
+    None
 }
 
 fn make_base_directory() -> Result<()> {

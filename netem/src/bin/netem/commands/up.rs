@@ -74,7 +74,7 @@ impl Up {
                 Ok(())
             });
         }
-        let directory = state::claim(&plan.name)?;
+        let directory = state::claim(&plan, mode)?;
         let result = namespaces::check_unnamed(&plan.name).and_then(|()| {
             if self.foreground {
                 build_and_route(&plan, mode, &interruption, || {
