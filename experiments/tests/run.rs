@@ -156,6 +156,17 @@ fn a_small_step_is_measured_once_and_reported() {
     assert!(!stdout.contains("rw write"), "{stdout}");
     assert!(out.join("report.html").is_file());
 
+    // What another program's results would be called the same by, they are not.
+    let mut other = words.to_vec();
+    other.splice(2..6, ["--only", "rw", "--node", "/bin/true"]);
+    let (output, _, stderr) = ran(experiments(&other));
+    assert!(!output.status.success(), "{stderr}");
+    assert!(
+        stderr.contains("fig-6/rw: is there with another --node"),
+        "{stderr}"
+    );
+    assert!(step.join("step.json").is_file(), "what was there is kept");
+
     let (output, _, stderr) = ran(experiments(&["report", "fig-7", "--out", path(&out)]));
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("no results of fig-7"), "{stderr}");

@@ -12,6 +12,7 @@ use super::tools::Tools;
 use super::{bench_step, delays, round_trips, store_step};
 use crate::progress::Progress;
 use crate::results::Machine;
+use crate::step::record::Setup;
 use crate::step::{Step, StepRecord, StepStore, Work};
 
 /// What counting in the simulator takes.
@@ -27,7 +28,7 @@ pub fn planned(step: &Step) -> Duration {
     }
 }
 
-/// Measures a step and puts its record on disk.
+/// Measures a step, whose stores keep their data in `data`, and puts its record on disk.
 ///
 /// # Errors
 /// What could not be started, measured or written; nothing is left of the step then.
@@ -35,7 +36,7 @@ pub async fn measure(
     step: &Step,
     tools: &Tools,
     store: &StepStore,
-    data: &Path,
+    (setup, data): (&Setup, &Path),
     progress: &Progress,
 ) -> anyhow::Result<StepRecord> {
     let begun = Instant::now();
@@ -62,6 +63,10 @@ pub async fn measure(
         started: started.format(&Rfc3339)?,
         seconds: begun.elapsed().as_secs_f64(),
         machine: Machine::this(),
+        setup: Setup {
+            etcd: tools.etcd_version(step),
+            ..setup.clone()
+        },
         windows,
         data: found,
         notes,

@@ -1,18 +1,22 @@
 //! The run: which steps there are, which are done, and the rest one after the other.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::arguments::RunArguments;
 use super::measure::{measure, planned};
 use super::request;
+use super::revision::revision;
 use super::tools::Tools;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::report;
+use crate::step::record::Setup;
 use crate::step::{BenchData, Found, Step, StepRecord, StepStore};
 use crate::wan::clear_away_dead_runs;
 
@@ -36,13 +40,15 @@ pub fn command(arguments: &RunArguments) -> anyhow::Result<Ended> {
     let steps = request::steps(arguments)?;
     let store = StepStore::open(&arguments.out)?;
     let _alone = alone_in(store.root())?;
-    let todo = todo(&store, steps, arguments.fresh);
+    let setup = asked_setup(arguments)?;
+    let todo = todo(&store, steps, &setup, arguments.fresh);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let run = Run {
         arguments,
         store: &store,
+        setup,
     };
     let ended = runtime.block_on(run.all(todo))?;
     match report::write(&store, &[]) {
@@ -73,15 +79,38 @@ fn alone_in(results: &Path) -> anyhow::Result<File> {
     }
 }
 
+/// What the command line says beside the steps.
+fn asked_setup(arguments: &RunArguments) -> anyhow::Result<Setup> {
+    let node = |path: &PathBuf| -> anyhow::Result<String> {
+        let wrong = || format!("--node {}", path.display());
+        let path = path.canonicalize().with_context(wrong)?;
+        let built = OffsetDateTime::from(path.metadata().with_context(wrong)?.modified()?);
+        let built = built.replace_nanosecond(0)?.format(&Rfc3339)?;
+        Ok(format!("{}, of {built}", path.display()))
+    };
+    Ok(Setup {
+        node: arguments.node.as_ref().map(node).transpose()?,
+        data: match &arguments.data {
+            Some(data) => Some(std::path::absolute(data)?.display().to_string()),
+            None => None,
+        },
+        etcd: None,
+    })
+}
+
 /// The steps that must be measured; says what is skipped, and why others are not.
-fn todo(store: &StepStore, steps: Vec<Step>, fresh: bool) -> Vec<Step> {
-    let (mut done, mut todo) = (0, Vec::new());
+fn todo(store: &StepStore, steps: Vec<Step>, setup: &Setup, fresh: bool) -> Vec<Step> {
+    let (mut done, mut of_other_source, mut todo) = (0, 0, Vec::new());
     for step in steps {
         let name = format!("{}/{}", step.experiment, step.name);
         match store.find(&step) {
-            Found::Same(_) if !fresh => {
+            Found::Same(record) if !fresh && record.setup.is_asked_alike(setup) => {
                 done += 1;
+                of_other_source += u32::from(record.revision != revision());
                 continue;
+            }
+            Found::Same(_) if !fresh => {
+                eprintln!("{name}: is there with another --node or --data; measured again");
             }
             Found::Other => eprintln!("{name}: is there with other settings; measured again"),
             Found::Damaged(why) => eprintln!("{name}: measured again: {why}"),
@@ -92,12 +121,16 @@ fn todo(store: &StepStore, steps: Vec<Step>, fresh: bool) -> Vec<Step> {
     if done > 0 {
         eprintln!("{done} steps are there already (--fresh measures them again)");
     }
+    if of_other_source > 0 {
+        eprintln!("{of_other_source} of them are of another revision of this program");
+    }
     todo
 }
 
 struct Run<'a> {
     arguments: &'a RunArguments,
     store: &'a StepStore,
+    setup: Setup,
 }
 
 impl Run<'_> {
@@ -121,7 +154,7 @@ impl Run<'_> {
                 step.name
             );
             progress.begin(words, planned(step));
-            let measuring = measure(step, &tools, self.store, &data, &progress);
+            let measuring = measure(step, &tools, self.store, (&self.setup, &data), &progress);
             match interrupt.unless_raised(measuring).await {
                 None => {
                     progress.end();
@@ -204,7 +237,11 @@ fn summary(record: &StepRecord) -> String {
             kept.max_ms
         );
         if kept.n < window.all.n {
-            text += &format!("  ({} spoilt set aside)", window.all.n - kept.n);
+            text += &format!(
+                "  ({} spoilt set aside; p99.9 of all {:.1} ms)",
+                window.all.n - kept.n,
+                window.all.p999_ms
+            );
         }
     }
     text

@@ -1,9 +1,10 @@
 //! What steps need of the machine, and how to get it.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use super::arguments::RunArguments;
-use crate::step::{Step, StoreKind, Work};
+use crate::step::{BenchStore, Step, StoreKind, Work};
 use crate::store::{ETCD_MISSING, NFT_MISSING, NodeProgram};
 use crate::wan::Netem;
 use crate::wan::beside_this_program;
@@ -111,6 +112,21 @@ impl Tools {
                 "the program vivace is missing: cargo build --release -p vivace-client",
             ),
         })
+    }
+
+    /// What etcd says of itself, where a step measures it.
+    pub fn etcd_version(&self, step: &Step) -> Option<String> {
+        let etcd = self.etcd.as_ref().ok()?;
+        let is_measured = match &step.work {
+            Work::Bench(work) => work.stores.contains(&BenchStore::Etcd),
+            _ => Need::of(step).contains(&Need::Etcd),
+        };
+        if !is_measured {
+            return None;
+        }
+        let output = Command::new(etcd).arg("--version").output().ok()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        said.lines().next().map(str::to_owned)
     }
 
     /// Why a step can't be measured here, and how to change that; none where it can.

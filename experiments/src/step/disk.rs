@@ -224,6 +224,7 @@ mod tests {
     use super::*;
     use crate::results::Machine;
     use crate::step::Work;
+    use crate::step::record::Setup;
 
     fn step(seed: u64) -> Step {
         Step {
@@ -242,6 +243,7 @@ mod tests {
             started: "2026-01-01T00:00:00Z".to_owned(),
             seconds: 1.0,
             machine: Machine::this(),
+            setup: Setup::default(),
             windows: Vec::new(),
             data: serde_json::Value::Null,
             notes: Vec::new(),

@@ -25,12 +25,34 @@ pub struct StepRecord {
     pub seconds: f64,
     /// The machine.
     pub machine: Machine,
+    /// With what it was measured; records that say nothing are from before.
+    #[serde(default)]
+    pub setup: Setup,
     /// What was measured on a store, in order.
     pub windows: Vec<WindowRecord>,
     /// What other kinds of step found.
     pub data: Value,
     /// What a reader must know.
     pub notes: Vec<String>,
+}
+
+/// What the command line can change about a step beside its settings, and programs that are
+/// not of this source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// `--node`: the program's path and when it was built; none for this program as a node.
+    pub node: Option<String>,
+    /// `--data`; none where stores kept their data in `--out`.
+    pub data: Option<String>,
+    /// The first line of `etcd --version`, where the step needs etcd.
+    pub etcd: Option<String>,
+}
+
+impl Setup {
+    /// Whether one command line asked for both.
+    pub fn is_asked_alike(&self, other: &Self) -> bool {
+        (&self.node, &self.data) == (&other.node, &other.data)
+    }
 }
 
 /// Percentiles in ms, three digits exact; zero where nothing was measured.
