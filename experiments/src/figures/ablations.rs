@@ -36,6 +36,11 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
         ("marks-bleached", marks(Marks::Bleached), StoreKind::VIVACE),
         ("marks-swapped", marks(Marks::Swapped), StoreKind::VIVACE),
         (
+            "marks-bleached-later",
+            marks(Marks::BleachedLater),
+            StoreKind::VIVACE,
+        ),
+        (
             "no-priority-class",
             WanSpec {
                 priority: false,
@@ -97,6 +102,12 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
         .into_iter()
         .take(count)
         .map(|(name, wan, store)| {
+            if wan.marks == Marks::BleachedLater {
+                // For the alarm.
+                let writes = [("rw", Operation::Write)];
+                let windows = windows(scale, &writes, 1, &[Traffic::Idle, UDP]);
+                return store_step(NAME, name, scale, wan, store, windows);
+            }
             let mut windows = windows(scale, &VIVACE_OPERATIONS, 1, &[Traffic::Idle, UDP, OWN]);
             if wan.marks == Marks::Bleached {
                 // Without marks Vivace shall be no worse than what it is compared with.

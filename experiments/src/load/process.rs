@@ -189,6 +189,10 @@ impl Load {
         let mut objects = self.objects.remove(&group).context("prepared above")?;
         // Those beyond the window's number rest.
         let resting = objects.split_off(window.at_once);
+        let mut notes = Vec::new();
+        if !self.target()?.lead_from_here().await {
+            notes.push("the member beside the client did not lead when it began".to_owned());
+        }
         let warm_up = closed_loop::warm_up(&mut objects, measure).await;
         say(&Answer::Began)?;
         let begun = std::time::Instant::now();
@@ -197,10 +201,14 @@ impl Load {
         objects.extend(resting);
         self.objects.insert(group, objects);
         write_samples(measure, &outcome.samples)?;
+        if !self.target()?.leads_here().await {
+            notes.push("another member led when it ended".to_owned());
+        }
         Ok(Measured {
             warm_up,
             seconds,
             failures_said: outcome.said,
+            notes,
         })
     }
 

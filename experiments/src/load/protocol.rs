@@ -116,9 +116,8 @@ pub enum Answer {
     Done,
     /// The wait for quiet ended; none where the store can't tell.
     Settled(Option<bool>),
-    /// How long the wait for the alarm took, in ms, and its words; none where it did not
-    /// come, or the store knows no alarms.
-    Alarmed(Option<(u64, String)>),
+    /// The alarm's words; none where it did not come, or the store knows no alarms.
+    Alarmed(Option<String>),
     /// The window's measured part has begun.
     Began,
     /// It was measured.
@@ -138,6 +137,8 @@ pub struct Measured {
     pub seconds: f64,
     /// Some of the failures in full.
     pub failures_said: Vec<String>,
+    /// What a reader must know of it.
+    pub notes: Vec<String>,
 }
 
 /// One operation.

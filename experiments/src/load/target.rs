@@ -22,6 +22,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How long one look may take.
 const LOOK_DEADLINE: Duration = Duration::from_secs(2);
 
+/// How long etcd has before each measurement to have its first member lead again.
+const LEAD_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The store.
 pub enum Target {
     /// Nodes of Vivace.
@@ -103,9 +106,9 @@ impl Target {
         }
     }
 
-    /// Waits until a node of this site warns of marks that the network does not keep:
-    /// how long that took, in ms, and the warning.
-    pub async fn alarm(&self, patience: Duration) -> Option<(u64, String)> {
+    /// Waits until a node of this site warns of marks that the network does not keep, and
+    /// yields the warning.
+    pub async fn alarm(&self, patience: Duration) -> Option<String> {
         let Self::Vivace { site, .. } = self else {
             return None;
         };
@@ -114,13 +117,38 @@ impl Target {
             for (_, status) in site.statuses().await {
                 let warnings = status.map(|status| status.warnings).unwrap_or_default();
                 let alarm = warnings.into_iter().find(|words| words.contains("DSCP"));
-                if let Some(alarm) = alarm {
-                    return Some((begun.elapsed().as_millis() as u64, alarm));
+                if alarm.is_some() {
+                    return alarm;
                 }
             }
             tokio::time::sleep(PAUSE).await;
         }
         None
+    }
+
+    /// Has etcd's member beside the client lead, as at the start; whether it does.
+    pub async fn lead_from_here(&self) -> bool {
+        match self {
+            Self::Vivace { .. } => true,
+            Self::Etcd(members) => {
+                let deadline = Instant::now() + LEAD_PATIENCE;
+                lead_from_here(members, deadline).await.is_ok()
+            }
+        }
+    }
+
+    /// Whether etcd's member beside the client leads.
+    pub async fn leads_here(&self) -> bool {
+        match self {
+            Self::Vivace { .. } => true,
+            Self::Etcd(members) => match members.first() {
+                Some(here) => {
+                    let asked = Gateway::new(here).member_and_leader(LOOK_DEADLINE).await;
+                    asked.is_ok_and(|(own, leader)| own == leader)
+                }
+                None => false,
+            },
+        }
     }
 
     /// A client's object: of the Twitter clone for its operations.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
@@ -92,9 +92,8 @@ pub async fn measure(
         .tempdir_in(data)
         .with_context(|| data.display().to_string())?;
     let mut bench = Bench::start(step, work, tools, directory.path()).await?;
-    let mut notes: Vec<String> = bench.alarm().await?.into_iter().collect();
     if !bench.wan.is_realtime() {
-        notes.push(NOT_REALTIME.into());
+        bench.notes.push(NOT_REALTIME.into());
     }
     let mut records = Vec::new();
     let begun = tokio::time::Instant::now();
@@ -102,7 +101,7 @@ pub async fn measure(
         let on_tick = || progress.at(begun.elapsed() + START_TYPICAL);
         records.push(bench.measure(window, draft, on_tick).await?);
     }
-    Ok((records, notes))
+    Ok((records, bench.notes))
 }
 
 /// Dropped from top to bottom: the load, the store, the WAN.
@@ -114,6 +113,10 @@ struct Bench<'a> {
     directory: &'a Path,
     traffic: Traffic,
     own_writes: bool,
+    /// Whether the network clears marks that it kept at first.
+    bleaches: bool,
+    /// What a reader must know.
+    notes: Vec<String>,
 }
 
 impl<'a> Bench<'a> {
@@ -130,6 +133,7 @@ impl<'a> Bench<'a> {
         let wan = Wan::up(netem, directory, |name| work.wan.topology(name, step.seed))
             .context("the WAN can't be built")?;
         let status = wan.status(false)?;
+        let started = Instant::now();
         let (store, target) = start_store(&wan, &status, work, tools, directory)?;
         let config = LoadConfig {
             target,
@@ -148,15 +152,19 @@ impl<'a> Bench<'a> {
             directory,
             traffic: Traffic::Idle,
             own_writes: false,
+            bleaches: false,
+            notes: Vec::new(),
         };
+        bench.wait_until_ready().await?;
+        if matches!(work.wan.marks, Marks::Bleached | Marks::Swapped) {
+            bench.await_alarm("its nodes were started", started).await?;
+        }
         bench.prepare().await?;
         Ok(bench)
     }
 
-    /// Waits until the store serves, and writes every window's objects while the links
-    /// are idle.
+    /// Writes every window's objects while the links are idle.
     async fn prepare(&mut self) -> anyhow::Result<()> {
-        self.wait_until_ready().await?;
         for window in &self.work.windows {
             let prepare = Request::Prepare {
                 system: window.system.clone(),
@@ -182,22 +190,39 @@ impl<'a> Bench<'a> {
         ready.map(|_| ())
     }
 
-    /// Whether Vivace tells of a network that does not keep marks, and how soon after its
-    /// nodes found each other.
-    async fn alarm(&mut self) -> anyhow::Result<Option<String>> {
-        let is_vivace = matches!(self.work.store, StoreKind::Vivace { .. });
-        if self.work.wan.marks == Marks::Kept || !is_vivace {
-            return Ok(None);
+    /// Notes whether Vivace tells of a network that does not keep marks, and how long after
+    /// `what`, which was at `since`.
+    async fn await_alarm(&mut self, what: &str, since: Instant) -> anyhow::Result<()> {
+        if !matches!(self.work.store, StoreKind::Vivace { .. }) {
+            return Ok(());
         }
         let patience_ms = ALARM_PATIENCE.as_millis() as u64;
-        match self.load.ask(&Request::Alarm { patience_ms }).await? {
-            Answer::Alarmed(Some((ms, words))) => Ok(Some(format!(
-                "alarm after {:.1} s: {words}",
-                ms as f64 / 1e3
-            ))),
-            Answer::Alarmed(None) => Ok(Some(format!("no alarm within {ALARM_PATIENCE:?}"))),
+        let note = match self.load.ask(&Request::Alarm { patience_ms }).await? {
+            Answer::Alarmed(Some(words)) => {
+                let seconds = since.elapsed().as_secs_f64();
+                format!("alarm {seconds:.1} s after {what}: {words}")
+            }
+            Answer::Alarmed(None) => format!("no alarm within {ALARM_PATIENCE:?} after {what}"),
             other => bail!("the load answered {other:?}"),
+        };
+        self.notes.push(note);
+        Ok(())
+    }
+
+    /// Has the network clear marks from now on, where it shall: its links are full.
+    async fn bleach(&mut self) -> anyhow::Result<()> {
+        if self.work.wan.marks != Marks::BleachedLater || self.bleaches {
+            return Ok(());
         }
+        for pair in self.work.wan.sites.pairs() {
+            self.wan.netem(&["set", pair, "bleach=on", "--both"])?;
+        }
+        self.bleaches = true;
+        let what = format!(
+            "marks were cleared on links full of {}",
+            self.traffic.words()
+        );
+        self.await_alarm(&what, Instant::now()).await
     }
 
     async fn measure(
@@ -206,7 +231,15 @@ impl<'a> Bench<'a> {
         draft: &Draft,
         mut on_tick: impl FnMut(),
     ) -> anyhow::Result<WindowRecord> {
-        self.change_traffic(window.traffic).await?;
+        if !self.change_traffic(window.traffic).await? {
+            self.notes.push(format!(
+                "{}: a buffer between sites was never nine tenths full before it began",
+                window.words()
+            ));
+        }
+        if window.traffic != Traffic::Idle {
+            self.bleach().await?;
+        }
         let settled = self.settle().await?;
         let raw = self.directory.join("samples.csv");
         let request = Request::Measure(Measure {
@@ -235,6 +268,9 @@ impl<'a> Bench<'a> {
         let samples = std::fs::read_to_string(&raw)?;
         let samples = Sample::parse_all(&samples).context("the load wrote no samples")?;
         let own_writes = self.own_writes_since().await?;
+        for note in &measured.notes {
+            self.notes.push(format!("{}: {note}", window.words()));
+        }
         let window_of = Seen {
             window,
             settled,
@@ -291,27 +327,23 @@ impl<'a> Bench<'a> {
         }
     }
 
-    async fn change_traffic(&mut self, traffic: Traffic) -> anyhow::Result<()> {
-        if self.traffic == traffic {
-            return self.write_large_values(traffic).await;
-        }
-        let pairs = self.work.wan.sites.pairs();
-        self.wan.fill(pairs, traffic)?;
-        self.traffic = traffic;
-        match traffic {
-            Traffic::Idle => {}
-            Traffic::Udp { percent } => {
-                self.wan
-                    .wait_until_full(self.fill_patience(percent))
-                    .await?;
+    /// Has `traffic` fill the links; false where it is other people's, and did not.
+    async fn change_traffic(&mut self, traffic: Traffic) -> anyhow::Result<bool> {
+        if self.traffic != traffic {
+            let pairs = self.work.wan.sites.pairs();
+            self.wan.fill(pairs, traffic)?;
+            self.traffic = traffic;
+            let patience = match traffic {
+                Traffic::Idle | Traffic::OwnWrites { .. } => None,
+                Traffic::Udp { percent } => Some(self.fill_patience(percent)),
+                Traffic::Tcp { .. } => Some(self.work.wan.slowed(TCP_FILL_PATIENCE)),
+            };
+            if let Some(patience) = patience {
+                return self.wan.wait_until_full(patience).await;
             }
-            Traffic::Tcp { .. } => {
-                let patience = self.work.wan.slowed(TCP_FILL_PATIENCE);
-                self.wan.wait_until_full(patience).await?;
-            }
-            Traffic::OwnWrites { .. } => self.write_large_values(traffic).await?,
         }
-        Ok(())
+        self.write_large_values(traffic).await?;
+        Ok(true)
     }
 
     /// Three times what the load's excess over the rate needs to fill the buffer.

@@ -142,6 +142,8 @@ pub enum Marks {
     Kept,
     /// It clears them.
     Bleached,
+    /// It begins to when its links are full for the first time.
+    BleachedLater,
     /// It exchanges the two classes' marks.
     Swapped,
 }
@@ -404,6 +406,7 @@ impl WanSpec {
         let marks = match self.marks {
             Marks::Kept => "",
             Marks::Bleached => ", marks bleached",
+            Marks::BleachedLater => ", marks bleached from the first full window on",
             Marks::Swapped => ", marks swapped",
         };
         let loss = match self.loss_percent {
@@ -471,7 +474,7 @@ impl WanSpec {
             text += &format!("police = \"{percent}%\"\n");
         }
         text += match self.marks {
-            Marks::Kept => "",
+            Marks::Kept | Marks::BleachedLater => "",
             Marks::Bleached => "bleach = true\n",
             Marks::Swapped => "remark = { EF = 0, 0 = \"EF\" }\n",
         };
