@@ -3,7 +3,7 @@
 
 use super::congestion::bytes_table;
 use super::latency_table::{figure, table};
-use super::{OWN, UDP, VIVACE_OPERATIONS, store_step, wan, window, windows};
+use super::{OWN, OWN_EVERYWHERE, UDP, VIVACE_OPERATIONS, store_step, wan, window, windows};
 use crate::catalog::Scale;
 use crate::report::section::{idle_median, ms, window as window_of};
 use crate::report::{Section, Shown, Table};
@@ -117,6 +117,8 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
                 let own = windows.iter().position(|window| window.traffic == OWN);
                 let at = own.unwrap_or(windows.len());
                 windows.splice(at..at, baselines);
+                let everywhere = [OWN_EVERYWHERE];
+                windows.extend(super::windows(scale, &VIVACE_OPERATIONS, 1, &everywhere));
             }
             store_step(NAME, name, scale, wan, store, windows)
         })

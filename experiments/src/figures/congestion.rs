@@ -1,7 +1,10 @@
 //! Vivace's three operations, idle and full, over the matrix of links.
 
 use super::latency_table::{figure, table, verdict};
-use super::{OWN, TCP, UDP, VALUE_BYTES, VIVACE_OPERATIONS, store_step, store_work, wan, windows};
+use super::{
+    OWN, OWN_EVERYWHERE, TCP, UDP, VALUE_BYTES, VIVACE_OPERATIONS, store_step, store_work, wan,
+    windows,
+};
 use crate::catalog::Scale;
 use crate::report::section::ms;
 use crate::report::{Section, Shown, Table};
@@ -20,27 +23,28 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
         (Sites::ThreeAlike, "alike", &[20.0]),
     ];
     for (sites, sites_name, rates) in all {
+        let mut add = |rate: f64, buffer_kb, traffic: Traffic, at_once| {
+            let name = format!("{sites_name}-{rate}-{buffer_kb}-{}-{at_once}", traffic.id());
+            let windows = windows(
+                scale,
+                &VIVACE_OPERATIONS,
+                at_once,
+                &[Traffic::Idle, traffic],
+            );
+            let wan = wan(sites, rate, buffer_kb);
+            let step = store_step(NAME, name, scale, wan, StoreKind::VIVACE, windows);
+            steps.push(step);
+        };
         for &rate in rates {
             for buffer_kb in [256, 5000] {
                 for traffic in [UDP, TCP, OWN] {
                     for at_once in [1, 64] {
-                        let name =
-                            format!("{sites_name}-{rate}-{buffer_kb}-{}-{at_once}", traffic.id());
-                        let traffics = [Traffic::Idle, traffic];
-                        let windows = windows(scale, &VIVACE_OPERATIONS, at_once, &traffics);
-                        let wan = wan(sites, rate, buffer_kb);
-                        steps.push(store_step(
-                            NAME,
-                            name,
-                            scale,
-                            wan,
-                            StoreKind::VIVACE,
-                            windows,
-                        ));
+                        add(rate, buffer_kb, traffic, at_once);
                     }
                 }
             }
         }
+        add(20.0, 256, OWN_EVERYWHERE, 1);
     }
     if scale.quick {
         steps.retain(|step| QUICK.contains(&step.name.as_str()));

@@ -38,6 +38,15 @@ const OWN: Traffic = Traffic::OwnWrites {
     bytes: 128 * 1024,
     at_once: 32,
     percent: 150.0,
+    everywhere: false,
+};
+
+/// The same at every site: links are full both ways.
+const OWN_EVERYWHERE: Traffic = Traffic::OwnWrites {
+    bytes: 128 * 1024,
+    at_once: 32,
+    percent: 150.0,
+    everywhere: true,
 };
 
 /// The link of the paper's topology that most figures run on.

@@ -20,7 +20,8 @@ pub struct LoadProcess {
 }
 
 impl LoadProcess {
-    /// Starts one on a host; its file and its log go into `directory`.
+    /// Starts one on a host (`SITE.HOST`); its file and its log go into `directory`, under the
+    /// host's name.
     ///
     /// # Errors
     /// It can't be started.
@@ -30,7 +31,7 @@ impl LoadProcess {
         config: &LoadConfig,
         directory: &Path,
     ) -> anyhow::Result<Self> {
-        let file = directory.join("load.json");
+        let file = directory.join(format!("load-{host}.json"));
         fs::write(&file, serde_json::to_vec_pretty(config)?)?;
         let program = std::env::current_exe().context("this program's own file")?;
         let mut command = wan.realtime_command(host, &program);
@@ -39,7 +40,9 @@ impl LoadProcess {
             .arg(&file)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(fs::File::create(directory.join("load.log"))?);
+            .stderr(fs::File::create(
+                directory.join(format!("load-{host}.log")),
+            )?);
         let mut child = tokio::process::Command::from(command)
             .kill_on_drop(true)
             .spawn()

@@ -42,10 +42,7 @@ impl Writers {
         let mut all = OwnWrites::default();
         let mut medians = Latencies::default();
         for (latencies, wrote) in self.tasks.join_all().await {
-            all.written += wrote.written;
-            for (cause, count) in wrote.failures {
-                *all.failures.entry(cause).or_default() += count;
-            }
+            all.add(wrote);
             medians.add(&latencies);
         }
         all.p50_ms = medians.percentile_ms(50.0).unwrap_or(0.0);

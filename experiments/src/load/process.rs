@@ -227,7 +227,7 @@ impl Load {
             objects.push(self.target()?.object(
                 system,
                 Operation::Write,
-                &format!("large-{number}"),
+                &format!("{}-{number}", self.config.large_prefix),
                 bytes,
                 self.deadline(),
                 self.config.seed.wrapping_add(1000 + number as u64),

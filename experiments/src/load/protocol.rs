@@ -23,6 +23,8 @@ pub struct LoadConfig {
     pub deadline_ms: u64,
     /// Seed of the objects' contents.
     pub seed: u64,
+    /// Begins the keys of large values: two loads never write the same object.
+    pub large_prefix: String,
 }
 
 /// How to reach the store.

@@ -104,9 +104,11 @@ pub async fn measure(
     Ok((records, bench.notes))
 }
 
-/// Dropped from top to bottom: the load, the store, the WAN.
+/// Dropped from top to bottom: the loads, the store, the WAN.
 struct Bench<'a> {
     load: LoadProcess,
+    /// Write large values at the other sites, where a window asks for that.
+    elsewhere: Vec<LoadProcess>,
     store: Processes,
     wan: Wan,
     work: &'a StoreWork,
@@ -134,18 +136,31 @@ impl<'a> Bench<'a> {
             .context("the WAN can't be built")?;
         let status = wan.status(false)?;
         let started = Instant::now();
-        let (store, target) = start_store(&wan, &status, work, tools, directory)?;
-        let config = LoadConfig {
-            target,
-            value_bytes: work.value_bytes,
-            objects_per_client: work.objects_per_client,
-            deadline_ms: work.deadline_ms,
-            seed: step.seed,
+        let (store, target, elsewhere) = start_store(&wan, &status, work, tools, directory)?;
+        let start = |host: &str, target| {
+            let config = LoadConfig {
+                target,
+                value_bytes: work.value_bytes,
+                objects_per_client: work.objects_per_client,
+                deadline_ms: work.deadline_ms,
+                seed: step.seed,
+                large_prefix: format!("large-{host}"),
+            };
+            LoadProcess::start(&wan, host, &config, directory)
         };
         let host = work.wan.sites.host_of(1).context("node 1 has a host")?;
-        let load = LoadProcess::start(&wan, &host, &config, directory)?;
+        let load = start(&host, target)?;
+        let is_asked = |window: &WindowSpec| window.traffic.is_everywhere();
+        let elsewhere = match work.windows.iter().any(is_asked) {
+            true => elsewhere
+                .into_iter()
+                .map(|(host, target)| start(&host, target))
+                .collect::<anyhow::Result<_>>()?,
+            false => Vec::new(),
+        };
         let mut bench = Self {
             load,
+            elsewhere,
             store,
             wan,
             work,
@@ -187,7 +202,11 @@ impl<'a> Bench<'a> {
             };
         };
         self.store.check()?;
-        ready.map(|_| ())
+        ready?;
+        for load in &mut self.elsewhere {
+            load.ask(&request).await?;
+        }
+        Ok(())
     }
 
     /// Notes whether Vivace tells of a network that does not keep marks, and how long after
@@ -267,7 +286,7 @@ impl<'a> Bench<'a> {
         }
         let samples = std::fs::read_to_string(&raw)?;
         let samples = Sample::parse_all(&samples).context("the load wrote no samples")?;
-        let own_writes = self.own_writes_since().await?;
+        let own_writes = self.own_writes_since(window.traffic).await?;
         for note in &measured.notes {
             self.notes.push(format!("{}: {note}", window.words()));
         }
@@ -378,6 +397,7 @@ impl<'a> Bench<'a> {
             bytes,
             at_once,
             percent,
+            everywhere,
         } = traffic
         else {
             return Ok(());
@@ -389,30 +409,44 @@ impl<'a> Bench<'a> {
             bytes_per_second,
         };
         self.load.ask(&start).await?;
+        let elsewhere = self.elsewhere.iter_mut().filter(|_| everywhere);
+        for load in elsewhere {
+            load.ask(&start).await?;
+        }
         self.own_writes = true;
         tokio::time::sleep(self.work.wan.slowed(OWN_WRITES_LEAD)).await;
         Ok(())
     }
 
     /// What the store's own writers did until now; they stop.
-    async fn own_writes_since(&mut self) -> anyhow::Result<Option<OwnWrites>> {
+    async fn own_writes_since(&mut self, traffic: Traffic) -> anyhow::Result<Option<OwnWrites>> {
         if !std::mem::take(&mut self.own_writes) {
             return Ok(None);
         }
-        match self.load.ask(&Request::StopWrites).await? {
-            Answer::Wrote(wrote) => Ok(Some(wrote)),
-            other => bail!("the load answered {other:?}"),
+        let elsewhere = self.elsewhere.iter_mut();
+        let elsewhere = elsewhere.filter(|_| traffic.is_everywhere());
+        let mut all = OwnWrites::default();
+        for load in std::iter::once(&mut self.load).chain(elsewhere) {
+            match load.ask(&Request::StopWrites).await? {
+                Answer::Wrote(wrote) => all.add(wrote),
+                other => bail!("the load answered {other:?}"),
+            }
         }
+        Ok(Some(all))
     }
 }
 
+/// A host, and the store as a load there sees it.
+type Elsewhere = Vec<(String, TargetConfig)>;
+
+/// Starts the store; yields it as the clients see it, and as those at other sites would.
 fn start_store(
     wan: &Wan,
     status: &WanStatus,
     work: &StoreWork,
     tools: &Tools,
     directory: &Path,
-) -> anyhow::Result<(Processes, TargetConfig)> {
+) -> anyhow::Result<(Processes, TargetConfig, Elsewhere)> {
     let sites = work.wan.sites;
     match work.store {
         StoreKind::Vivace(containers) => {
@@ -429,12 +463,15 @@ fn start_store(
                 (program, log),
                 directory,
             )?;
-            let target = TargetConfig::Vivace {
-                client: files.client,
-                site: files.site,
-                all: files.all,
+            let target = |client| TargetConfig::Vivace {
+                client,
+                site: files.site.clone(),
+                all: files.all.clone(),
             };
-            Ok((store, target))
+            let elsewhere = files.elsewhere.into_iter();
+            let elsewhere = elsewhere.map(|(host, client)| (host, target(client)));
+            let elsewhere = elsewhere.collect();
+            Ok((store, target(files.client), elsewhere))
         }
         StoreKind::Etcd { marked } => {
             let program = tools
@@ -442,7 +479,8 @@ fn start_store(
                 .as_ref()
                 .map_err(|why| anyhow::anyhow!("{why}"))?;
             let (store, members) = start_etcd(wan, status, sites, marked, program, directory)?;
-            Ok((store, TargetConfig::Etcd { members }))
+            // What its members take anywhere goes through the leader.
+            Ok((store, TargetConfig::Etcd { members }, Vec::new()))
         }
     }
 }

@@ -149,8 +149,19 @@ pub struct OwnWrites {
     pub written: u64,
     /// The others, by cause.
     pub failures: BTreeMap<String, u64>,
-    /// Half of all writes took no longer, in ms.
+    /// Half of all writes took no longer, in ms; at the site where that took longest.
     pub p50_ms: f64,
+}
+
+impl OwnWrites {
+    /// Counts those of other writers too.
+    pub fn add(&mut self, other: Self) {
+        self.written += other.written;
+        for (cause, count) in other.failures {
+            *self.failures.entry(cause).or_default() += count;
+        }
+        self.p50_ms = self.p50_ms.max(other.p50_ms);
+    }
 }
 
 /// How late the emulated WAN wrote packets, by slices of the window: the machine's

@@ -275,7 +275,7 @@ pub enum Traffic {
         /// How many each way.
         flows: usize,
     },
-    /// The store's own large values, written here.
+    /// The store's own large values, written at the clients' site.
     OwnWrites {
         /// Size of each, in bytes.
         bytes: usize,
@@ -283,18 +283,37 @@ pub enum Traffic {
         at_once: usize,
         /// Offered, in percent of a link's rate.
         percent: f64,
+        /// Whether as many writers are at each of the other sites, with keys of their own.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        everywhere: bool,
     },
 }
 
 impl Traffic {
-    /// A short name: `idle`, `udp`, `tcp`, `own`.
+    /// A short name: `idle`, `udp`, `tcp`, `own`, `everywhere`.
     pub fn id(self) -> &'static str {
         match self {
             Self::Idle => "idle",
             Self::Udp { .. } => "udp",
             Self::Tcp { .. } => "tcp",
-            Self::OwnWrites { .. } => "own",
+            Self::OwnWrites {
+                everywhere: false, ..
+            } => "own",
+            Self::OwnWrites {
+                everywhere: true, ..
+            } => "everywhere",
         }
+    }
+
+    /// Whether it is the store's own, from every site.
+    pub fn is_everywhere(self) -> bool {
+        matches!(
+            self,
+            Self::OwnWrites {
+                everywhere: true,
+                ..
+            }
+        )
     }
 
     /// For people.
@@ -307,9 +326,11 @@ impl Traffic {
                 bytes,
                 at_once,
                 percent,
+                everywhere,
             } => format!(
-                "own writes of {} KiB at {percent} %, {at_once} at once",
-                bytes / 1024
+                "own writes of {} KiB at {percent} %, {at_once} at once{}",
+                bytes / 1024,
+                if everywhere { ", at every site" } else { "" }
             ),
         }
     }

@@ -80,6 +80,8 @@ pub struct VivaceFiles {
     pub site: PathBuf,
     /// Knows all nodes.
     pub all: PathBuf,
+    /// Of clients at the other sites: the host, and what knows its node alone.
+    pub elsewhere: Vec<(String, PathBuf)>,
 }
 
 /// Lays five nodes out in `directory` and starts them on the WAN's hosts; they need not
@@ -137,7 +139,15 @@ pub fn start_vivace(
         write(&path, &client_file(nodes))?;
         Ok(path)
     };
+    let mut elsewhere = Vec::new();
+    for site in 1..sites.hosts().len() as u16 {
+        if let Some(node) = nodes.iter().find(|node| node.site == site) {
+            let file = client(&format!("client-{}.toml", node.site_name), &[node])?;
+            elsewhere.push((node.host.clone(), file));
+        }
+    }
     let files = VivaceFiles {
+        elsewhere,
         client: client("client.toml", &here[..1])?,
         site: client("site.toml", &here)?,
         all: client("all.toml", &nodes.iter().collect::<Vec<_>>())?,
