@@ -536,6 +536,39 @@ fn an_up_that_is_interrupted_while_it_builds_says_so_and_leaves_nothing() {
     }
 }
 
+/// The router first wrote that the WAN is ready and then looked for its parent: a parent that
+/// was faster had said "is up" and ended, which the router took for a kill.
+#[test]
+fn a_router_looks_for_its_parent_before_it_says_that_it_is_ready() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::new("orphan");
+    let directory = Path::new("/run/netem").join(&wan.name);
+    // As `up` claims it before it starts the router.
+    fs::create_dir_all(&directory).expect("root may");
+    let mut router = Command::new(NETEM)
+        .args(["up", wan.file(), "--name", &wan.name])
+        // Its parent is this process and not that one.
+        .args(["--background", "1"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let (mut built, mut ready) = (false, false);
+    while router.try_wait().expect("it is a child").is_none() {
+        // Until all is cleared away again, which takes many such looks.
+        let text = fs::read_to_string(directory.join("state.json")).unwrap_or_default();
+        built |= !text.is_empty();
+        ready |= text.contains("\"ready\": true");
+    }
+    let output = router.wait_with_output().expect("ended");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("`netem up` was killed"), "{said}");
+    assert!(built && !ready, "built: {built}, ready: {ready}");
+    assert_eq!(wan.left(), [""; 0]);
+}
+
 #[test]
 fn a_user_namespace_does_without_names_and_leaves_nothing_either() {
     let _alone = alone();

@@ -54,6 +54,41 @@ pub struct Up {
     background: Option<i32>,
 }
 
+/// Who learns that the WAN is up.
+#[derive(Clone, Copy)]
+enum Audience {
+    /// `netem up`, the parent of this number: it reads so in the state, and is gone then.
+    Waiting(i32),
+    /// Whoever reads standard output.
+    Reader,
+}
+
+impl Audience {
+    /// Fails if nobody is there any more. Before the state says that the WAN is ready: after
+    /// that, a parent that is gone has done what it waited for.
+    fn check(self) -> Result<()> {
+        match self {
+            Self::Waiting(parent) => {
+                ensure!(getppid().as_raw() == parent, "`netem up` was killed");
+                Ok(())
+            }
+            Self::Reader => Ok(()),
+        }
+    }
+
+    /// Says what the state does not say; after it was written, for it is read for that.
+    fn tell(self, plan: &Plan) -> Result<()> {
+        match self {
+            Self::Waiting(_) => Ok(()),
+            Self::Reader => {
+                print_up(plan)?;
+                say(format_args!("Ctrl-C takes it down"));
+                Ok(())
+            }
+        }
+    }
+}
+
 impl Up {
     /// Runs the command.
     pub fn run(&self) -> Result<()> {
@@ -69,19 +104,12 @@ impl Up {
             // Not ended with this terminal, nor by a Ctrl-C that is meant for what runs
             // later in it.
             setsid()?;
-            return build_and_route(&plan, mode, &interruption, || {
-                ensure!(getppid().as_raw() == waiting, "`netem up` was killed");
-                Ok(())
-            });
+            return build_and_route(&plan, mode, &interruption, Audience::Waiting(waiting));
         }
         let directory = state::claim(&plan, mode)?;
         let result = namespaces::check_unnamed(&plan.name).and_then(|()| {
             if self.foreground {
-                build_and_route(&plan, mode, &interruption, || {
-                    print_up(&plan)?;
-                    say(format_args!("Ctrl-C takes it down"));
-                    Ok(())
-                })
+                build_and_route(&plan, mode, &interruption, Audience::Reader)
             } else {
                 self.start_in_background(&plan, &directory, &interruption)
             }
@@ -196,14 +224,14 @@ fn build_and_route(
     plan: &Plan,
     mode: Mode,
     interruption: &Interruption,
-    when_up: impl FnOnce() -> Result<()>,
+    audience: Audience,
 ) -> Result<()> {
     let mut state = State::planned(plan, mode)?;
     state.write()?;
     if mode == Mode::UserNamespace {
         namespaces::enter_new_user_namespace()?;
     }
-    let routed = route(plan, &mut state, interruption, when_up);
+    let routed = route(plan, &mut state, interruption, audience);
     let cleared = namespaces::clear(&plan.name, Some(&state));
     state::forget(&plan.name)?;
     routed.and(cleared.map(drop))
@@ -213,7 +241,7 @@ fn route(
     plan: &Plan,
     state: &mut State,
     interruption: &Interruption,
-    when_up: impl FnOnce() -> Result<()>,
+    audience: Audience,
 ) -> Result<()> {
     let mut devices = Vec::new();
     let mut namespaces = Vec::new();
@@ -231,14 +259,19 @@ fn route(
     let ended = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
     let router = Router::start(plan, devices, ended.clone())?;
     Server::start(router.asker(), plan.clone(), state)?;
-    state.ready = true;
-    state.write()?;
-    let told = when_up().and_then(|()| wait_for_end(interruption, &ended));
+    let routed = announce(plan, state, audience).and_then(|()| wait_for_end(interruption, &ended));
     router.stop();
-    match told? {
+    match routed? {
         true => Ok(()),
         false => bail!("the router ended by itself"),
     }
+}
+
+fn announce(plan: &Plan, state: &mut State, audience: Audience) -> Result<()> {
+    audience.check()?;
+    state.ready = true;
+    state.write()?;
+    audience.tell(plan)
 }
 
 /// Waits for a signal (true) or for the router's own end (false).
