@@ -186,6 +186,16 @@ fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
+/// Whether it was ended together with its WAN; it is now.
+fn has_ended(mut child: Child) -> bool {
+    // A process leaves its namespaces a little before it is gone.
+    std::thread::sleep(Duration::from_millis(200));
+    let ended = child.try_wait().expect("it is a child").is_some();
+    let _ = child.kill();
+    let _ = child.wait();
+    ended
+}
+
 fn ms(found: &Value, field: &str) -> f64 {
     found[field]
         .as_f64()
@@ -488,18 +498,26 @@ fn an_interrupted_foreground_leaves_nothing() {
     if !may_make_namespaces() {
         return;
     }
-    let wan = Wan::new("front");
-    let mut child = Command::new(NETEM)
-        .args(["up", wan.file(), "--name", &wan.name, "--foreground"])
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("starts");
-    wait_for("up", || wan.netem(&["status"]).is_ok());
-    let mut sleeper = wan.sleeper();
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("it runs");
-    assert!(child.wait().expect("ended").success());
-    assert_eq!(wan.left(), [""; 0]);
-    assert!(!sleeper.wait().expect("ended").success());
+    for more in [&[][..], &["--rootless"]] {
+        let wan = Wan::new("front");
+        let mut child = Command::new(NETEM)
+            .args(["up", wan.file(), "--name", &wan.name, "--foreground"])
+            .args(more)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("starts");
+        wait_for("up", || wan.netem(&["status"]).is_ok());
+        let mut sleeper = wan.sleeper();
+        let unmarked = wan.sleeper_by(&["env", "-i", "sleep", "1000"]);
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("it runs");
+        assert!(child.wait().expect("ended").success());
+        assert_eq!(wan.left(), [""; 0]);
+        assert!(!sleeper.wait().expect("ended").success());
+        assert!(
+            has_ended(unmarked),
+            "{more:?}: one without NETEM_RUN stayed"
+        );
+    }
 }
 
 /// It died without a word, and its router went on to build the WAN.
@@ -587,19 +605,12 @@ fn a_user_namespace_does_without_names_and_leaves_nothing_either() {
     println!("in a user namespace: {found}");
     assert_eq!(found["dscp_there"], 46);
     let mut sleeper = wan.sleeper();
-    let unmarked = ["env", "-i", "sleep", "1000"];
-    let mut unmarked = wan.sleeper_by(&unmarked);
+    let unmarked = wan.sleeper_by(&["env", "-i", "sleep", "1000"]);
     kill(wan.router(), Signal::SIGKILL).expect("it runs");
     let said = run(NETEM, &["down", &wan.name]).expect("down");
     assert_eq!(wan.left(), [""; 0]);
     assert!(!sleeper.wait().expect("ended").success());
-    // A process leaves its namespaces a little before it is gone.
-    std::thread::sleep(Duration::from_millis(200));
-    let ended = unmarked.try_wait().expect("it is a child");
-    if ended.is_none() {
-        let _ = unmarked.kill();
-    }
-    assert!(ended.is_some(), "one without NETEM_RUN stayed: {said}");
+    assert!(has_ended(unmarked), "one without NETEM_RUN stayed: {said}");
 }
 
 /// The number of a namespace that is gone can be given to another one.

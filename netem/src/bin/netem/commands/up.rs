@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -231,7 +231,9 @@ fn build_and_route(
     if mode == Mode::UserNamespace {
         namespaces::enter_new_user_namespace()?;
     }
-    let routed = route(plan, &mut state, interruption, audience);
+    // Open until all is cleared away, or what is in them is not found by them.
+    let mut held = Vec::new();
+    let routed = route(plan, &mut state, &mut held, interruption, audience);
     let cleared = namespaces::clear(&plan.name, Some(&state));
     state::forget(&plan.name)?;
     routed.and(cleared.map(drop))
@@ -240,11 +242,11 @@ fn build_and_route(
 fn route(
     plan: &Plan,
     state: &mut State,
+    held: &mut Vec<OwnedFd>,
     interruption: &Interruption,
     audience: Audience,
 ) -> Result<()> {
     let mut devices = Vec::new();
-    let mut namespaces = Vec::new();
     let mtu_bytes = u16::try_from(plan.mtu_bytes).context("the MTU")?;
     for host in &mut state.hosts {
         interruption.check()?;
@@ -254,7 +256,7 @@ fn route(
         host.namespace_inode = Some(File::from(built.namespace.try_clone()?).metadata()?.ino());
         host.namespace = built.path;
         devices.push(built.device);
-        namespaces.push(built.namespace);
+        held.push(built.namespace);
     }
     let ended = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
     let router = Router::start(plan, devices, ended.clone())?;
