@@ -437,6 +437,48 @@ fn down_finds_namespaces_of_which_no_state_is_left() {
     assert_eq!(wan.left(), [""; 0]);
 }
 
+/// It said "is down" and left the router running.
+#[test]
+fn down_ends_a_router_whose_state_is_damaged() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    for more in [&[][..], &["--rootless"]] {
+        let wan = Wan::up("damaged", more);
+        let router = wan.router();
+        let unmarked = wan.sleeper_by(&["env", "-i", "sleep", "1000"]);
+        let path = Path::new("/run/netem").join(&wan.name).join("state.json");
+        fs::write(&path, "garbage").expect("it can be written");
+        let said = run(NETEM, &["down", &wan.name]).expect("down");
+        // What is left of an ended process until it is waited for has no command line.
+        let command = fs::read(format!("/proc/{router}/cmdline"));
+        let runs = command.is_ok_and(|command| !command.is_empty());
+        if runs {
+            // Nobody else would find it.
+            let _ = kill(router, Signal::SIGKILL);
+        }
+        assert!(!runs, "{said}");
+        assert!(
+            said.contains("is damaged") && said.contains(&format!("process {router},")),
+            "{said}"
+        );
+        assert_eq!(wan.left(), [""; 0]);
+        assert!(has_ended(unmarked), "{more:?}: a process stayed: {said}");
+    }
+
+    // Without its socket it can't be found.
+    let wan = Wan::up("hidden", &[]);
+    let router = wan.router();
+    let directory = Path::new("/run/netem").join(&wan.name);
+    fs::write(directory.join("state.json"), "garbage").expect("it can be written");
+    fs::remove_file(directory.join("control.sock")).expect("it is there");
+    let said = run(NETEM, &["down", &wan.name]).expect("down");
+    kill(router, Signal::SIGKILL).expect("it runs");
+    assert!(said.contains("no router listens"), "{said}");
+    assert_eq!(wan.left(), [""; 0]);
+}
+
 /// A failed `up` deleted a namespace that it had not made.
 #[test]
 fn up_spares_a_namespace_that_has_one_of_its_names() {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use netem::{FlowCounters, Lateness};
+use nix::sys::socket::{getsockopt, sockopt};
 use serde::{Deserialize, Serialize};
 
-use crate::state::State;
+use crate::state::{self, ProcessId, State};
 
 /// Longest line; a status with [`netem::SITES_MAX`] sites is far below.
 const LINE_BYTES_MAX: u64 = 16 << 20;
@@ -176,6 +177,21 @@ pub fn status(state: &State, begin_window: bool) -> Result<Status> {
         Answer::Status(status) => Ok(*status),
         other => bail!("the router answered {other:?}"),
     }
+}
+
+/// The process that listens on the control socket of a WAN of that name, whatever its state
+/// says; `None` if none does.
+pub fn listener(name: &str) -> Result<Option<ProcessId>> {
+    let path = state::control_socket(name)?;
+    let listening = || {
+        let stream = UnixStream::connect(&path).ok()?;
+        // Of a connection that was not accepted yet, too: whoever called `listen`.
+        let peer = getsockopt(&stream, sockopt::PeerCredentials).ok()?;
+        Some(peer.pid())
+    };
+    let process = listening().and_then(ProcessId::running);
+    // Listened to still, it was no later process under the number that was looked at.
+    Ok(process.filter(|process| listening() == Some(process.pid)))
 }
 
 /// Reads one line.

@@ -89,8 +89,13 @@ impl ProcessId {
     /// The calling process.
     pub fn own() -> Result<Self> {
         let pid = i32::try_from(std::process::id())?;
-        let start_ticks = start_ticks(pid).context("/proc tells nothing of this process")?;
-        Ok(Self { pid, start_ticks })
+        Self::running(pid).context("/proc tells nothing of this process")
+    }
+
+    /// The process that has the number now.
+    pub fn running(pid: i32) -> Option<Self> {
+        let start_ticks = start_ticks(pid)?;
+        Some(Self { pid, start_ticks })
     }
 
     /// Whether it still runs.
@@ -236,8 +241,13 @@ impl State {
 
     /// The socket that the router listens on.
     pub fn control_socket(&self) -> Result<PathBuf> {
-        Ok(directory_of(&self.name)?.join("control.sock"))
+        control_socket(&self.name)
     }
+}
+
+/// The socket that the router of a WAN of that name listens on.
+pub fn control_socket(name: &str) -> Result<PathBuf> {
+    Ok(directory_of(name)?.join("control.sock"))
 }
 
 /// The names of all WANs that something is known of.

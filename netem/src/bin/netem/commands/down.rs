@@ -7,9 +7,9 @@ use clap::Args;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::namespaces;
 use crate::output::say;
-use crate::state::{self, State};
+use crate::state::{self, ProcessId, State};
+use crate::{control, namespaces};
 
 /// How long a router has to end by itself, the processes in its WAN included.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,14 +73,34 @@ fn take_down(name: &str) -> Result<()> {
             None
         }
     };
-    if let Some(state) = &state {
-        // First, while the router holds the namespaces open and can tell them.
-        report(namespaces::clear_processes(name, Some(state))?);
-        end_router(state)?;
+    // First, while the router holds the namespaces open and can tell them.
+    report(namespaces::clear_processes(name, state.as_ref())?);
+    match &state {
+        Some(state) => end_router(state.router)?,
+        None => end_router_without_state(name)?,
     }
     report(namespaces::clear(name, state.as_ref())?);
     state::forget(name)?;
     say(format_args!("{name} is down"));
+    Ok(())
+}
+
+/// Ends a router that only its control socket tells of. It knows what there is to clear
+/// away, and does so.
+fn end_router_without_state(name: &str) -> Result<()> {
+    let Some(router) = control::listener(name)? else {
+        say(format_args!(
+            "  no router listens at {}: if it lives, it is a process `netem up` that has to be \
+             ended by hand",
+            state::control_socket(name)?.display()
+        ));
+        return Ok(());
+    };
+    end_router(router)?;
+    say(format_args!(
+        "  ended the router, process {}, which listened at its control socket",
+        router.pid
+    ));
     Ok(())
 }
 
@@ -90,8 +110,7 @@ fn report(lines: Vec<String>) {
     }
 }
 
-fn end_router(state: &State) -> Result<()> {
-    let router = state.router;
+fn end_router(router: ProcessId) -> Result<()> {
     if !router.is_alive() {
         say(format_args!("  the router had died"));
         return Ok(());
