@@ -1,5 +1,7 @@
 //! What a link counts.
 
+use std::time::Duration;
+
 /// One flow of a link: the priority class, the bulk class, or cross traffic.
 ///
 /// Conserved at every moment: what was offered has been delivered or dropped, or
@@ -59,6 +61,24 @@ impl FlowCounters {
     }
 }
 
+/// How long packets took from the entrance of a link to its wire: waiting and being
+/// transmitted, without propagation. Sums, so that any two moments give a mean between
+/// them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaitSum {
+    /// Packets that made it.
+    pub packets: u64,
+    /// What they took, all together.
+    pub total: Duration,
+}
+
+impl WaitSum {
+    pub(crate) fn add(&mut self, entered: Duration, departed: Duration) {
+        self.packets += 1;
+        self.total += departed.saturating_sub(entered);
+    }
+}
+
 /// A link's counters, by flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkCounters {
@@ -68,6 +88,9 @@ pub struct LinkCounters {
     pub bulk: FlowCounters,
     /// Background load; shares the bulk class's queue but is counted apart.
     pub cross: FlowCounters,
+    /// How long cross traffic took to leave the transmitter. Of other packets their
+    /// senders know when they entered.
+    pub cross_waits: WaitSum,
     /// Most bytes that ever waited at once, all flows together.
     pub queue_bytes_max: u64,
 }

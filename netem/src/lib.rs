@@ -57,7 +57,7 @@ mod topology;
 pub mod topology_file;
 mod wan_model;
 
-pub use counters::{FlowCounters, LinkCounters};
+pub use counters::{FlowCounters, LinkCounters, WaitSum};
 pub use cross_traffic::{
     CROSS_FRACTION_MAX, CROSS_FRACTION_MIN, CROSS_PACKETS_PER_SECOND_MAX, CrossTraffic,
 };
@@ -73,7 +73,7 @@ pub use link_config::{
     RATE_MIN_BITS_PER_SECOND, RateLimit,
 };
 #[cfg(feature = "tool")]
-pub use network::{Arrived, LaneReport, Network, Paths, WaitSum, Waits};
+pub use network::{Arrived, LaneReport, Network, Paths, Waits};
 pub use remark::Remark;
 pub use topology::{SITES_MAX, Site, Topology, TopologyError};
 pub use wan_model::{LinkReport, Sent, WanDelivery, WanError, WanModel};

@@ -86,7 +86,9 @@ enum Cargo<P> {
         payload: P,
         jitter: Duration,
     },
-    Cross,
+    Cross {
+        entered: Duration,
+    },
 }
 
 struct Transmission<P> {
@@ -372,7 +374,7 @@ impl<P> Link<P> {
 
     fn counters_of(&mut self, class: Class, cargo: &Cargo<P>) -> &mut FlowCounters {
         match (cargo, class) {
-            (Cargo::Cross, _) => &mut self.counters.cross,
+            (Cargo::Cross { .. }, _) => &mut self.counters.cross,
             (Cargo::Own { .. }, Class::Priority) => &mut self.counters.priority,
             (Cargo::Own { .. }, Class::Bulk) => &mut self.counters.bulk,
         }
@@ -391,7 +393,7 @@ impl<P> Link<P> {
         let packet = Queued {
             bytes: MTU_BYTES,
             awaited: false,
-            cargo: Cargo::Cross,
+            cargo: Cargo::Cross { entered: at },
         };
         // Its outcome is in the counters; nobody waits for it.
         let _ = self.accept(at, Class::Bulk, packet);
@@ -440,9 +442,10 @@ impl<P> Link<P> {
         counters.sent_packets += 1;
         counters.sent_bytes += u64::from(packet.bytes);
         match packet.cargo {
-            Cargo::Cross => {
+            Cargo::Cross { entered } => {
                 counters.in_flight_packets -= 1;
                 counters.delivered_packets += 1;
+                self.counters.cross_waits.add(entered, ends);
             }
             Cargo::Own {
                 dscp,
@@ -508,7 +511,7 @@ impl<P> Link<P> {
         departs += self.config.transmission_time(first.bytes);
         match first.cargo {
             Cargo::Own { jitter, .. } => arrival(departs, jitter),
-            Cargo::Cross => None,
+            Cargo::Cross { .. } => None,
         }
     }
 }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::cross_traffic::packets_per_second;
 use crate::{
     CROSS_PACKETS_PER_SECOND_MAX, Class, CrossTraffic, Enqueued, Link, LinkConfig, LinkCounters,
-    LinkError, Packet, Remark,
+    LinkError, Packet, Remark, WaitSum,
 };
 
 /// Links, each by its position, and packets that take one after another.
@@ -54,23 +54,12 @@ pub struct Arrived<P> {
     pub cargo: P,
 }
 
-/// How long one class's packets took from the entrance of a link to its wire: waiting
-/// and being transmitted, without propagation. Sums, so that any two moments give a
-/// mean between them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WaitSum {
-    /// Packets that arrived at the far end.
-    pub packets: u64,
-    /// What they took, all together.
-    pub total: Duration,
-}
-
-/// Both classes' waits on one link.
+/// Both classes' waits on one link, of packets that arrived at its far end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
     /// The priority class.
     pub priority: WaitSum,
-    /// The bulk class, cross traffic left out.
+    /// The bulk class; cross traffic has [its own](LinkCounters::cross_waits).
     pub bulk: WaitSum,
 }
 
@@ -169,8 +158,7 @@ impl<P> Network<P> {
                 Class::Priority => &mut lane.waits.priority,
                 Class::Bulk => &mut lane.waits.bulk,
             };
-            sum.packets += 1;
-            sum.total += delivery.departed.saturating_sub(crossing.entered);
+            sum.add(crossing.entered, delivery.departed);
             if crossing.hops == paths[crossing.path].len() {
                 return Some(Arrived {
                     at: delivery.arrival,

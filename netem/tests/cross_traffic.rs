@@ -109,6 +109,32 @@ fn bulk_waits_for_the_whole_queue_and_priority_for_one_packet() {
 }
 
 #[test]
+fn cross_traffic_itself_waits_for_the_whole_queue() {
+    let mut link = congested(1.2);
+    // The queue first fills.
+    let before = link.counters(Duration::from_secs(5)).cross_waits;
+    let counters = link.counters(RUN);
+    let waits = counters.cross_waits;
+    assert_eq!(waits.packets, counters.cross.sent_packets);
+    let packets = u32::try_from(waits.packets - before.packets).expect("a few thousand");
+    let mean = (waits.total - before.total) / packets;
+    // 250,000 bytes at 20 Mbit/s are 100 ms.
+    let full = Duration::from_millis(90)..Duration::from_millis(102);
+    assert!(full.contains(&mean), "{mean:?}");
+
+    // Alone, a packet only takes its transmission.
+    let mut link = congested(CROSS_FRACTION_MIN);
+    let waits = link.counters(RUN).cross_waits;
+    let transmission = LinkConfig::default().transmission_time(MTU_BYTES);
+    assert!(waits.packets > 0);
+    assert!(close(
+        waits.total.as_secs_f64(),
+        transmission.as_secs_f64() * waits.packets as f64,
+        0.1
+    ));
+}
+
+#[test]
 fn cross_traffic_follows_the_rate_at_once_and_stops_when_told() {
     let second = Duration::from_secs(1);
     let slow = LinkConfig {

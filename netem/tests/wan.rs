@@ -313,6 +313,36 @@ fn a_wan_is_what_its_file_says_and_can_be_changed_while_it_runs() {
     assert_eq!(wan.left(), [""; 0]);
 }
 
+/// It showed "-" under a full queue.
+#[test]
+fn watch_shows_the_delay_of_a_link_that_only_cross_traffic_fills() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::up("watched", &[]);
+    wan.netem(&["congest", "west:east", "200%"])
+        .expect("in range");
+    // Full within 40 ms.
+    std::thread::sleep(Duration::from_millis(500));
+    let watched = wan
+        .netem(&["watch", "--count", "1", "--interval", "500ms"])
+        .expect("watches");
+    let delay = |class: &str| {
+        let row = watched.lines().find(|line| line.contains(class));
+        let row = row.unwrap_or_else(|| panic!("no {class} in {watched}"));
+        // Columns are two blanks apart, a number and its unit one.
+        row.rsplit("  ").next().unwrap_or_default().trim()
+    };
+    let shown = delay(" cross ").strip_suffix(" ms").map(str::parse::<f64>);
+    let Some(Ok(shown)) = shown else {
+        panic!("{watched}");
+    };
+    let (least, most) = (FULL_BUFFER_MS * 0.8, FULL_BUFFER_MS + 1.0);
+    assert!((least..most).contains(&(shown - RTT_MS / 2.0)), "{watched}");
+    assert_eq!(delay(" default "), "-", "{watched}");
+}
+
 #[test]
 fn tcp_fills_a_link_with_packets_no_larger_than_the_mtu() {
     let _alone = alone();

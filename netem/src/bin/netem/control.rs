@@ -138,7 +138,7 @@ pub struct FlowStatus {
     pub counters: FlowCounters,
     /// Dropped for any cause.
     pub dropped_packets: u64,
-    /// Packets whose wait is known: those that arrived.
+    /// Packets whose wait is known: those that arrived (cross traffic: that were sent).
     pub waited_packets: u64,
     /// What they took from the link's entrance to its wire, all together, in µs.
     pub waited_us: u64,

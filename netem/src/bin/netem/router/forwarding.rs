@@ -274,7 +274,7 @@ fn link_status(name: &str, report: &LaneReport<'_>) -> LinkStatus {
         tcp_flows: 0,
         priority: flow_status(counters.priority, report.waits.priority),
         bulk: flow_status(counters.bulk, report.waits.bulk),
-        cross: flow_status(counters.cross, WaitSum::default()),
+        cross: flow_status(counters.cross, counters.cross_waits),
     }
 }
 
