@@ -708,6 +708,45 @@ fn down_spares_a_namespace_that_is_not_its_wans_but_has_the_number() {
     sleeper.wait().expect("ended");
 }
 
+/// A command that isn't found looked like a failure of its host.
+#[test]
+fn exec_exits_as_its_command_or_as_a_shell_that_cant_run_it() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::up("codes", &[]);
+    let cases = [
+        ("west", &["sh", "-c", "exit 3"][..], 3, ""),
+        (
+            "west",
+            &["no-such-command"],
+            127,
+            "can't run no-such-command: No such file",
+        ),
+        (
+            "west",
+            &["/no/such/command"],
+            127,
+            "can't run /no/such/command: No such file",
+        ),
+        // Not executable.
+        ("west", &[wan.file()], 126, "Permission denied"),
+        ("west", &["/"], 126, "can't run /: Permission denied"),
+        ("mars", &["no-such-command"], 1, "no host"),
+    ];
+    for (host, command, code, expected) in cases {
+        let output = Command::new(NETEM)
+            .args(["exec", host, "--wan", &wan.name, "--"])
+            .args(command)
+            .output()
+            .expect("starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
+        assert!(said.contains(expected), "{command:?}: {said}");
+    }
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_and_changes_nothing() {
     let _alone = alone();

@@ -50,10 +50,17 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("netem: {error:#}");
-            match error.downcast_ref::<Interrupted>() {
-                Some(interrupted) => ExitCode::from(interrupted.exit_code()),
-                None => ExitCode::FAILURE,
-            }
+            exit_code(&error)
         }
     }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        return interrupted.exit_code().into();
+    }
+    if let Some(not_run) = error.downcast_ref::<exec::NotRun>() {
+        return not_run.exit_code().into();
+    }
+    ExitCode::FAILURE
 }

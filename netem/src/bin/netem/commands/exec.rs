@@ -1,17 +1,20 @@
 //! `netem exec`: runs a command on a host.
 
+use std::io::{self, ErrorKind};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use thiserror::Error;
 
 use crate::namespaces::{self, RUN_VARIABLE};
 use crate::realtime::{self, become_realtime};
 use crate::state::State;
 
 /// Run a command on a host: `netem exec west.1 -- ping 10.77.2.1`. Its environment
-/// has NETEM_SITE, NETEM_HOST, NETEM_IPV4 and NETEM_IPV6.
+/// has NETEM_SITE, NETEM_HOST, NETEM_IPV4 and NETEM_IPV6. Exits as the command does; with
+/// 127 if it isn't found, 126 if it can't be run, and 1 if it never came to that.
 #[derive(Args)]
 pub struct Exec {
     /// SITE (its first host) or SITE.HOST.
@@ -29,6 +32,24 @@ pub struct Exec {
     wan: Option<String>,
 }
 
+/// The command was not run.
+#[derive(Debug, Error)]
+#[error("can't run {program}")]
+pub struct NotRun {
+    program: String,
+    source: io::Error,
+}
+
+impl NotRun {
+    /// As shells and env(1) tell a command that isn't found from one that may not be run.
+    pub fn exit_code(&self) -> u8 {
+        match self.source.kind() {
+            ErrorKind::NotFound => 127,
+            _ => 126,
+        }
+    }
+}
+
 impl Exec {
     /// Runs the command in place of this process.
     pub fn run(&self) -> Result<()> {
@@ -43,7 +64,7 @@ impl Exec {
             .command
             .split_first()
             .context("clap requires a command")?;
-        let error = Command::new(program)
+        let source = Command::new(program)
             .args(arguments)
             .env(RUN_VARIABLE, &state.run)
             .env("NETEM_SITE", &host.site)
@@ -51,6 +72,7 @@ impl Exec {
             .env("NETEM_IPV4", host.ipv4.to_string())
             .env("NETEM_IPV6", host.ipv6.to_string())
             .exec();
-        Err(error).with_context(|| format!("can't run {program}"))
+        let program = program.clone();
+        Err(NotRun { program, source }.into())
     }
 }
