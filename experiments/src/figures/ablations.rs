@@ -6,6 +6,7 @@ use super::latency_table::{figure, table};
 use super::{OWN, OWN_EVERYWHERE, UDP, VIVACE_OPERATIONS, store_step, wan, window, windows};
 use crate::catalog::Scale;
 use crate::report::section::{idle_median, ms, window as window_of};
+use crate::report::tail::{self, Tail, cell_of};
 use crate::report::{Section, Shown, Table};
 use crate::step::spec::Marks;
 use crate::step::{Containers, Operation, Sites, Step, StepRecord, StoreKind, Traffic, WanSpec};
@@ -144,7 +145,7 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
             NOT_SELECTABLE.to_owned(),
             alarms(&records),
         ],
-        charts: vec![shown.ranges(NAME, &chart)?],
+        charts: shown.ranges(NAME, &chart)?,
         tables: vec![
             what_each_buys(&records),
             table("All windows", &records),
@@ -164,24 +165,26 @@ fn what_each_buys(records: &[&StepRecord]) -> Table {
             "UDP p99",
             "own writes p99",
         ],
-    );
+    )
+    .below(tail::BELOW);
     for record in records {
         for (system, operation) in VIVACE_OPERATIONS {
             let idle = window_of(record, system, operation, Traffic::Idle.id());
             let congested = |traffic: Traffic| {
                 let window = window_of(record, system, operation, traffic.id());
-                let window = window.filter(|window| window.kept.n > 0);
                 window.map_or(String::new(), |window| {
-                    let times = idle_median(record, window).map_or(String::new(), |idle| {
-                        format!(" (× {:.2})", window.kept.p99_ms / idle)
-                    });
-                    ms(window.kept.p99_ms) + &times
+                    let idle = idle_median(record, window);
+                    let words = |p99| {
+                        let times = idle.map(|idle| format!(" (× {:.2})", p99 / idle));
+                        ms(p99) + &times.unwrap_or_default()
+                    };
+                    cell_of(tail::kept(window), |kept| Tail::p99(kept).cell(words))
                 })
             };
             table.row([
                 record.step.name.clone(),
                 format!("{system} {}", operation.id()),
-                idle.map_or(String::new(), |idle| ms(idle.kept.p50_ms)),
+                cell_of(idle.and_then(tail::kept), |kept| ms(kept.p50_ms)),
                 congested(UDP),
                 congested(OWN),
             ]);

@@ -6,7 +6,9 @@ use super::VALUE_BYTES;
 use crate::catalog::Scale;
 use crate::plot::ranges::{Range, RangeFigure};
 use crate::plot::xy::{XyFigure, XySeries};
+use crate::report::tail::{self, Tail, cell_of};
 use crate::report::{Section, Shown, Table};
+use crate::step::record::Percentiles;
 use crate::step::{
     BenchData, BenchLoad, BenchRow, BenchStore, BenchWork, Objects, Operation, Step, Work,
 };
@@ -189,7 +191,7 @@ pub fn throughput_section(shown: &Shown<'_>) -> anyhow::Result<Section> {
     };
     Ok(Section {
         paragraphs,
-        charts: vec![shown.ranges(THROUGHPUT, &chart)?],
+        charts: shown.ranges(THROUGHPUT, &chart)?,
         tables,
     })
 }
@@ -210,14 +212,15 @@ fn beside_etcd(data: &BenchData) -> Table {
             "load µs",
             "failed",
         ],
-    );
+    )
+    .below(tail::BELOW);
     for (operation, objects, asked) in BESIDE_ETCD {
         let load = closed(operation, objects, VALUE_BYTES);
         let of = |store, what: fn(&BenchRow) -> f64| data.median(store, &load, what);
         let rates = ["vivace", "etcd"].map(|store| of(store, |row| row.per_second));
         let ratio = rates[0].zip(rates[1]).map(|(ours, theirs)| ours / theirs);
         let cpu = ["vivace", "etcd"].map(|store| of(store, |row| row.store_cpu_us));
-        let p99 = ["vivace", "etcd"].map(|store| of(store, |row| row.latency.p99_ms));
+        let p99 = ["vivace", "etcd"].map(|store| median_p99(data, store, &load));
         let failed: u64 = data
             .rows
             .iter()
@@ -232,13 +235,35 @@ fn beside_etcd(data: &BenchData) -> Table {
             format!("≥ {asked}"),
             figure(cpu[0], 0),
             figure(cpu[1], 0),
-            figure(p99[0], 1),
-            figure(p99[1], 1),
+            tail_cell(p99[0], 1),
+            tail_cell(p99[1], 1),
             figure(of("vivace", |row| row.load_cpu_us), 0),
             failed.to_string(),
         ]);
     }
     table
+}
+
+/// Latencies of a row of which some operation had a result.
+fn latency(row: &BenchRow) -> Option<&Percentiles> {
+    (row.latency.n > 0 && row.per_second > 0.0).then_some(&row.latency)
+}
+
+/// The median over the rounds; the longest of too few where it is so in one of them, and none
+/// where one has no latency.
+fn median_p99(data: &BenchData, store: &str, load: &BenchLoad) -> Option<Tail> {
+    let is_its = |row: &&BenchRow| row.store.id() == store && row.load == *load;
+    let rounds = data.rows.iter().filter(is_its);
+    let rounds: Option<Vec<Tail>> = rounds.map(|row| latency(row).map(Tail::p99)).collect();
+    Some(Tail {
+        ms: data.median(store, load, |row| row.latency.p99_ms)?,
+        is_max: rounds?.iter().any(|round| round.is_max),
+    })
+}
+
+fn tail_cell(tail: Option<Tail>, digits: usize) -> String {
+    let words = |tail: Tail| tail.cell(|ms| figure(Some(ms), digits));
+    tail.map_or("-".to_owned(), words)
 }
 
 fn latency_range(row: &BenchRow) -> Range {
@@ -247,12 +272,11 @@ fn latency_range(row: &BenchRow) -> Range {
         BenchStore::Etcd => ETCD_COLOR,
     };
     let failed: u64 = row.failures.values().sum();
-    let latency = &row.latency;
     Range {
         name: format!("{} {} ({})", row.store.id(), row.load.words(), row.round),
         color,
         idle_ms: None,
-        ms: (latency.n > 0).then_some([latency.p50_ms, latency.p99_ms, latency.max_ms]),
+        ms: latency(row).map(|of| [of.p50_ms, of.p99_ms, of.max_ms]),
         note: match failed {
             0 => String::new(),
             failed => format!("{failed} failed"),
@@ -278,7 +302,8 @@ pub fn scale_section(shown: &Shown<'_>) -> anyhow::Result<Section> {
             "bytes/key",
             "failed",
         ],
-    );
+    )
+    .below(tail::BELOW);
     let mut series: Vec<XySeries> = [
         ("write", VIVACE_COLOR),
         ("read", ETCD_COLOR),
@@ -310,8 +335,8 @@ pub fn scale_section(shown: &Shown<'_>) -> anyhow::Result<Section> {
                 name.clone(),
                 operation.id().to_owned(),
                 figure(Some(row.per_second), 0),
-                figure(Some(row.latency.p50_ms), 2),
-                figure(Some(row.latency.p99_ms), 2),
+                cell_of(latency(row), |of| figure(Some(of.p50_ms), 2)),
+                tail_cell(latency(row).map(Tail::p99), 2),
                 figure(Some(row.store_cpu_us), 0),
                 figure(data.memory_bytes_per_key, 0),
                 row.failures.values().sum::<u64>().to_string(),
@@ -356,19 +381,20 @@ pub fn mix_section(shown: &Shown<'_>) -> anyhow::Result<Section> {
             "mix", "asked /s", "got /s", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "CPU µs",
             "failed",
         ],
-    );
+    )
+    .below(tail::BELOW);
     let mut ranges = Vec::new();
     for (_, data) in data(shown)? {
         for row in &data.rows {
-            let latency = &row.latency;
+            let of = latency(row);
             table.row([
                 row.load.words(),
                 figure(row.rate, 0),
                 figure(Some(row.per_second), 0),
-                figure(Some(latency.p50_ms), 2),
-                figure(Some(latency.p99_ms), 2),
-                figure(Some(latency.p999_ms), 2),
-                figure(Some(latency.max_ms), 1),
+                cell_of(of, |of| figure(Some(of.p50_ms), 2)),
+                tail_cell(of.map(Tail::p99), 2),
+                tail_cell(of.map(Tail::p999), 2),
+                cell_of(of, |of| figure(Some(of.max_ms), 1)),
                 figure(Some(row.store_cpu_us), 0),
                 row.failures.values().sum::<u64>().to_string(),
             ]);
@@ -386,7 +412,7 @@ pub fn mix_section(shown: &Shown<'_>) -> anyhow::Result<Section> {
              of its closed loop reached just before with the same mix."
                 .to_owned(),
         ],
-        charts: vec![shown.ranges(MIX, &chart)?],
+        charts: shown.ranges(MIX, &chart)?,
         tables: vec![table],
     })
 }

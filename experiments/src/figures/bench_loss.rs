@@ -7,7 +7,9 @@ use crate::catalog::Scale;
 use crate::plot::line::VIVACE;
 use crate::plot::ranges::{Range, RangeFigure};
 use crate::report::section::ms;
+use crate::report::tail::{self, Tail, cell_of};
 use crate::report::{Section, Shown, Table};
+use crate::step::record::Percentiles;
 use crate::step::{Sites, Step, StepRecord, StoreKind, StoreWork, Traffic, WanSpec, WindowRecord};
 
 /// Its name.
@@ -25,7 +27,7 @@ enum Bound {
 /// A bound of a percentile.
 struct Asked {
     name: &'static str,
-    of: fn(&WindowRecord) -> f64,
+    of: fn(&Percentiles) -> f64,
     bound: Bound,
 }
 
@@ -41,12 +43,12 @@ const LOSSES: [Loss; 3] = [
         asked: &[
             Asked {
                 name: "p50",
-                of: |window| window.kept.p50_ms,
+                of: |kept| kept.p50_ms,
                 bound: Bound::Above(2.0),
             },
             Asked {
                 name: "p99.9",
-                of: |window| window.kept.p999_ms,
+                of: |kept| kept.p999_ms,
                 bound: Bound::Above(8.0),
             },
         ],
@@ -55,7 +57,7 @@ const LOSSES: [Loss; 3] = [
         percent: 1.0,
         asked: &[Asked {
             name: "p99",
-            of: |window| window.kept.p99_ms,
+            of: |kept| kept.p99_ms,
             bound: Bound::Times(1.2),
         }],
     },
@@ -63,7 +65,7 @@ const LOSSES: [Loss; 3] = [
         percent: 5.0,
         asked: &[Asked {
             name: "p99",
-            of: |window| window.kept.p99_ms,
+            of: |kept| kept.p99_ms,
             bound: Bound::Times(2.2),
         }],
     },
@@ -102,7 +104,12 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
 
 fn row(work: &StoreWork, window: &WindowRecord) -> Vec<String> {
     let rtt = rtt_ms(work.wan.sites);
-    let trips = |value: f64| format!("{:.2}", value / rtt);
+    let kept = tail::kept(window);
+    let trips = |of: fn(&Percentiles) -> Tail| {
+        cell_of(kept, |kept| {
+            of(kept).cell(|value| format!("{:.2}", value / rtt))
+        })
+    };
     let percent = work.wan.loss_percent;
     let loss = LOSSES.iter().find(|loss| loss.percent == percent);
     let asked = loss.map_or(&[][..], |loss| loss.asked).iter().map(|asked| {
@@ -110,7 +117,7 @@ fn row(work: &StoreWork, window: &WindowRecord) -> Vec<String> {
             Bound::Above(more) => rtt + more,
             Bound::Times(times) => rtt * times,
         };
-        let is_met = (asked.of)(window) <= most;
+        let is_met = window.failed() == 0 && kept.is_some_and(|kept| (asked.of)(kept) <= most);
         let verdict = if is_met { "met" } else { "missed" };
         format!("{} ≤ {}: {verdict}", asked.name, ms(most))
     });
@@ -120,11 +127,11 @@ fn row(work: &StoreWork, window: &WindowRecord) -> Vec<String> {
         window.window.operation.id().to_owned(),
         window.all.n.to_string(),
         failures(window),
-        ms(window.kept.p50_ms),
-        ms(window.kept.p99_ms),
-        ms(window.kept.p999_ms),
-        trips(window.kept.p99_ms),
-        trips(window.kept.p999_ms),
+        cell_of(kept, |kept| ms(kept.p50_ms)),
+        cell_of(kept, |kept| Tail::p99(kept).cell(ms)),
+        cell_of(kept, |kept| Tail::p999(kept).cell(ms)),
+        trips(Tail::p99),
+        trips(Tail::p999),
         asked.collect::<Vec<String>>().join(", "),
     ]
 }
@@ -139,7 +146,7 @@ fn lossless_median(shown: &Shown<'_>, work: &StoreWork, window: &WindowRecord) -
         |record: &&StepRecord| store_work(&record.step).is_some_and(|other| other.wan == lossless);
     let record = shown.records.iter().find(is_it)?;
     let same = record.windows.iter().find(|w| w.window == window.window)?;
-    Some(same.kept.p50_ms)
+    Some(tail::kept(same)?.p50_ms)
 }
 
 fn range(name: &str, window: &WindowRecord, idle_ms: Option<f64>) -> Range {
@@ -147,11 +154,7 @@ fn range(name: &str, window: &WindowRecord, idle_ms: Option<f64>) -> Range {
         name: format!("{name}: {}", window.window.operation.id()),
         color: VIVACE,
         idle_ms,
-        ms: (window.kept.n > 0).then_some([
-            window.kept.p50_ms,
-            window.kept.p99_ms,
-            window.kept.max_ms,
-        ]),
+        ms: tail::kept(window).map(|kept| [kept.p50_ms, kept.p99_ms, kept.max_ms]),
         note: String::new(),
     }
 }
@@ -177,7 +180,8 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
             "p99.9 / RTT",
             "asked, ms",
         ],
-    );
+    )
+    .below(tail::BELOW);
     let mut chart = RangeFigure {
         title: "Small operations on idle links that lose packets".into(),
         caption: "A step's name says: sites, percentage of packets lost each way. Idle: without \
@@ -202,7 +206,7 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
              three the nearest must answer, for the other is five times as far."
                 .to_owned(),
         ],
-        charts: vec![shown.ranges(NAME, &chart)?],
+        charts: shown.ranges(NAME, &chart)?,
         tables: vec![table],
     })
 }

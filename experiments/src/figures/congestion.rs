@@ -80,7 +80,7 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
                 .to_owned(),
             verdict(&records),
         ],
-        charts: vec![shown.ranges(NAME, &chart)?],
+        charts: shown.ranges(NAME, &chart)?,
         tables: vec![
             table(
                 "Latency of small operations, node processes in network namespaces",

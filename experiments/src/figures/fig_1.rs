@@ -6,7 +6,9 @@ use crate::catalog::Scale;
 use crate::plot::line::{PRIOR, VIVACE};
 use crate::plot::xy::{XyFigure, XySeries};
 use crate::report::section::window as window_of;
+use crate::report::tail;
 use crate::report::{Section, Shown, Table};
+use crate::step::record::Percentiles;
 use crate::step::{Operation, Sites, Step, StepRecord, StoreKind, Traffic};
 
 const NAME: &str = "fig-1";
@@ -76,7 +78,8 @@ fn needed(
 ) -> Option<(f64, f64)> {
     let meets = |record: &StepRecord| {
         window_of(record, system, operation, "udp").is_some_and(|window| {
-            window.kept.n > 0 && window.failed() == 0 && window.kept.p99_ms <= target_ms
+            let meets = |kept: &Percentiles| window.failed() == 0 && kept.p99_ms <= target_ms;
+            tail::kept(window).is_some_and(meets)
         })
     };
     measured

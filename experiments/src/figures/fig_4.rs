@@ -6,9 +6,11 @@ use crate::load::RoundTrip;
 use crate::plot::line::{PRIOR, VIVACE};
 use crate::plot::xy::{XyFigure, XySeries};
 use crate::report::section::ms;
+use crate::report::tail::{self, Tail};
 use crate::report::{Section, Shown, Table};
 use crate::results::Latencies;
 use crate::run::read_round_trips;
+use crate::step::record::Percentiles;
 use crate::step::spec::{RoundTripWork, Scheme};
 use crate::step::{Step, StepRecord, Work};
 
@@ -162,7 +164,8 @@ pub fn table(shown: &Shown<'_>) -> anyhow::Result<Table> {
             "p99 ms",
             "max ms",
         ],
-    );
+    )
+    .below(tail::BELOW);
     for record in &shown.records {
         let Some(work) = work(record) else {
             continue;
@@ -184,15 +187,15 @@ pub fn table(shown: &Shown<'_>) -> anyhow::Result<Table> {
                 for trip in trips {
                     latencies.record(std::time::Duration::from_secs_f64(trip.rtt_ms / 1e3));
                 }
-                let percentile = |p| ms(latencies.percentile_ms(p).unwrap_or(0.0));
+                let of = Percentiles::of(&latencies);
                 table.row([
                     link_words(record),
                     connection.to_owned(),
                     when.to_owned(),
-                    latencies.len().to_string(),
-                    percentile(50.0),
-                    percentile(99.0),
-                    percentile(100.0),
+                    of.n.to_string(),
+                    ms(of.p50_ms),
+                    Tail::p99(&of).cell(ms),
+                    ms(of.max_ms),
                 ]);
             }
         }

@@ -7,7 +7,9 @@ use crate::catalog::Scale;
 use crate::plot::cdf::{CdfFigure, Panel, Series};
 use crate::plot::line::{Line, PRIOR, VIVACE};
 use crate::report::section::{ms, window as window_of};
+use crate::report::tail::{self, Tail, cell_of};
 use crate::report::{Section, Shown, Table};
+use crate::step::record::Percentiles;
 use crate::step::{
     Containers, Operation, Sites, Step, StepRecord, StoreKind, Traffic, WindowRecord,
 };
@@ -148,11 +150,13 @@ pub fn section_6(shown: &Shown<'_>) -> anyhow::Result<Section> {
             "paper's minima beside each other",
             "failed",
         ],
-    );
+    )
+    .below(tail::BELOW);
     for row in &ROWS {
         let Some((_, window)) = found(shown, row.system, row.operation) else {
             continue;
         };
+        let kept = tail::kept(window);
         let prior = row
             .prior
             .and_then(|prior| found(shown, prior, row.operation));
@@ -163,10 +167,10 @@ pub fn section_6(shown: &Shown<'_>) -> anyhow::Result<Section> {
                     .find(|other| other.system == prior_system && other.operation == row.operation);
                 let paper = paper.map_or(1.0, |paper| f64::from(paper.paper_ms.0));
                 (
-                    format!(
-                        "{:+.1} %",
-                        100.0 * (window.kept.p50_ms / prior.kept.p50_ms - 1.0)
-                    ),
+                    kept.zip(tail::kept(prior))
+                        .map_or(String::new(), |(new, prior)| {
+                            format!("{:+.1} %", 100.0 * (new.p50_ms / prior.p50_ms - 1.0))
+                        }),
                     format!(
                         "{:+.1} %",
                         100.0 * (f64::from(row.paper_ms.0) / paper - 1.0)
@@ -178,9 +182,12 @@ pub fn section_6(shown: &Shown<'_>) -> anyhow::Result<Section> {
         table.row([
             row.words.to_owned(),
             format!("{}-{}", row.paper_ms.0, row.paper_ms.1),
-            format!("{}-{}", ms(window.kept.min_ms), ms(window.kept.p99_ms)),
-            ms(window.kept.max_ms),
-            ms(window.kept.p50_ms),
+            cell_of(kept, |kept| {
+                let p99 = Tail::p99(kept).cell(ms);
+                format!("{}-{p99}", ms(kept.min_ms))
+            }),
+            cell_of(kept, |kept| ms(kept.max_ms)),
+            cell_of(kept, |kept| ms(kept.p50_ms)),
             beside,
             paper_beside,
             failures(window),
@@ -220,7 +227,7 @@ pub fn section_7(shown: &Shown<'_>) -> anyhow::Result<Section> {
         ("Execute", "lan-rmw", "rmw", Operation::Execute),
     ] {
         let mut series = Vec::new();
-        let mut kept = Vec::new();
+        let mut kept: Vec<&Percentiles> = Vec::new();
         for (system, color) in [(prior, PRIOR), (new, VIVACE)] {
             let Some((record, _)) = found(shown, system, operation) else {
                 continue;
@@ -235,7 +242,7 @@ pub fn section_7(shown: &Shown<'_>) -> anyhow::Result<Section> {
                 },
                 steps: shown.distribution(record, window)?,
             });
-            kept.push(window.kept);
+            kept.extend(tail::kept(window));
         }
         if let [prior, new] = kept[..] {
             compared.row([

@@ -5,6 +5,8 @@ use crate::plot::line::{PRIOR, VIVACE};
 use crate::plot::ranges::{Range, RangeFigure};
 use crate::report::Table;
 use crate::report::section::{idle_median, ms};
+use crate::report::tail::{self, Tail, cell_of};
+use crate::step::record::Percentiles;
 use crate::step::{StepRecord, StoreKind, Traffic, WindowRecord};
 
 /// The target of small operations under congestion: this times their idle median.
@@ -28,7 +30,8 @@ pub fn table(caption: &str, records: &[&StepRecord]) -> Table {
             "p99 / idle p50",
             "p99.9 / idle p50",
         ],
-    );
+    )
+    .below(tail::BELOW);
     for record in records {
         for window in &record.windows {
             table.row(row(record, window));
@@ -39,10 +42,12 @@ pub fn table(caption: &str, records: &[&StepRecord]) -> Table {
 
 fn row(record: &StepRecord, window: &WindowRecord) -> Vec<String> {
     let spec = &window.window;
-    let kept = &window.kept;
-    let ratio = |value: f64| match (spec.traffic, idle_median(record, window)) {
+    let kept = tail::kept(window);
+    let ratio = |of: fn(&Percentiles) -> Tail| match (spec.traffic, idle_median(record, window)) {
         (Traffic::Idle, _) | (_, None) => String::new(),
-        (_, Some(idle)) => format!("{:.2}", value / idle),
+        (_, Some(idle)) => cell_of(kept, |kept| {
+            of(kept).cell(|value| format!("{:.2}", value / idle))
+        }),
     };
     let work = store_work(&record.step);
     let link = work.map_or(String::new(), |work| {
@@ -55,12 +60,12 @@ fn row(record: &StepRecord, window: &WindowRecord) -> Vec<String> {
         spec.traffic.words(),
         window.all.n.to_string(),
         failures(window),
-        ms(kept.p50_ms),
-        ms(kept.p99_ms),
-        ms(kept.p999_ms),
-        ms(kept.max_ms),
-        ratio(kept.p99_ms),
-        ratio(kept.p999_ms),
+        cell_of(kept, |kept| ms(kept.p50_ms)),
+        cell_of(kept, |kept| Tail::p99(kept).cell(ms)),
+        cell_of(kept, |kept| Tail::p999(kept).cell(ms)),
+        cell_of(kept, |kept| ms(kept.max_ms)),
+        ratio(Tail::p99),
+        ratio(Tail::p999),
     ]
 }
 
@@ -95,7 +100,6 @@ pub fn figure(title: &str, caption: &str, records: &[&StepRecord]) -> RangeFigur
 
 fn range(record: &StepRecord, window: &WindowRecord) -> Range {
     let spec = &window.window;
-    let kept = &window.kept;
     let is_vivace = matches!(spec.system.as_str(), "rw" | "rmw");
     let note = match window.failed() {
         0 => String::new(),
@@ -111,7 +115,7 @@ fn range(record: &StepRecord, window: &WindowRecord) -> Range {
         ),
         color: if is_vivace { VIVACE } else { PRIOR },
         idle_ms: idle_median(record, window),
-        ms: (kept.n > 0).then_some([kept.p50_ms, kept.p99_ms, kept.max_ms]),
+        ms: tail::kept(window).map(|kept| [kept.p50_ms, kept.p99_ms, kept.max_ms]),
         note,
     }
 }
@@ -134,16 +138,75 @@ pub fn verdict(records: &[&StepRecord]) -> String {
             if window.window.traffic == Traffic::Idle {
                 continue;
             }
-            let Some(idle) = idle_median(record, window) else {
-                continue;
-            };
             all += 1;
-            let holds = window.kept.p999_ms <= TARGET * idle && window.failed() == 0;
-            met += usize::from(holds && window.kept.n > 0);
+            let pair = tail::kept(window).zip(idle_median(record, window));
+            let holds = pair.is_some_and(|(kept, idle)| kept.p999_ms <= TARGET * idle);
+            met += usize::from(holds && window.failed() == 0);
         }
     }
     format!(
         "{met} of {all} congested windows keep p99.9 within {TARGET:.2} times their idle median \
          without a failure."
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::UDP;
+    use super::super::made_up::{failed, percentiles, reads, record};
+    use super::*;
+
+    fn idle() -> WindowRecord {
+        reads(Traffic::Idle, percentiles(2000, 100.0, 101.0))
+    }
+
+    /// The cells of a table's last row, by the names of their columns.
+    fn cells(window: WindowRecord, names: &[&str]) -> Vec<String> {
+        let record = record("congestion", "a", vec![idle(), window]);
+        let table = table("", &[&record]);
+        let at = |name: &&str| table.header.iter().position(|of| of == name);
+        let places = names.iter().map(|name| at(name).expect("a column"));
+        let row = table.rows.last().expect("a row");
+        places.map(|place| row[place].clone()).collect()
+    }
+
+    #[test]
+    fn a_window_in_which_all_failed_has_no_latency() {
+        let gave_up = failed(3, reads(UDP, percentiles(3, 7184.0, 7184.0)));
+        let names = ["n", "failed", "p50 ms", "p99.9 ms", "p99.9 / idle p50"];
+        assert_eq!(
+            cells(gave_up, &names),
+            ["3", "3 (3 timeout)", "", "", ""].map(String::from)
+        );
+        let mut spoilt = reads(UDP, percentiles(3, 105.0, 106.0));
+        spoilt.kept = percentiles(0, 0.0, 0.0);
+        assert_eq!(
+            cells(spoilt, &names),
+            ["3", "0", "", "", ""].map(String::from)
+        );
+    }
+
+    #[test]
+    fn what_is_the_longest_of_few_is_marked_in_every_cell() {
+        let few = reads(UDP, percentiles(99, 104.0, 106.0));
+        let names = ["p99 ms", "p99.9 ms", "p99 / idle p50", "p99.9 / idle p50"];
+        assert_eq!(
+            cells(few, &names),
+            ["104 (max)", "106 (max)", "1.04 (max)", "1.06 (max)"].map(String::from)
+        );
+    }
+
+    #[test]
+    fn a_window_with_failures_is_missed_also_where_its_idle_one_failed() {
+        let one_failed = failed(1, reads(UDP, percentiles(2000, 101.0, 102.0)));
+        let timeouts = failed(9, reads(Traffic::Idle, percentiles(10, 7184.0, 7184.0)));
+        for (idle, congested) in [
+            (idle(), one_failed),
+            (timeouts, reads(UDP, percentiles(2000, 101.0, 102.0))),
+        ] {
+            let record = record("congestion", "a", vec![idle, congested]);
+            let said = verdict(&[&record]);
+            assert!(said.starts_with("0 of 1 congested windows"), "{said}");
+        }
+    }
 }

@@ -12,6 +12,8 @@ pub mod fig_6_7;
 pub mod fig_8;
 pub mod host_based;
 mod latency_table;
+#[cfg(test)]
+mod made_up;
 pub mod rivals;
 pub mod slow_motion;
 

@@ -138,7 +138,7 @@ fn section(shown: &Shown<'_>, name: &str, words: &str) -> anyhow::Result<Section
             format!("Vivace: {}", verdict(&of(true))),
             format!("etcd: {}", verdict(&of(false))),
         ],
-        charts: vec![shown.ranges(name, &chart)?],
+        charts: shown.ranges(name, &chart)?,
         tables: vec![
             table("Latency, etcd beside Vivace", &all),
             bytes_table(&all, true),

@@ -81,7 +81,11 @@ fn of_table(table: &Table) -> String {
         }
         text += "</tr>\n";
     }
-    text + "</table></div>\n"
+    text += "</table></div>\n";
+    if !table.below.is_empty() {
+        text += &format!("<p class=\"notes\">{}</p>\n", escape(&table.below));
+    }
+    text
 }
 
 /// Where and from what the figures are.
@@ -137,10 +141,11 @@ mod tests {
 
     #[test]
     fn what_results_say_is_text_and_never_markup() {
-        let mut table = Table::new("a < b", &["x"]);
+        let mut table = Table::new("a < b", &["x"]).below("c > d");
         table.row(["<script>".to_owned()]);
         let text = of_table(&table);
         assert!(text.contains("a &lt; b") && text.contains("&lt;script&gt;"));
+        assert!(text.contains("c &gt; d"));
         assert!(!text.contains("<script>"));
     }
 }

@@ -3,6 +3,7 @@
 
 mod html;
 pub mod section;
+pub mod tail;
 
 use std::fs;
 use std::path::PathBuf;

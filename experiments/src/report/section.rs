@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::plot::cdf::{CdfFigure, draw as draw_cdf};
-use crate::plot::ranges::{RangeFigure, draw as draw_ranges};
+use crate::plot::ranges::{Range, RangeFigure, draw as draw_ranges};
 use crate::plot::xy::{XyFigure, draw as draw_xy};
 use crate::step::{Operation, StepRecord, StepStore, Traffic, WindowRecord};
 
@@ -39,6 +39,8 @@ pub struct Table {
     pub header: Vec<String>,
     /// Rows.
     pub rows: Vec<Vec<String>>,
+    /// Under it: how to read its cells.
+    pub below: String,
 }
 
 impl Table {
@@ -48,7 +50,14 @@ impl Table {
             caption: caption.into(),
             header: header.iter().map(|&name| name.to_owned()).collect(),
             rows: Vec::new(),
+            below: String::new(),
         }
+    }
+
+    /// Says how to read its cells.
+    pub fn below(mut self, words: impl Into<String>) -> Self {
+        self.below = words.into();
+        self
     }
 
     /// Adds a row.
@@ -92,12 +101,18 @@ impl Shown<'_> {
         self.chart(name, |path| draw_xy(path, figure))
     }
 
-    /// The same for a chart of ranges.
+    /// The same for a chart of ranges; none where no row has a latency, which must not cost
+    /// the tables.
     ///
     /// # Errors
-    /// The same.
-    pub fn ranges(&self, name: &str, figure: &RangeFigure) -> anyhow::Result<String> {
-        self.chart(name, |path| draw_ranges(path, figure))
+    /// The file can't be written.
+    pub fn ranges(&self, name: &str, figure: &RangeFigure) -> anyhow::Result<Vec<String>> {
+        let has_latency = |row: &Range| row.ms.is_some() || row.idle_ms.is_some();
+        if !figure.rows.iter().any(has_latency) {
+            return Ok(Vec::new());
+        }
+        let chart = self.chart(name, |path| draw_ranges(path, figure))?;
+        Ok(vec![chart])
     }
 
     fn chart(
@@ -124,8 +139,9 @@ pub fn window<'a>(
     })
 }
 
-/// How many times its idle median a congested window's percentile is; none without an
-/// idle window of the same operation and number at once.
+/// The median of the idle window of the same operation and number at once; none without one,
+/// and none where half of its operations or more may be failed ones: their times would raise
+/// what a congested window is held to.
 pub fn idle_median(record: &StepRecord, window: &WindowRecord) -> Option<f64> {
     let spec = &window.window;
     let is_its = |other: &&WindowRecord| {
@@ -136,7 +152,7 @@ pub fn idle_median(record: &StepRecord, window: &WindowRecord) -> Option<f64> {
             && other.traffic == Traffic::Idle
     };
     let idle = record.windows.iter().find(is_its)?;
-    (idle.kept.n > 0).then_some(idle.kept.p50_ms)
+    (idle.kept.n > 2 * idle.failed()).then_some(idle.kept.p50_ms)
 }
 
 /// Milliseconds as people read them.
