@@ -1,7 +1,7 @@
 //! The paper's Fig. 6 and 7: the four algorithms on the network of Fig. 5, without
 //! congestion and under it.
 
-use super::latency_table::{failures, table};
+use super::latency_table::{SET_ASIDE, failures, table};
 use super::{UDP, store_step, store_work, wan, window};
 use crate::catalog::Scale;
 use crate::plot::cdf::{CdfFigure, Panel, Series};
@@ -148,10 +148,12 @@ pub fn section_6(shown: &Shown<'_>) -> anyhow::Result<Section> {
             "ours p50 ms",
             "p50 beside the prior algorithm's",
             "paper's minima beside each other",
+            "n",
+            "set aside",
             "failed",
         ],
     )
-    .below(tail::BELOW);
+    .below(format!("{SET_ASIDE} {}", tail::BELOW));
     for row in &ROWS {
         let Some((_, window)) = found(shown, row.system, row.operation) else {
             continue;
@@ -190,6 +192,8 @@ pub fn section_6(shown: &Shown<'_>) -> anyhow::Result<Section> {
             cell_of(kept, |kept| ms(kept.p50_ms)),
             beside,
             paper_beside,
+            window.all.n.to_string(),
+            tail::set_aside(window).to_string(),
             failures(window),
         ]);
     }

@@ -1,6 +1,6 @@
 //! The paper's Fig. 8: a Twitter clone on two sites under congestion.
 
-use super::latency_table::failures;
+use super::latency_table::{SET_ASIDE, failures};
 use super::{UDP, store_step, wan, window};
 use crate::catalog::Scale;
 use crate::plot::cdf::{CdfFigure, Panel, Series};
@@ -76,9 +76,11 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
             "paper max",
             "ours max",
             "n",
+            "set aside",
             "failed",
         ],
-    );
+    )
+    .below(SET_ASIDE);
     let mut panels = Vec::new();
     for (operation, words, prior, new) in REQUEST_TYPES {
         let mut series = Vec::new();
@@ -100,6 +102,7 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
                 format!("{:.1}", paper[1]),
                 seconds(|kept| kept.max_ms),
                 window.all.n.to_string(),
+                tail::set_aside(window).to_string(),
                 failures(window),
             ]);
             let steps = shown.distribution(record, window)?;

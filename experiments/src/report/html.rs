@@ -22,8 +22,9 @@ pub fn page(chapters: &[(&Experiment, Section, Vec<StepRecord>)], notes: &[Strin
          <title>Vivace: experiments</title><style>{STYLE}</style></head><body>\n\
          <h1>Vivace: experiments</h1>\n\
          <p>Latencies hold for the link that was emulated, which each table names; compare shapes \
-         and ratios. Operations during which this machine delayed the emulated WAN are set aside \
-         (every one of them is in the samples on disk, with that mark).</p>\n<ul>"
+         and ratios. Operations of up to a second during which this machine delayed the \
+         emulated WAN are set aside (every one of them is in the samples on disk, with that mark); \
+         tables count them, and verdicts are given with and without them.</p>\n<ul>"
     );
     for (experiment, ..) in chapters {
         let name = escape(experiment.name);

@@ -50,6 +50,11 @@ pub fn kept(window: &WindowRecord) -> Option<&Percentiles> {
     of_some_success(&window.kept, window)
 }
 
+/// How many of a window's operations were set aside.
+pub fn set_aside(window: &WindowRecord) -> u64 {
+    window.all.n.saturating_sub(window.kept.n)
+}
+
 /// The same of all of a window's operations.
 pub fn all(window: &WindowRecord) -> Option<&Percentiles> {
     of_some_success(&window.all, window)
