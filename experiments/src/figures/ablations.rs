@@ -3,7 +3,9 @@
 
 use super::congestion::bytes_table;
 use super::latency_table::{figure, table};
-use super::{OWN, OWN_EVERYWHERE, UDP, VIVACE_OPERATIONS, store_step, wan, window, windows};
+use super::{
+    OWN, OWN_EVERYWHERE, UDP, VIVACE_OPERATIONS, fullness, store_step, wan, window, windows,
+};
 use crate::catalog::Scale;
 use crate::report::section::{idle_median, ms, window as window_of};
 use crate::report::tail::{self, Tail, cell_of};
@@ -140,15 +142,18 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
     Ok(Section {
         paragraphs: vec![
             "The same operations on the same link, with one thing changed at a time; idle, under \
-             foreign UDP at 120 %, and while the store's own values of 128 KiB fill the link."
+             foreign UDP at 120 %, and while the store's own values of 128 KiB fill the link out of the \
+             clients' site."
                 .to_owned(),
             NOT_SELECTABLE.to_owned(),
             alarms(&records),
+            fullness::verdict(&records),
         ],
         charts: shown.ranges(NAME, &chart)?,
         tables: vec![
             what_each_buys(&records),
             table("All windows", &records),
+            fullness::table(&records),
             bytes_table(&records, false),
         ],
     })

@@ -2,8 +2,8 @@
 
 use super::latency_table::{figure, table, verdict};
 use super::{
-    OWN, OWN_EVERYWHERE, TCP, UDP, VALUE_BYTES, VIVACE_OPERATIONS, store_step, store_work, wan,
-    windows,
+    OWN, OWN_EVERYWHERE, TCP, UDP, VALUE_BYTES, VIVACE_OPERATIONS, fullness, store_step,
+    store_work, wan, windows,
 };
 use crate::catalog::Scale;
 use crate::report::section::ms;
@@ -79,6 +79,7 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
              the idle median, and no failure."
                 .to_owned(),
             verdict(&records),
+            fullness::verdict(&records),
         ],
         charts: shown.ranges(NAME, &chart)?,
         tables: vec![
@@ -86,6 +87,7 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
                 "Latency of small operations, node processes in network namespaces",
                 &records,
             ),
+            fullness::table(&records),
             bytes_table(&records, false),
         ],
     })

@@ -2,7 +2,7 @@
 //! congestion and under it.
 
 use super::latency_table::{SET_ASIDE, failures, table};
-use super::{UDP, store_step, store_work, wan, window};
+use super::{UDP, fullness, store_step, store_work, wan, window};
 use crate::catalog::Scale;
 use crate::plot::cdf::{CdfFigure, Panel, Series};
 use crate::plot::line::{Line, PRIOR, VIVACE};
@@ -281,6 +281,7 @@ pub fn section_7(shown: &Shown<'_>) -> anyhow::Result<Section> {
         ],
         panels,
     };
+    let records: Vec<&StepRecord> = shown.records.iter().collect();
     let mut section = Section {
         paragraphs: vec![
             "The same network while other traffic offers 120 % of the link's rate both ways."
@@ -289,7 +290,8 @@ pub fn section_7(shown: &Shown<'_>) -> anyhow::Result<Section> {
         charts: Vec::new(),
         tables: vec![
             compared,
-            table("All windows", &shown.records.iter().collect::<Vec<_>>()),
+            table("All windows", &records),
+            fullness::table(&records),
         ],
     };
     if !chart.panels.is_empty() {

@@ -10,6 +10,7 @@ pub mod fig_2_3;
 pub mod fig_4;
 pub mod fig_6_7;
 pub mod fig_8;
+mod fullness;
 pub mod host_based;
 mod latency_table;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::congestion::bytes_table;
 use super::latency_table::{figure, table, verdict};
-use super::{OWN, UDP, VIVACE_OPERATIONS, store_step, store_work, wan, windows};
+use super::{OWN, UDP, VIVACE_OPERATIONS, fullness, store_step, store_work, wan, windows};
 use crate::catalog::Scale;
 use crate::report::{Section, Shown};
 use crate::step::{Operation, Sites, Step, StepRecord, StoreKind, Traffic, WanSpec};
@@ -137,10 +137,12 @@ fn section(shown: &Shown<'_>, name: &str, words: &str) -> anyhow::Result<Section
             words.to_owned(),
             format!("Vivace: {}", verdict(&of(true))),
             format!("etcd: {}", verdict(&of(false))),
+            fullness::verdict(&all),
         ],
         charts: shown.ranges(name, &chart)?,
         tables: vec![
             table("Latency, etcd beside Vivace", &all),
+            fullness::table(&all),
             bytes_table(&all, true),
         ],
     })

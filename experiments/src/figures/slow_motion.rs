@@ -9,10 +9,10 @@
 use super::congestion::bytes_table;
 use super::latency_table::{figure, table, verdict};
 use super::rivals::POLICE_PERCENT;
-use super::{OWN, TCP, UDP, VIVACE_OPERATIONS, store_step, store_work, wan, windows};
+use super::{OWN, TCP, UDP, VIVACE_OPERATIONS, fullness, store_step, wan, windows};
 use crate::catalog::Scale;
-use crate::report::{Section, Shown, Table};
-use crate::step::{LinkUse, Sites, Step, StepRecord, StoreKind, Traffic, WanSpec, Work};
+use crate::report::{Section, Shown};
+use crate::step::{Sites, Step, StepRecord, StoreKind, Traffic, WanSpec, Work};
 
 const NAME: &str = "slow-motion";
 
@@ -140,47 +140,15 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
              fill a link less than in life: how full links were stands in a table of its own."
                 .to_owned(),
             verdict(&records),
+            fullness::verdict(&records),
         ],
         charts: shown.ranges(NAME, &chart)?,
         tables: vec![
             table("Latency of small operations in slow motion", &records),
-            fullness(&records),
+            fullness::table(&records),
             bytes_table(&records, false),
         ],
     })
-}
-
-/// How full the links from the client's site were, in percent of their rates: what left the
-/// transmitters, of every kind.
-fn fullness(records: &[&StepRecord]) -> Table {
-    let mut table = Table::new(
-        "How full the links from the client's site were, in percent of their rates",
-        &["step", "operation", "traffic", "link", "percent"],
-    );
-    for record in records {
-        let Some(work) = store_work(&record.step) else {
-            continue;
-        };
-        for window in &record.windows {
-            let spec = &window.window;
-            let bits = work.wan.bits_per_second() * window.seconds;
-            let from_here = |link: &&LinkUse| link.link.starts_with("local:");
-            for link in window.links.iter().filter(from_here) {
-                let sent: u64 = [&link.priority, &link.bulk, &link.cross]
-                    .iter()
-                    .map(|flow| flow.sent_bytes)
-                    .sum();
-                table.row([
-                    record.step.name.clone(),
-                    format!("{} {}", spec.system, spec.operation.id()),
-                    spec.traffic.id().to_owned(),
-                    link.link.clone(),
-                    format!("{:.0}", 100.0 * sent as f64 * 8.0 / bits),
-                ]);
-            }
-        }
-    }
-    table
 }
 
 #[cfg(test)]
