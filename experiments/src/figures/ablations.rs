@@ -146,7 +146,6 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
              clients' site."
                 .to_owned(),
             NOT_SELECTABLE.to_owned(),
-            alarms(&records),
             fullness::verdict(&records),
         ],
         charts: shown.ranges(NAME, &chart)?,
@@ -196,16 +195,4 @@ fn what_each_buys(records: &[&StepRecord]) -> Table {
         }
     }
     table
-}
-
-/// What Vivace said of networks that don't keep marks.
-fn alarms(records: &[&StepRecord]) -> String {
-    let said = records.iter().flat_map(|record| {
-        let name = &record.step.name;
-        record
-            .notes
-            .iter()
-            .map(move |note| format!("{name}: {note}."))
-    });
-    said.collect::<Vec<_>>().join(" ")
 }

@@ -151,11 +151,6 @@ fn data(shown: &Shown<'_>) -> anyhow::Result<Vec<(String, BenchData)>> {
         .collect()
 }
 
-fn notes(shown: &Shown<'_>) -> Vec<String> {
-    let notes = shown.records.iter().flat_map(|record| &record.notes);
-    notes.cloned().collect()
-}
-
 fn figure(value: Option<f64>, digits: usize) -> String {
     value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
 }
@@ -174,7 +169,6 @@ pub fn throughput_section(shown: &Shown<'_>) -> anyhow::Result<Section> {
          knows the last revision, again until it takes; Vivace's replaces a field of 8 bytes of an \
          object of that size. Medians of the rounds."
     )];
-    paragraphs.extend(notes(shown));
     let (mut tables, mut ranges) = (Vec::new(), Vec::new());
     for (name, data) in data(shown)? {
         paragraphs.push(format!(
@@ -353,12 +347,11 @@ pub fn scale_section(shown: &Shown<'_>) -> anyhow::Result<Section> {
         y: "operations a second".to_owned(),
         series,
     };
-    let mut paragraphs = vec![
+    let paragraphs = vec![
         "Steps `keys-N` have three nodes in one site, `sites-N` one replica set over N sites with \
          no delay between them (three replicas, and five at five sites)."
             .to_owned(),
     ];
-    paragraphs.extend(notes(shown));
     let has_points = chart.series.iter().any(|series| !series.points.is_empty());
     Ok(Section {
         paragraphs,

@@ -14,7 +14,7 @@ mod fullness;
 pub mod host_based;
 mod latency_table;
 #[cfg(test)]
-mod made_up;
+pub(crate) mod made_up;
 pub mod rivals;
 pub mod slow_motion;
 

@@ -1,5 +1,6 @@
 //! The page.
 
+use super::remarks;
 use super::section::{Section, Table};
 use crate::catalog::Experiment;
 use crate::step::StepRecord;
@@ -53,6 +54,14 @@ fn chapter(experiment: &Experiment, section: &Section, records: &[StepRecord]) -
     );
     for paragraph in &section.paragraphs {
         text += &format!("<p>{}</p>\n", escape(paragraph));
+    }
+    let remarks = remarks::of(experiment, records);
+    if !remarks.is_empty() {
+        text += "<ul class=\"notes\">";
+        for remark in &remarks {
+            text += &format!("<li>{}</li>\n", escape(remark));
+        }
+        text += "</ul>\n";
     }
     for chart in &section.charts {
         text += chart;

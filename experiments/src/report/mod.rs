@@ -2,6 +2,7 @@
 //! disk.
 
 mod html;
+mod remarks;
 pub mod section;
 pub mod tail;
 
