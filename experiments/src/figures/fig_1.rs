@@ -71,25 +71,68 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
 /// A window's latencies: all, or without those that were set aside.
 type Of = fn(&WindowRecord) -> Option<&Percentiles>;
 
-/// The least rate whose measured p99 meets the target without a failure, with its price;
-/// and whether a smaller rate that was measured does not (else the answer may be less).
+/// A rate that suffices, with its price.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Needed {
+    rate_mbit: f64,
+    price: f64,
+    /// Whether less was measured and does not suffice, or can't be bought; else the answer may be
+    /// less.
+    is_least: bool,
+}
+
+impl Needed {
+    fn words(self) -> String {
+        let at_most = if self.is_least { "" } else { "≤ " };
+        let Self {
+            rate_mbit, price, ..
+        } = self;
+        format!("{at_most}{rate_mbit} Mbit/s, {at_most}{price:.1} K$")
+    }
+}
+
+/// The least rate whose measured p99 meets the target without a failure. `measured` ascends.
 fn needed(
     measured: &[(f64, f64, &StepRecord)],
     system: &str,
     operation: Operation,
     target_ms: f64,
     of: Of,
-) -> Option<(f64, f64)> {
-    let meets = |record: &StepRecord| {
-        window_of(record, system, operation, "udp").is_some_and(|window| {
-            let meets = |of: &Percentiles| window.failed() == 0 && of.p99_ms <= target_ms;
-            of(window).is_some_and(meets)
-        })
+) -> Option<Needed> {
+    let meets = |window: &WindowRecord| {
+        let in_time = |of: &Percentiles| window.failed() == 0 && of.p99_ms <= target_ms;
+        of(window).is_some_and(in_time)
     };
-    measured
-        .iter()
-        .find(|(_, _, record)| meets(record))
-        .map(|(rate, price, _)| (*rate, *price))
+    let [(least_mbit, _), ..] = PRICES;
+    let mut less_was_measured = false;
+    for (rate_mbit, price, record) in measured {
+        let Some(window) = window_of(record, system, operation, "udp") else {
+            continue;
+        };
+        if of(window).is_none() && window.failed() == 0 {
+            // The machine spoilt all of it, which says nothing of the rate.
+            continue;
+        }
+        if meets(window) {
+            return Some(Needed {
+                rate_mbit: *rate_mbit,
+                price: *price,
+                is_least: less_was_measured || *rate_mbit == least_mbit,
+            });
+        }
+        less_was_measured = true;
+    }
+    None
+}
+
+/// What the new algorithm saves a month; nothing is known where one of both may need less.
+fn saved(prior: Option<Needed>, new: Option<Needed>) -> String {
+    match (prior, new) {
+        (Some(prior), Some(new)) if prior.is_least && new.is_least => {
+            format!("{:.1} K$", prior.price - new.price)
+        }
+        _ => String::new(),
+    }
 }
 
 /// Its part of the report.
@@ -118,25 +161,24 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
             "new algorithm",
             "saved a month",
         ],
+    )
+    .below(
+        "≤: no lower rate was measured, so it may do too, and the chart has no such point. Of fewer \
+         than 100 operations the longest must be within the target.",
     );
     let mut series = Vec::new();
     for (operation, prior, new) in PAIRS {
         for target_ms in TARGETS_MS {
             let of_all = |system| needed(&measured, system, operation, target_ms, tail::all);
             let of = |system| needed(&measured, system, operation, target_ms, tail::kept);
-            let words = |found: Option<(f64, f64)>| match found {
-                Some((rate, price)) => format!("{rate} Mbit/s, {price:.1} K$"),
-                None => "no rate measured".to_owned(),
-            };
-            let saved = match (of(prior), of(new)) {
-                (Some((_, prior)), Some((_, new))) => format!("{:.1} K$", prior - new),
-                _ => String::new(),
+            let words = |found: Option<Needed>| {
+                found.map_or("none of those measured".to_owned(), Needed::words)
             };
             let cell = |system| match words(of(system)) {
                 kept if of_all(system) == of(system) => kept,
                 kept => format!("{kept} (with those set aside: {})", words(of_all(system))),
             };
-            let cells = [cell(prior), cell(new), saved];
+            let cells = [cell(prior), cell(new), saved(of(prior), of(new))];
             table.row(
                 [operation.id().to_owned(), target_ms.to_string()]
                     .into_iter()
@@ -149,8 +191,8 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
                 (new, "Algorithm 1 write", VIVACE),
             ] {
                 let points = TARGETS_MS.iter().filter_map(|&target_ms| {
-                    let (_, price) = needed(&measured, system, operation, target_ms, tail::kept)?;
-                    Some((target_ms, price))
+                    let needed = needed(&measured, system, operation, target_ms, tail::kept)?;
+                    needed.is_least.then_some((target_ms, needed.price))
                 });
                 series.push(XySeries {
                     name: name.to_owned(),
@@ -190,4 +232,37 @@ fn prices() -> Table {
         table.row([rate.to_string(), format!("{price:.1}")]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made_up::{percentiles, reads, record};
+    use super::*;
+
+    #[test]
+    fn a_rate_is_the_least_only_where_less_was_measured_or_is_not_sold() {
+        let at = |p99_ms| {
+            let percent = 100.0;
+            let window = reads(Traffic::Udp { percent }, percentiles(200, p99_ms, p99_ms));
+            record(NAME, "a", vec![window])
+        };
+        let (slow, quick) = (at(300.0), at(120.0));
+        let of = |measured: &[(f64, f64, &StepRecord)]| {
+            needed(measured, "rw", Operation::Read, 125.0, tail::kept)
+        };
+        let alone = of(&[(30.0, 25.1, &quick)]);
+        let after_less = of(&[(20.0, 21.4, &slow), (30.0, 25.1, &quick)]);
+        let cheapest = of(&[(2.0, 3.3, &quick), (30.0, 25.1, &quick)]);
+        let mut spoilt = slow.clone();
+        spoilt.windows[0].kept = percentiles(0, 0.0, 0.0);
+        assert_eq!(of(&[(20.0, 21.4, &spoilt), (30.0, 25.1, &quick)]), alone);
+        let words = |needed: Option<Needed>| needed.expect("one suffices").words();
+        assert_eq!(words(alone), "≤ 30 Mbit/s, ≤ 25.1 K$");
+        assert_eq!(words(after_less), "30 Mbit/s, 25.1 K$");
+        assert_eq!(words(cheapest), "2 Mbit/s, 3.3 K$");
+        assert_eq!(of(&[(20.0, 21.4, &slow)]), None);
+        assert_eq!(saved(alone, alone), "");
+        assert_eq!(saved(alone, cheapest), "");
+        assert_eq!(saved(after_less, cheapest), "21.8 K$");
+    }
 }
