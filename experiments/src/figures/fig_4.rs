@@ -1,5 +1,5 @@
 //! The paper's Fig. 4: round trips on a marked and on an unmarked connection over a
-//! DiffServ link that two UDP flows fill for a while.
+//! DiffServ link that UDP fills for a while, one way.
 
 use crate::catalog::Scale;
 use crate::load::RoundTrip;
@@ -16,7 +16,8 @@ use crate::step::{Step, StepRecord, Work};
 
 const NAME: &str = "fig-4";
 
-/// Two flows of 60 Mbit/s.
+/// What the paper's two flows of 60 Mbit/s offer; here it is one Poisson stream that the router
+/// makes on the way to the far site.
 const OFFERED_MBIT: f64 = 120.0;
 
 /// The paper's length and its congestion, in seconds; and short ones.
@@ -25,7 +26,10 @@ const QUICK: (f64, (f64, f64)) = (10.0, (3.0, 7.0));
 
 /// One step with congestion, and two without: whether marking costs anything.
 pub fn steps(scale: &Scale) -> Vec<Step> {
-    let (seconds, congested) = scale.pick(QUICK, FULL);
+    let (seconds, congested) = match scale.seconds {
+        Some(seconds) => (seconds, middle_half(seconds)),
+        None => scale.pick(QUICK, FULL),
+    };
     let work = RoundTripWork {
         rtt_ms: 109.0,
         rate_mbit: 100.0,
@@ -53,6 +57,11 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
         .collect()
 }
 
+/// When congestion begins and ends that lasts for half of the time.
+pub fn middle_half(seconds: f64) -> (f64, f64) {
+    (seconds / 4.0, seconds * 3.0 / 4.0)
+}
+
 /// A step of round trips.
 pub fn step(experiment: &str, name: &str, scale: &Scale, work: RoundTripWork) -> Step {
     Step {
@@ -71,9 +80,11 @@ pub fn section(shown: &Shown<'_>) -> anyhow::Result<Section> {
     let mut section = Section {
         paragraphs: vec![
             "Two TCP connections ask for 32 bytes ten times a second, one of them marked EF; the \
-             router serves EF first. For half of the time two UDP flows offer 60 Mbit/s each. \
-             Paper: marked requests are unaffected, unmarked ones are dropped and sent again, with \
-             large spikes; marking costs nothing measurable."
+             router serves EF first. For about half of the time unmarked UDP offers 120 % of the \
+             rate on the way there: one Poisson stream that the router makes, where the paper had \
+             two flows of 60 Mbit/s. The way back is never congested. Paper: marked requests are \
+             unaffected, unmarked ones are dropped and sent again, with large spikes; marking costs \
+             nothing measurable."
                 .to_owned(),
         ],
         ..Section::default()
@@ -201,4 +212,31 @@ pub fn table(shown: &Shown<'_>) -> anyhow::Result<Table> {
         }
     }
     Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::host_based;
+
+    #[test]
+    fn round_trips_are_measured_for_as_long_as_was_asked() {
+        let scale = |seconds| Scale {
+            quick: true,
+            seconds,
+            seed: 1,
+        };
+        for steps in [steps, host_based::steps] {
+            let lengths = |seconds| -> Vec<(f64, Option<(f64, f64)>)> {
+                let steps = steps(&scale(seconds));
+                let works = steps.iter().map(|step| match &step.work {
+                    Work::RoundTrips(work) => (work.seconds, work.congested),
+                    other => panic!("{other:?}"),
+                });
+                works.collect()
+            };
+            assert_eq!(lengths(Some(8.0))[0], (8.0, Some((2.0, 6.0))));
+            assert_eq!(lengths(None)[0].0, 10.0);
+        }
+    }
 }

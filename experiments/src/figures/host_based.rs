@@ -1,7 +1,7 @@
 //! The paper's host-based scheme (§6.2): where the router knows no classes, a host in
 //! front of it keeps them (`netem tc`: HTB, shaped below the uplink's rate).
 
-use super::fig_4::{chart, step, table};
+use super::fig_4::{chart, middle_half, step, table};
 use crate::catalog::Scale;
 use crate::report::{Section, Shown};
 use crate::step::Step;
@@ -14,7 +14,7 @@ const QUICK_LENGTH: f64 = 10.0;
 
 /// With and without the scheme, idle and congested.
 pub fn steps(scale: &Scale) -> Vec<Step> {
-    let seconds = scale.pick(QUICK_LENGTH, LENGTH);
+    let seconds = scale.seconds.unwrap_or(scale.pick(QUICK_LENGTH, LENGTH));
     let work = |scheme, congested| RoundTripWork {
         rtt_ms: 93.0,
         rate_mbit: 20.0,
@@ -25,7 +25,7 @@ pub fn steps(scale: &Scale) -> Vec<Step> {
         congested,
         offered_mbit: 24.0,
     };
-    let congested = Some((seconds / 4.0, seconds * 3.0 / 4.0));
+    let congested = Some(middle_half(seconds));
     [
         ("none", work(Scheme::None, congested)),
         ("host", work(Scheme::Host, congested)),
