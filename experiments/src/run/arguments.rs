@@ -19,7 +19,7 @@ const OUT: &str = "results";
     experiments run etcd --only two-20 --fresh\n  \
     experiments report                   results/report.html, from what there is\n\n\
     Each step leaves its results in OUT/EXPERIMENT/STEP as soon as it is done; a step whose \
-    results are there, measured with the same settings, is skipped. Ctrl-C stops: the step \
+    results are there, measured with the same settings, --node and --data, is skipped. Ctrl-C stops: the step \
     under way is lost, namespaces and processes go.")]
 pub struct RunArguments {
     /// Experiments, as `experiments list` names them, or `all`.
@@ -34,7 +34,8 @@ pub struct RunArguments {
     /// Few steps and short windows: shows that it works and which way figures point.
     #[arg(long)]
     pub quick: bool,
-    /// How long each window is measured, 1 to 600 s [default: 20, or 4 with --quick].
+    /// How long each window is measured, 1 to 600 s [default: 20, or 4 with --quick]; the whole
+    /// of fig-4 and host-based [40, or 10].
     #[arg(long, value_parser = within(1.0, 600.0, "s"))]
     pub seconds: Option<f64>,
     /// Only steps whose name contains this; may be given more than once.
