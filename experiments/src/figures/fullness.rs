@@ -96,8 +96,9 @@ pub fn table(records: &[&StepRecord]) -> Table {
     )
     .below(
         "UDP and TCP are meant to fill every link, both ways. Own writes fill only the links out of \
-         the clients' site: the way back, and links between other sites, are nearly empty. Own \
-         writes: those that ended while the traffic was on, from before the window's begin.",
+         the clients' site, where nothing else is said: the way back, and links between other sites, \
+         are nearly empty. Own writes: those that ended while the traffic was on, from before the \
+         window's begin.",
     );
     for (record, work, window) in congested(records) {
         let spec = &window.window;
@@ -142,7 +143,7 @@ pub fn verdict(records: &[&StepRecord]) -> String {
     format!(
         "In {not_full} of {windows} congested windows a link that the traffic was meant to fill \
          carried less than {FULL_PERCENT} % of its rate. The store's own writes are meant to fill \
-         the links out of the clients' site alone."
+         the links out of the clients' site alone, but for those \"at every site\"."
     )
 }
 
