@@ -307,6 +307,25 @@ fn without_a_saved_state_segments_come_back_too() {
     assert_eq!(segments(&row), "65535");
 }
 
+/// A namespace that was deleted under `netem tc` leaves its state, and its number to the
+/// next one: whose segments were set to what the first had.
+#[test]
+fn what_is_saved_of_a_namespace_that_is_gone_says_nothing_of_the_next() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let row = Row::create().expect("it was possible just now");
+    let of_another = "GSO=7\nGRO=''\nDELAYED=''\n";
+    let set = ["-n", &row.a, "link", "set", "dev", "veth0"];
+    run("ip", &[&set[..], &["gso_max_segs", "20"]].concat()).expect("any number may be set");
+    std::fs::write(saved(&row.a, "veth0"), of_another).expect("written");
+    tc(&row, "apply", &[]).expect("applied");
+    assert_eq!(segments(&row), "1");
+    tc(&row, "remove", &[]).expect("removed");
+    assert_eq!(segments(&row), "20");
+}
+
 #[test]
 fn each_network_namespace_gets_back_what_it_had() {
     let _alone = alone();
@@ -388,7 +407,8 @@ fn an_interrupted_apply_is_undone_and_says_so() {
         (Signal::SIGTERM, 143),
         (Signal::SIGHUP, 129),
     ] {
-        let mut words = vec!["netns", "exec", &row.a, "env"];
+        // Whoever runs tests in the background (nohup) ignores SIGHUP, and so would it.
+        let mut words = vec!["netns", "exec", &row.a, "env", "--default-signal=HUP"];
         let path = slow.path();
         words.extend([&path, NETEM, "tc", "apply", "--dev", "veth0"]);
         let child = Command::new("ip")

@@ -194,8 +194,13 @@ undo() {
     case "${DELAYED:+$(root_of "$DELAYED")}" in
         "netem "*) tc qdisc del dev "$DELAYED" root ;;
     esac
-    # Devices may be gone by now.
-    [ -z "$GSO" ] || ! is_there "$DEV" || ip link set dev "$DEV" gso_max_segs "$GSO"
+    # Devices may be gone by now, or others have their names, also those of a network
+    # namespace that was given the number of one that is gone: they have what is theirs.
+    if [ -n "$GSO" ] && is_there "$DEV"; then
+        case "$(gso_max_segs "$DEV")" in
+            1 | "") ip link set dev "$DEV" gso_max_segs "$GSO" ;;
+        esac
+    fi
     for dev in $GRO; do
         if is_there "$dev"; then ethtool -K "$dev" gro on; fi
     done
