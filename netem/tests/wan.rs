@@ -196,6 +196,17 @@ fn has_ended(mut child: Child) -> bool {
     ended
 }
 
+/// Whether a router has ended; one that has not is ended here, for nobody else would find it.
+fn is_gone(router: Pid) -> bool {
+    // What is left of an ended process until it is waited for has no command line.
+    let command = fs::read(format!("/proc/{router}/cmdline"));
+    let runs = command.is_ok_and(|command| !command.is_empty());
+    if runs {
+        let _ = kill(router, Signal::SIGKILL);
+    }
+    !runs
+}
+
 fn ms(found: &Value, field: &str) -> f64 {
     found[field]
         .as_f64()
@@ -481,14 +492,7 @@ fn down_ends_a_router_whose_state_is_damaged() {
         let path = Path::new("/run/netem").join(&wan.name).join("state.json");
         fs::write(&path, "garbage").expect("it can be written");
         let said = run(NETEM, &["down", &wan.name]).expect("down");
-        // What is left of an ended process until it is waited for has no command line.
-        let command = fs::read(format!("/proc/{router}/cmdline"));
-        let runs = command.is_ok_and(|command| !command.is_empty());
-        if runs {
-            // Nobody else would find it.
-            let _ = kill(router, Signal::SIGKILL);
-        }
-        assert!(!runs, "{said}");
+        assert!(is_gone(router), "{said}");
         assert!(
             said.contains("is damaged") && said.contains(&format!("process {router},")),
             "{said}"
@@ -506,6 +510,42 @@ fn down_ends_a_router_whose_state_is_damaged() {
     let said = run(NETEM, &["down", &wan.name]).expect("down");
     kill(router, Signal::SIGKILL).expect("it runs");
     assert!(said.contains("no router listens"), "{said}");
+    assert_eq!(wan.left(), [""; 0]);
+}
+
+/// The state was believed where it was whole, and the router outlived its WAN.
+#[test]
+fn down_ends_a_router_that_the_state_does_not_name() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::up("misled", &[]);
+    let router = wan.router();
+    let path = Path::new("/run/netem").join(&wan.name).join("state.json");
+    let state = fs::read_to_string(&path).expect("it can be read");
+    let named = format!("\"pid\": {router}");
+    assert!(state.contains(&named), "{state}");
+    fs::write(&path, state.replace(&named, "\"pid\": 1")).expect("it can be written");
+    let said = run(NETEM, &["down", &wan.name]).expect("down");
+    assert!(is_gone(router), "{said}");
+    assert_eq!(wan.left(), [""; 0]);
+}
+
+/// Neither state nor router told of the namespaces, and what ran in them stayed.
+#[test]
+fn down_ends_processes_of_a_dead_rootless_router_whose_state_is_damaged() {
+    let _alone = alone();
+    if !may_make_namespaces() {
+        return;
+    }
+    let wan = Wan::up("untold", &["--rootless"]);
+    let sleeper = wan.sleeper_by(&["sleep", "1000"]);
+    kill(wan.router(), Signal::SIGKILL).expect("it runs");
+    let path = Path::new("/run/netem").join(&wan.name).join("state.json");
+    fs::write(&path, "garbage").expect("it can be written");
+    let said = run(NETEM, &["down", &wan.name]).expect("down");
+    assert!(has_ended(sleeper), "a process stayed: {said}");
     assert_eq!(wan.left(), [""; 0]);
 }
 

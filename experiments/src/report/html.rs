@@ -4,6 +4,7 @@ use super::remarks;
 use super::section::{Section, Table};
 use crate::catalog::Experiment;
 use crate::step::StepRecord;
+use crate::step::record::Setup;
 
 const STYLE: &str = "\
 body{font:16px/1.5 Helvetica,Arial,sans-serif;color:#222;max-width:1100px;margin:2rem auto;padding:0 1rem}\
@@ -114,10 +115,17 @@ fn provenance(records: &[StepRecord]) -> String {
             machine.cores, machine.os, machine.architecture, machine.build
         )
     };
+    let setup = |record: &StepRecord| {
+        let Setup { node, data, etcd } = &record.setup;
+        let node = node.as_deref().unwrap_or("of this program");
+        let data = data.as_deref().unwrap_or("--out");
+        let etcd = etcd.iter().map(|version| format!(", {version}"));
+        format!("nodes {node}, data in {data}{}", etcd.collect::<String>())
+    };
     let spoilt: u64 = records
         .iter()
         .flat_map(|record| &record.windows)
-        .map(|window| window.all.n - window.kept.n)
+        .map(|window| window.all.n.saturating_sub(window.kept.n))
         .sum();
     let all: u64 = records
         .iter()
@@ -125,8 +133,9 @@ fn provenance(records: &[StepRecord]) -> String {
         .map(|window| window.all.n)
         .sum();
     let mut text = format!(
-        "{} steps; revision {}; seed {}; {}; measured {}.",
+        "{} steps; {}; revision {}; seed {}; {}; measured {}.",
         records.len(),
+        distinct(&setup),
         distinct(&revision),
         distinct(&|record| record.step.seed.to_string()),
         distinct(&machine),

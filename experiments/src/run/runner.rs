@@ -1,5 +1,6 @@
 //! The run: which steps there are, which are done, and the rest one after the other.
 
+use std::cell::LazyCell;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::arguments::RunArguments;
 use super::measure::{measure, planned};
 use super::request;
 use super::revision::revision;
-use super::tools::Tools;
+use super::tools::{Tools, installed_etcd};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::report;
@@ -91,19 +92,39 @@ fn asked_setup(arguments: &RunArguments) -> anyhow::Result<Setup> {
     Ok(Setup {
         node: arguments.node.as_ref().map(node).transpose()?,
         data: match &arguments.data {
-            Some(data) => Some(std::path::absolute(data)?.display().to_string()),
+            Some(data) => Some(spelled_out(data)?.display().to_string()),
             None => None,
         },
         etcd: None,
     })
 }
 
+/// One path for a directory, however it is written; it need not be there.
+fn spelled_out(directory: &Path) -> std::io::Result<PathBuf> {
+    let absolute = std::path::absolute(directory)?;
+    // Without a slash at the end.
+    Ok(absolute
+        .canonicalize()
+        .unwrap_or_else(|_| absolute.components().collect()))
+}
+
 /// The steps that must be measured; says what is skipped, and why others are not.
 fn todo(store: &StepStore, steps: Vec<Step>, setup: &Setup, fresh: bool) -> Vec<Step> {
     let (mut done, mut of_other_source, mut todo) = (0, 0, Vec::new());
+    let etcd = LazyCell::new(installed_etcd);
     for step in steps {
         let name = format!("{}/{}", step.experiment, step.name);
         match store.find(&step) {
+            Found::Same(record)
+                if !fresh
+                    && record.setup.is_asked_alike(setup)
+                    && record.setup.etcd.is_some()
+                    && etcd.is_some()
+                    && record.setup.etcd != *etcd =>
+            {
+                let of = record.setup.etcd.unwrap_or_default();
+                eprintln!("{name}: is there with another etcd ({of}); measured again");
+            }
             Found::Same(record) if !fresh && record.setup.is_asked_alike(setup) => {
                 done += 1;
                 of_other_source += u32::from(record.revision != revision());
@@ -245,4 +266,22 @@ fn summary(record: &StepRecord) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_has_one_name_however_it_is_written() {
+        let home = std::env::temp_dir();
+        let of = |end: &str| {
+            let written = format!("{}{end}", home.display());
+            spelled_out(Path::new(&written)).expect("absolute")
+        };
+        assert_eq!(of("/"), of(""));
+        assert_eq!(of("/./"), of(""));
+        assert_eq!(of("/not/there/"), of("/not/there"));
+        assert_ne!(of("/not/there"), of("/not/here"));
+    }
 }

@@ -1,6 +1,6 @@
 //! What steps need of the machine, and how to get it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::arguments::RunArguments;
@@ -76,6 +76,17 @@ pub struct Tools {
     pub command: Result<PathBuf, String>,
 }
 
+/// The first line of `etcd --version`, where it is installed.
+pub fn installed_etcd() -> Option<String> {
+    version_of(&beside_this_program("etcd")?)
+}
+
+fn version_of(etcd: &Path) -> Option<String> {
+    let output = Command::new(etcd).arg("--version").output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    said.lines().next().map(str::to_owned)
+}
+
 impl Tools {
     /// Looks around; builds a very small WAN to see whether it can, if `for_steps` need
     /// one.
@@ -121,12 +132,7 @@ impl Tools {
             Work::Bench(work) => work.stores.contains(&BenchStore::Etcd),
             _ => Need::of(step).contains(&Need::Etcd),
         };
-        if !is_measured {
-            return None;
-        }
-        let output = Command::new(etcd).arg("--version").output().ok()?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        said.lines().next().map(str::to_owned)
+        is_measured.then(|| version_of(etcd))?
     }
 
     /// Why a step can't be measured here, and how to change that; none where it can.

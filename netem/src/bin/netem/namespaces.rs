@@ -195,7 +195,10 @@ pub fn clear_processes(wan: &str, state: Option<&State>) -> Result<Vec<String>> 
     let sought = Sought {
         namespaces: identities.collect(),
         orphaned: state.map(orphaned).unwrap_or_default(),
-        marker: state.map(|state| format!("{RUN_VARIABLE}={}", state.run)),
+        marker: match state {
+            Some(state) => Marker::Run(format!("{RUN_VARIABLE}={}", state.run)),
+            None => Marker::AnyOf(format!("{RUN_VARIABLE}={wan}-")),
+        },
     };
     end_processes(&sought)
 }
@@ -207,7 +210,33 @@ struct Sought {
     /// Those in these, if they have lost their router.
     orphaned: BTreeSet<(u64, u64)>,
     /// Those with this in their environment.
-    marker: Option<String>,
+    marker: Marker,
+}
+
+/// What `netem exec` leaves in the environment of its processes.
+enum Marker {
+    /// That of one run.
+    Run(String),
+    /// It begins with this, and numbers of a process and of a moment follow: of any run of
+    /// one name, where no state tells which; of this user's.
+    AnyOf(String),
+}
+
+impl Marker {
+    fn is(&self, word: &[u8]) -> bool {
+        match self {
+            Self::Run(run) => word == run.as_bytes(),
+            Self::AnyOf(begin) => {
+                let rest = word.strip_prefix(begin.as_bytes()).unwrap_or_default();
+                let mut numbers = rest.split(|&byte| byte == b'-');
+                let mut is_number = || {
+                    let number = numbers.next().unwrap_or_default();
+                    !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+                };
+                is_number() && is_number() && numbers.next().is_none()
+            }
+        }
+    }
 }
 
 impl Sought {
@@ -220,13 +249,14 @@ impl Sought {
     }
 
     fn is_marked(&self, process: &Path) -> bool {
-        let Some(marker) = &self.marker else {
+        let is_own = || fs::metadata(process).is_ok_and(|of| of.uid() == geteuid().as_raw());
+        if matches!(self.marker, Marker::AnyOf(_)) && !is_own() {
             return false;
-        };
+        }
         let environment = fs::read(process.join("environ")).unwrap_or_default();
         environment
             .split(|&byte| byte == 0)
-            .any(|word| word == marker.as_bytes())
+            .any(|word| self.marker.is(word))
     }
 }
 
@@ -338,4 +368,25 @@ fn inside(sought: &Sought) -> Vec<(i32, String)> {
             Some((i32::try_from(pid).ok()?, name.trim().to_owned()))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_of_any_run_is_of_that_name_alone() {
+        let any = Marker::AnyOf("NETEM_RUN=wan-".to_owned());
+        assert!(any.is(b"NETEM_RUN=wan-12-345"));
+        let others = [
+            "wan-2-12-345",
+            "wan-12",
+            "wan-12-",
+            "wan--345",
+            "lan-12-345",
+        ];
+        for other in others {
+            assert!(!any.is(format!("NETEM_RUN={other}").as_bytes()), "{other}");
+        }
+    }
 }

@@ -340,6 +340,12 @@ fn make_base_directory() -> Result<()> {
     Ok(())
 }
 
+/// Whether the state of a WAN was written by one of these processes.
+pub fn is_of(name: &str, processes: &[i32]) -> bool {
+    let state = State::read(name).ok().flatten();
+    state.is_some_and(|state| processes.contains(&state.router.pid))
+}
+
 /// Forgets a WAN.
 pub fn forget(name: &str) -> Result<()> {
     let directory = directory_of(name)?;

@@ -14,6 +14,10 @@ use crate::{control, namespaces};
 /// How long a router has to end by itself, the processes in its WAN included.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often another router is looked for when one has ended: one that a `netem up` started
+/// at that moment, and one more.
+const LATER_ROUTERS_MAX: usize = 2;
+
 /// Take a WAN down: end what runs in it, its router and its namespaces. Also clears
 /// away what a router that crashed has left.
 #[derive(Args)]
@@ -78,6 +82,16 @@ fn take_down(name: &str) -> Result<()> {
     match &state {
         Some(state) => end_router(state.router)?,
         None => end_router_without_state(name)?,
+    }
+    // What was read may have been of `netem up`, whose router came meanwhile, or wrong.
+    for _ in 0..LATER_ROUTERS_MAX {
+        let written = State::read(name).ok().flatten().map(|state| state.router);
+        let alive = written.filter(|router| router.is_alive());
+        let Some(router) = alive.map_or_else(|| control::listener(name), |of| Ok(Some(of)))? else {
+            break;
+        };
+        end_router(router)?;
+        say(format_args!("  ended its router, process {}", router.pid));
     }
     report(namespaces::clear(name, state.as_ref())?);
     state::forget(name)?;

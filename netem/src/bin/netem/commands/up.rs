@@ -114,7 +114,7 @@ impl Up {
                 self.start_in_background(&plan, &directory, &interruption)
             }
         });
-        if result.is_err() {
+        if result.is_err() && state::is_of(&plan.name, &[own_id()?]) {
             // Nothing was left running, or it was already cleared away.
             state::forget(&plan.name)?;
         }
@@ -166,7 +166,11 @@ impl Up {
             .context("can't start the router")?;
         if let Err(error) = wait_until_ready(&mut child, plan, interruption) {
             end(&mut child)?;
-            namespaces::clear(&plan.name, None)?;
+            // Where `down` has cleared it away, the name may be another's by now.
+            if state::is_of(&plan.name, &[own_id()?, id_of(&child)?]) {
+                namespaces::clear(&plan.name, None)?;
+                state::forget(&plan.name)?;
+            }
             if error.is::<Interrupted>() {
                 return Err(error);
             }
@@ -184,11 +188,19 @@ impl Up {
     }
 }
 
+fn own_id() -> Result<i32> {
+    Ok(i32::try_from(std::process::id())?)
+}
+
+fn id_of(child: &Child) -> Result<i32> {
+    Ok(i32::try_from(child.id())?)
+}
+
 /// Ends a router that is being built: by itself, if it can.
 fn end(router: &mut Child) -> Result<()> {
     if router.try_wait()?.is_none() {
         // Until it is waited for, the number is its own.
-        kill(Pid::from_raw(i32::try_from(router.id())?), Signal::SIGTERM)?;
+        kill(Pid::from_raw(id_of(router)?), Signal::SIGTERM)?;
     }
     let deadline = Instant::now() + CLEARING_PATIENCE;
     while Instant::now() < deadline {
@@ -207,6 +219,7 @@ fn wait_until_ready(router: &mut Child, plan: &Plan, interruption: &Interruption
     while Instant::now() < deadline {
         if let Ok(Some(state)) = State::read(&plan.name)
             && state.ready
+            && state.router.pid == id_of(router)?
         {
             return Ok(());
         }
