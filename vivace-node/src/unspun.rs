@@ -11,9 +11,12 @@ const POLLS_MAX: u32 = 8;
 /// Polls further apart than this are wake-ups of their own.
 const SPIN_MAX: Duration = Duration::from_micros(20);
 
-/// How long the thread sleeps when it is one: less than a turn, and long enough for the kernel
-/// to let another thread run.
+/// How long the thread sleeps when it is one: less than a turn. Twice as long each time up to
+/// [`PAUSE_MAX`], for some machines take more than this to let another thread run.
 const PAUSE: Duration = Duration::from_micros(10);
+
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_micros(200);
 
 /// Waits for `waiting`, and lets the thread sleep for a moment where it is polled over and over.
 ///
@@ -26,12 +29,14 @@ pub async fn unspun<F: Future>(waiting: F) -> F::Output {
     let mut waiting = pin!(waiting);
     let mut polls = 0;
     let mut last: Option<Instant> = None;
+    let mut pause = PAUSE;
     poll_fn(|context| {
         polls += 1;
         // The first polls need no clock.
         if polls > POLLS_MAX {
             if last.is_some_and(|last| last.elapsed() <= SPIN_MAX) {
-                std::thread::sleep(PAUSE);
+                std::thread::sleep(pause);
+                pause = PAUSE_MAX.min(2 * pause);
             }
             last = Some(Instant::now());
         }
