@@ -133,6 +133,11 @@ impl Wan {
         child
     }
 
+    /// What is written down of it.
+    fn state_file(&self) -> PathBuf {
+        Path::new("/run/netem").join(&self.name).join("state.json")
+    }
+
     /// Names of namespaces and directories that are left of it.
     fn left(&self) -> Vec<String> {
         let names = run("ip", &["netns", "list"]).expect("ip runs");
@@ -489,7 +494,7 @@ fn down_ends_a_router_whose_state_is_damaged() {
         let wan = Wan::up("damaged", more);
         let router = wan.router();
         let unmarked = wan.sleeper_by(&["env", "-i", "sleep", "1000"]);
-        let path = Path::new("/run/netem").join(&wan.name).join("state.json");
+        let path = wan.state_file();
         fs::write(&path, "garbage").expect("it can be written");
         let said = run(NETEM, &["down", &wan.name]).expect("down");
         assert!(is_gone(router), "{said}");
@@ -522,7 +527,7 @@ fn down_ends_a_router_that_the_state_does_not_name() {
     }
     let wan = Wan::up("misled", &[]);
     let router = wan.router();
-    let path = Path::new("/run/netem").join(&wan.name).join("state.json");
+    let path = wan.state_file();
     let state = fs::read_to_string(&path).expect("it can be read");
     let named = format!("\"pid\": {router}");
     assert!(state.contains(&named), "{state}");
@@ -542,7 +547,7 @@ fn down_ends_processes_of_a_dead_rootless_router_whose_state_is_damaged() {
     let wan = Wan::up("untold", &["--rootless"]);
     let sleeper = wan.sleeper_by(&["sleep", "1000"]);
     kill(wan.router(), Signal::SIGKILL).expect("it runs");
-    let path = Path::new("/run/netem").join(&wan.name).join("state.json");
+    let path = wan.state_file();
     fs::write(&path, "garbage").expect("it can be written");
     let said = run(NETEM, &["down", &wan.name]).expect("down");
     assert!(has_ended(sleeper), "a process stayed: {said}");
@@ -737,7 +742,7 @@ fn down_spares_a_namespace_that_is_not_its_wans_but_has_the_number() {
     let mut sleeper = alive.sleeper();
     kill(dead.router(), Signal::SIGKILL).expect("it runs");
     let inode = fs::metadata(format!("/proc/{}/ns/net", sleeper.id())).expect("it runs");
-    let path = Path::new("/run/netem").join(&dead.name).join("state.json");
+    let path = dead.state_file();
     let text = fs::read_to_string(&path).expect("it was left");
     let mut state: Value = serde_json::from_str(&text).expect("JSON");
     state["hosts"][0]["namespace_inode"] = inode.ino().into();

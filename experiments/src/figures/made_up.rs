@@ -2,8 +2,8 @@
 
 use super::{store_step, wan, window};
 use crate::catalog::Scale;
-use crate::results::{Machine, WarmUp};
-use crate::step::record::{Percentiles, Setup, WindowLateness};
+use crate::results::WarmUp;
+use crate::step::record::{Percentiles, WindowLateness};
 use crate::step::{Operation, Sites, StepRecord, StoreKind, Traffic, WindowRecord};
 
 /// All tests' scale.
@@ -54,23 +54,7 @@ pub fn failed(count: u64, mut window: WindowRecord) -> WindowRecord {
 pub fn record(experiment: &str, name: &str, windows: Vec<WindowRecord>) -> StepRecord {
     let specs = windows.iter().map(|window| window.window.clone());
     let wan = wan(Sites::Two, 20.0, 256);
-    StepRecord {
-        step: store_step(
-            experiment,
-            name,
-            &SCALE,
-            wan,
-            StoreKind::VIVACE,
-            specs.collect(),
-        ),
-        revision: None,
-        version: "0".to_owned(),
-        started: "2026-01-01T00:00:00Z".to_owned(),
-        seconds: 1.0,
-        machine: Machine::this(),
-        setup: Setup::default(),
-        windows,
-        data: serde_json::Value::Null,
-        notes: Vec::new(),
-    }
+    let specs = specs.collect();
+    let step = store_step(experiment, name, &SCALE, wan, StoreKind::VIVACE, specs);
+    StepRecord::made_up(step, windows)
 }

@@ -157,6 +157,25 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figures::made_up::record;
+
+    #[test]
+    fn a_chapter_names_what_its_steps_were_measured_on() {
+        let of_this = record("fig-6", "abd", Vec::new());
+        let mut of_another = record("fig-6", "rw", Vec::new());
+        of_another.setup = Setup {
+            node: Some("/opt/vivace-node, of 2026".to_owned()),
+            data: Some("/dev/shm".to_owned()),
+            etcd: Some("etcd Version: 3.4.23".to_owned()),
+        };
+        let said = provenance(&[of_this, of_another]);
+        for part in [
+            "nodes of this program, data in --out",
+            "nodes /opt/vivace-node, of 2026, data in /dev/shm, etcd Version: 3.4.23",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
 
     #[test]
     fn what_results_say_is_text_and_never_markup() {

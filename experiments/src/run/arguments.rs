@@ -19,8 +19,8 @@ const OUT: &str = "results";
     experiments run etcd --only two-20 --fresh\n  \
     experiments report                   results/report.html, from what there is\n\n\
     Each step leaves its results in OUT/EXPERIMENT/STEP as soon as it is done; a step whose \
-    results are there, measured with the same settings, --node and --data, is skipped. Ctrl-C stops: the step \
-    under way is lost, namespaces and processes go.")]
+    results are there, measured with the same settings, --node, --data and etcd, is skipped. Ctrl-C \
+    stops: the step under way is lost, namespaces and processes go.")]
 pub struct RunArguments {
     /// Experiments, as `experiments list` names them, or `all`.
     #[arg(required = true, value_name = "NAME")]

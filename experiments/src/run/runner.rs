@@ -1,6 +1,5 @@
 //! The run: which steps there are, which are done, and the rest one after the other.
 
-use std::cell::LazyCell;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -80,7 +79,7 @@ fn alone_in(results: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// What the command line says beside the steps.
+/// What the command line says beside the steps, and what is installed.
 fn asked_setup(arguments: &RunArguments) -> anyhow::Result<Setup> {
     let node = |path: &PathBuf| -> anyhow::Result<String> {
         let wrong = || format!("--node {}", path.display());
@@ -95,7 +94,7 @@ fn asked_setup(arguments: &RunArguments) -> anyhow::Result<Setup> {
             Some(data) => Some(spelled_out(data)?.display().to_string()),
             None => None,
         },
-        etcd: None,
+        etcd: installed_etcd(),
     })
 }
 
@@ -111,27 +110,16 @@ fn spelled_out(directory: &Path) -> std::io::Result<PathBuf> {
 /// The steps that must be measured; says what is skipped, and why others are not.
 fn todo(store: &StepStore, steps: Vec<Step>, setup: &Setup, fresh: bool) -> Vec<Step> {
     let (mut done, mut of_other_source, mut todo) = (0, 0, Vec::new());
-    let etcd = LazyCell::new(installed_etcd);
     for step in steps {
         let name = format!("{}/{}", step.experiment, step.name);
         match store.find(&step) {
-            Found::Same(record)
-                if !fresh
-                    && record.setup.is_asked_alike(setup)
-                    && record.setup.etcd.is_some()
-                    && etcd.is_some()
-                    && record.setup.etcd != *etcd =>
-            {
-                let of = record.setup.etcd.unwrap_or_default();
-                eprintln!("{name}: is there with another etcd ({of}); measured again");
-            }
-            Found::Same(record) if !fresh && record.setup.is_asked_alike(setup) => {
+            Found::Same(record) if !fresh && record.setup.is_alike(setup) => {
                 done += 1;
                 of_other_source += u32::from(record.revision != revision());
                 continue;
             }
             Found::Same(_) if !fresh => {
-                eprintln!("{name}: is there with another --node or --data; measured again");
+                eprintln!("{name}: is there with another --node, --data or etcd; measured again");
             }
             Found::Other => eprintln!("{name}: is there with other settings; measured again"),
             Found::Damaged(why) => eprintln!("{name}: measured again: {why}"),

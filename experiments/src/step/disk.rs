@@ -222,9 +222,7 @@ impl Drop for Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Machine;
     use crate::step::Work;
-    use crate::step::record::Setup;
 
     fn step(seed: u64) -> Step {
         Step {
@@ -236,18 +234,7 @@ mod tests {
     }
 
     fn record(step: &Step) -> StepRecord {
-        StepRecord {
-            step: step.clone(),
-            revision: None,
-            version: "0".to_owned(),
-            started: "2026-01-01T00:00:00Z".to_owned(),
-            seconds: 1.0,
-            machine: Machine::this(),
-            setup: Setup::default(),
-            windows: Vec::new(),
-            data: serde_json::Value::Null,
-            notes: Vec::new(),
-        }
+        StepRecord::made_up(step.clone(), Vec::new())
     }
 
     #[test]

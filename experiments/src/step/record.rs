@@ -49,9 +49,11 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Whether one command line asked for both.
-    pub fn is_asked_alike(&self, other: &Self) -> bool {
+    /// Whether both are of one command line, and of one etcd where both tell of one.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let etcds = self.etcd.as_ref().zip(other.etcd.as_ref());
         (&self.node, &self.data) == (&other.node, &other.data)
+            && etcds.is_none_or(|(own, others)| own == others)
     }
 }
 
@@ -190,4 +192,47 @@ pub struct LinkUse {
     pub bulk: FlowUsage,
     /// Cross traffic made inside the router.
     pub cross: FlowUsage,
+}
+
+#[cfg(test)]
+impl StepRecord {
+    /// That of a step that was never measured.
+    pub fn made_up(step: Step, windows: Vec<WindowRecord>) -> Self {
+        Self {
+            step,
+            revision: None,
+            version: "0".to_owned(),
+            started: "2026-01-01T00:00:00Z".to_owned(),
+            seconds: 1.0,
+            machine: Machine::this(),
+            setup: Setup::default(),
+            windows,
+            data: Value::Null,
+            notes: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_etcd_is_another_setup_where_a_step_has_one() {
+        let of = |etcd: Option<&str>| Setup {
+            etcd: etcd.map(str::to_owned),
+            ..Setup::default()
+        };
+        let installed = of(Some("etcd Version: 3.4.23"));
+        assert!(of(Some("etcd Version: 3.4.23")).is_alike(&installed));
+        assert!(!of(Some("etcd Version: 3.5.99")).is_alike(&installed));
+        // Steps without etcd, and machines.
+        assert!(of(None).is_alike(&installed));
+        assert!(installed.is_alike(&of(None)));
+        let elsewhere = Setup {
+            data: Some("/dev/shm".to_owned()),
+            ..of(None)
+        };
+        assert!(!elsewhere.is_alike(&of(None)));
+    }
 }
