@@ -175,6 +175,40 @@ fn what_exceeds_the_bound_waits_and_nothing_is_lost() {
 }
 
 #[test]
+fn near_the_bound_datagrams_are_fuller_and_a_burst_finds_room() {
+    const STEADY: u64 = 1_500;
+    const BURST: u64 = 100;
+    let mut cluster = Cluster::new(2, LOOPBACK);
+    cluster.limits.priority_bound = Some(PriorityBound {
+        burst_bytes: 20_000,
+        ..PriorityBound::new(40_000)
+    });
+    let (first, second) = two_nodes(&mut cluster, &far());
+    let before = wire(&first, 2);
+    // In packets as full as on a path without a bound these take twice what it allows.
+    send_at_intervals(&first, &second, STEADY, Duration::from_millis(1));
+    let after = wire(&first, 2);
+    let each = STEADY as f64 / (after.packets - before.packets) as f64;
+    let received = second.link(1, Priority).messages_received;
+    let started = Instant::now();
+    for n in 0..BURST {
+        let unlike: Vec<u8> = (0..72_u64).map(|i| (n * i * 31 + i) as u8).collect();
+        let sent = first
+            .transport
+            .send_priority(NodeId(2), Bytes::from(unlike));
+        sent.expect("there is room");
+    }
+    second.wait_status("all there", |s| {
+        s.peers[0].priority.messages_received >= received + BURST
+    });
+    let took = started.elapsed();
+    println!("{each:.1} messages a packet, then {BURST} at once in {took:?}");
+    assert!(each > 1.8, "{each:.1} messages a packet");
+    // At the bound's rate they would take 180 ms more than the path.
+    assert!(took < Duration::from_millis(120), "{took:?}");
+}
+
+#[test]
 fn at_the_bound_a_container_that_floods_delays_itself_alone() {
     let mut cluster = Cluster::new(2, LOOPBACK);
     cluster.limits.priority_bound = bound(20_000);

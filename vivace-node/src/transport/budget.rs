@@ -17,6 +17,12 @@ use super::lock::lock;
 
 const NANOS_PER_S: i128 = 1_000_000_000;
 
+/// Headers of datagrams may take this part of the rate where the bucket is empty.
+const HEADERS_PART: i128 = 8;
+
+/// While the bucket holds more than three quarters of its burst, nothing is saved.
+const PLENTY: (i128, i128) = (3, 4);
+
 /// How long the longest wait is remembered: one to two of these.
 const WAITS_REMEMBERED: Duration = Duration::from_secs(10);
 
@@ -87,6 +93,22 @@ impl Budget {
         bucket.charge(bytes);
         bucket.reserved_bytes += bytes;
         Ok(())
+    }
+
+    /// How far apart datagrams of one peer had better leave, each with `header_bytes` besides
+    /// its messages: nothing while there is plenty, and the emptier the bucket is the longer, up
+    /// to where their headers take an eighth of the rate. The class then has fuller datagrams
+    /// before anything has to wait for the rate, and what is left in the bucket is there for a
+    /// burst.
+    pub(super) fn spacing(&self, header_bytes: u64, now: Instant) -> Duration {
+        let mut bucket = lock(&self.bucket);
+        bucket.fill(now);
+        let plenty = bucket.burst * PLENTY.0 / PLENTY.1;
+        let missing = (plenty - bucket.tokens.max(0)).max(0);
+        let rate = i128::from(self.rate_bytes_per_s.max(1));
+        let longest = i128::from(header_bytes) * HEADERS_PART * NANOS_PER_S / rate;
+        let nanos = longest * missing / plenty.max(1);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
     /// Charges what has left, as far as it was not charged before.
@@ -212,6 +234,26 @@ mod tests {
         let wait = budget.reserve(100, start).expect_err("it is in debt");
         assert!(wait >= 600 * MS && wait < 601 * MS, "{wait:?}");
         assert_eq!(budget.reserve(100, start + wait), Ok(()));
+    }
+
+    #[test]
+    fn datagrams_are_farther_apart_the_less_is_left() {
+        let start = Instant::now();
+        let budget = Budget::new(10_000, 2_000, start);
+        let spacing = |now| budget.spacing(50, now);
+        assert_eq!(spacing(start), Duration::ZERO);
+        assert_eq!(budget.reserve(500, start), Ok(()));
+        assert_eq!(spacing(start), Duration::ZERO, "three quarters are plenty");
+        assert_eq!(budget.reserve(750, start), Ok(()));
+        assert_eq!(spacing(start), 20 * MS, "half of the longest");
+        budget.on_sent(1_250, start);
+        budget.on_sent(3_000, start);
+        assert_eq!(
+            spacing(start),
+            40 * MS,
+            "50 bytes are an eighth of the rate"
+        );
+        assert_eq!(spacing(start + Duration::from_secs(1)), Duration::ZERO);
     }
 
     #[test]

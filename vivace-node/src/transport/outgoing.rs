@@ -4,8 +4,8 @@
 //! A message that finds the path idle leaves at once, with what else the same turn of
 //! the node's loop has for the peer. Where a datagram left a moment ago, the next one
 //! gathers what comes, for at most [`GATHER_MAX`] after it. Where the class is held to
-//! a rate, datagrams wait for the path's budget, and so become fuller the less there
-//! is of it.
+//! a rate, datagrams gather for longer the less is left of the path's budget, for an eighth
+//! of the round trip at most, and wait for it where nothing is left.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -38,6 +38,11 @@ const GATHER_RTT_PART: u32 = 64;
 
 /// Shorter than this, waiting costs more than it saves.
 const GATHER_MIN: Duration = Duration::from_micros(50);
+
+/// Where the class is held to a rate and the path's budget runs low
+/// ([`Budget::spacing`](super::budget::Budget::spacing)), datagrams gather for longer, but not for
+/// more than this part of the round trip.
+const SPARING_RTT_PART: u32 = 8;
 
 /// How long a message that no operation will wait for looks for company, in a site too: each
 /// packet saved is a turn less of a thread at both ends. Measured at three sites with 64
@@ -78,6 +83,7 @@ struct State {
     copies: LossCopies,
     last_left: Option<Instant>,
     gather: Duration,
+    sparing_max: Duration,
     longest_wait: LongestWait,
     waited: u64,
 }
@@ -113,6 +119,7 @@ impl PrioritySender {
             copies: LossCopies::default(),
             last_left: None,
             gather: Duration::ZERO,
+            sparing_max: Duration::ZERO,
             longest_wait: LongestWait::new(Instant::now()),
             waited: 0,
         };
@@ -131,6 +138,7 @@ impl PrioritySender {
         state.connection = connection;
         state.last_left = None;
         state.gather = Duration::ZERO;
+        state.sparing_max = Duration::ZERO;
         state.copies = LossCopies::default();
         let gathered = std::mem::take(&mut state.next);
         state.queue.clear() + gathered.messages
@@ -144,6 +152,7 @@ impl PrioritySender {
         } else {
             gather
         };
+        state.sparing_max = rtt / SPARING_RTT_PART;
         let State {
             connection, copies, ..
         } = &mut *state;
@@ -231,6 +240,7 @@ impl PrioritySender {
             copies,
             last_left,
             gather,
+            sparing_max,
             longest_wait,
             waited,
         } = &mut *state
@@ -249,15 +259,18 @@ impl PrioritySender {
         let Some(since) = next.since else {
             return self.copy_turn(connection, copies, now);
         };
+        let sparing = self.sparing(now).min(*sparing_max);
+        let gather = sparing.max(*gather);
         let is_full = !queue.is_empty();
         let leaves_at = match (next.is_awaited, *last_left) {
             _ if is_full => now,
             (true, None) => now,
-            (true, Some(left)) => (left + *gather).min(since + *gather),
-            (false, _) if next.is_soon => since + *gather,
-            (false, _) => since,
+            (true, Some(left)) => left.min(since) + gather,
+            (false, _) if next.is_soon => since + gather,
+            (false, _) => since + sparing,
         };
-        let leaves_at = next.later_by.map_or(leaves_at, |by| by.min(leaves_at));
+        let later_by = next.later_by.map(|by| by + sparing);
+        let leaves_at = later_by.map_or(leaves_at, |by| by.min(leaves_at));
         if leaves_at > now {
             return match copy_at {
                 Some(at) if at <= now => self.copy_turn(connection, copies, now),
@@ -303,6 +316,13 @@ impl PrioritySender {
                 Turn::Sent
             }
         }
+    }
+
+    /// How long datagrams had better gather for the budget's sake.
+    fn sparing(&self, now: Instant) -> Duration {
+        let headers = wire_bytes(&self.destination, 0);
+        let budget = self.meter.budget();
+        budget.map_or(Duration::ZERO, |budget| budget.spacing(headers, now))
     }
 
     /// Takes budget for a datagram, or says when to ask again.
