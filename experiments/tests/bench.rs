@@ -102,6 +102,7 @@ fn stores_are_loaded_beside_each_other() {
         );
     } else {
         assert_measured(&rows(&record, "etcd"));
+        assert_measured(&rows(&record, "etcd-tls"));
     }
     let page = std::fs::read_to_string(out.path().join("report.html")).expect("it was written");
     assert!(page.contains("execute, one hot key") && page.contains("≥ 20"));
@@ -121,6 +122,7 @@ fn a_missing_etcd_is_skipped_and_the_run_says_how_to_get_it() {
     let record = record(out.path(), "bench-throughput/three-replicas");
     assert_measured(&rows(&record, "vivace"));
     assert_eq!(rows(&record, "etcd").len(), 0);
+    assert_eq!(rows(&record, "etcd-tls").len(), 0);
     let note = record["notes"][0].as_str().expect("a reader must know");
     assert!(note.contains("apt-get install etcd-server"), "{note}");
     assert_nothing_is_left(out.path());

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use hyper::http::uri::PathAndQuery;
 use prost::Message;
 use tonic::client::Grpc;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic_prost::ProstCodec;
 
 use super::etcd_messages::{
@@ -29,16 +29,24 @@ const QUEUE: usize = 1024;
 pub struct EtcdKv(Grpc<Channel>);
 
 impl EtcdKv {
-    /// Connects to the member at `http://ADDRESS:PORT`; each request has until `deadline`.
+    /// Connects to the member at `http://ADDRESS:PORT`, or `https://ADDRESS:PORT` with `tls`; each
+    /// request has until `deadline`.
     ///
     /// # Errors
-    /// It does not answer.
-    pub async fn connect(url: &str, deadline: Duration) -> anyhow::Result<Self> {
-        let endpoint = Endpoint::from_shared(url.to_owned())?
+    /// It does not answer, or one does not accept the other's certificate.
+    pub async fn connect(
+        url: &str,
+        tls: Option<ClientTlsConfig>,
+        deadline: Duration,
+    ) -> anyhow::Result<Self> {
+        let mut endpoint = Endpoint::from_shared(url.to_owned())?
             .connect_timeout(deadline)
             .timeout(deadline)
             .buffer_size(QUEUE)
             .tcp_nodelay(true);
+        if let Some(tls) = tls {
+            endpoint = endpoint.tls_config(tls)?;
+        }
         let channel = endpoint.connect().await.with_context(|| url.to_owned())?;
         Ok(Self(Grpc::new(channel)))
     }

@@ -21,7 +21,10 @@ use crate::step::record::Percentiles;
 use crate::step::{
     BenchData, BenchLoad, BenchRow, BenchStore, BenchWork, Objects, Operation, Traffic, WindowSpec,
 };
-use crate::store::{LoopbackEtcd, LoopbackVivace, start_loopback_etcd, start_loopback_vivace};
+use crate::store::{
+    EtcdCertificates, EtcdMember, LoopbackEtcd, LoopbackVivace, start_loopback_etcd,
+    start_loopback_vivace,
+};
 use crate::wan::WORK_PREFIX;
 use crate::workload::Workload;
 
@@ -112,6 +115,10 @@ struct Store {
     target: Target,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per store: a box would save nothing"
+)]
 enum Target {
     Vivace {
         store: LoopbackVivace,
@@ -121,7 +128,8 @@ enum Target {
         store: LoopbackEtcd,
         /// The one that leads: to ask another costs a hop more.
         leader: EtcdKv,
-        url: String,
+        /// Where it says who leads.
+        status: String,
     },
 }
 
@@ -143,15 +151,24 @@ impl Store {
                 let client = connected(&mut store, deadline).await?;
                 Target::Vivace { store, client }
             }
-            BenchStore::Etcd => {
+            BenchStore::Etcd | BenchStore::EtcdTls => {
                 let program = match &tools.etcd {
                     Ok(program) => program,
                     Err(why) => return Ok(Err(why.clone())),
                 };
-                let mut store = start_loopback_etcd(program, directory)?;
-                let url = leader_of(&mut store, deadline).await?;
-                let leader = EtcdKv::connect(&url, DEADLINE).await?;
-                Target::Etcd { store, leader, url }
+                let is_tls = kind == BenchStore::EtcdTls;
+                let mut store = start_loopback_etcd(program, is_tls, directory)?;
+                let leads = leader_of(&mut store, deadline).await?;
+                let EtcdMember { client, status } = &store.members[leads];
+                let certificates = store.certificates.as_ref();
+                let tls = certificates.map(EtcdCertificates::client).transpose()?;
+                let leader = EtcdKv::connect(client, tls, DEADLINE).await?;
+                let status = status.clone();
+                Target::Etcd {
+                    store,
+                    leader,
+                    status,
+                }
             }
         };
         Ok(Ok(Self { kind, target }))
@@ -159,10 +176,10 @@ impl Store {
 
     /// What a reader must know of an etcd that elected another leader under load.
     async fn lost_its_leader(&self) -> Option<String> {
-        let Target::Etcd { url, .. } = &self.target else {
+        let Target::Etcd { status, .. } = &self.target else {
             return None;
         };
-        let asked = Gateway::new(url).member_and_leader(DEADLINE).await;
+        let asked = Gateway::new(status).member_and_leader(DEADLINE).await;
         let leads = asked.is_ok_and(|(own, leader)| own == leader);
         (!leads).then(|| "etcd's leader changed meanwhile: requests went a hop further".to_owned())
     }
@@ -398,14 +415,15 @@ async fn connected(store: &mut LoopbackVivace, deadline: Instant) -> anyhow::Res
     }
 }
 
-/// The client URL of the member that leads, as soon as one does.
-async fn leader_of(store: &mut LoopbackEtcd, deadline: Instant) -> anyhow::Result<String> {
+/// Which member leads, as soon as one does.
+async fn leader_of(store: &mut LoopbackEtcd, deadline: Instant) -> anyhow::Result<usize> {
     let mut said = "no leader".to_owned();
     while Instant::now() < deadline {
         store.processes.check()?;
-        for member in &store.members {
-            match Gateway::new(member).member_and_leader(DEADLINE).await {
-                Ok((own, leader)) if own == leader && own != 0 => return Ok(member.clone()),
+        for (place, member) in store.members.iter().enumerate() {
+            let mut gateway = Gateway::new(&member.status);
+            match gateway.member_and_leader(DEADLINE).await {
+                Ok((own, leader)) if own == leader && own != 0 => return Ok(place),
                 Ok(_) => {}
                 Err(error) => said = error.said,
             }

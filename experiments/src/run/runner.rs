@@ -222,7 +222,7 @@ fn summary(record: &StepRecord) -> String {
     if let Ok(bench) = serde_json::from_value::<BenchData>(record.data.clone()) {
         for row in &bench.rows {
             text += &format!(
-                "\n  {:<8}{:<34} {:>8.0} /s  failed {:>4}  p50 {:>8.2}  p99 {:>8.2} ms  CPU {:>6.0} us",
+                "\n  {:<9}{:<34} {:>8.0} /s  failed {:>4}  p50 {:>8.2}  p99 {:>8.2} ms  CPU {:>6.0} us",
                 row.store.id(),
                 row.load.words(),
                 row.per_second,

@@ -44,8 +44,10 @@ pub enum BenchStore {
         /// Nodes of each.
         nodes_per_site: u16,
     },
-    /// Three members of etcd.
+    /// Three members of etcd, in the clear.
     Etcd,
+    /// The same under TLS: peers and clients show certificates, as Vivace's always do.
+    EtcdTls,
 }
 
 impl BenchStore {
@@ -54,6 +56,7 @@ impl BenchStore {
         match self {
             Self::Vivace { .. } => "vivace",
             Self::Etcd => "etcd",
+            Self::EtcdTls => "etcd-tls",
         }
     }
 }

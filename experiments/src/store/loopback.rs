@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use vivace_node::init::{Layout, init};
 
+use super::etcd_tls::EtcdCertificates;
 use super::processes::Processes;
 use super::vivace::NodeProgram;
 use crate::wan::beside_this_program;
@@ -35,8 +36,18 @@ pub struct LoopbackVivace {
 pub struct LoopbackEtcd {
     /// Their processes.
     pub processes: Processes,
-    /// Their client URLs.
-    pub members: Vec<String>,
+    /// Theirs.
+    pub members: Vec<EtcdMember>,
+    /// What they and their clients show each other, under TLS.
+    pub certificates: Option<EtcdCertificates>,
+}
+
+/// A member of etcd.
+pub struct EtcdMember {
+    /// The URL for its clients.
+    pub client: String,
+    /// Where it can be asked in the clear who leads: the same, but for TLS.
+    pub status: String,
 }
 
 /// Lays a cluster out in `directory` and starts its nodes, which need not have found each
@@ -89,42 +100,66 @@ fn trust_one_clock(cluster_file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts three members, which need not have found each other yet.
+/// Starts three members, under TLS or in the clear, which need not have found each other yet.
 ///
 /// # Errors
-/// No ports are free, or a process can't be started; nothing is left running.
-pub fn start_loopback_etcd(program: &Path, directory: &Path) -> anyhow::Result<LoopbackEtcd> {
+/// No ports are free, certificates can't be made, or a process can't be started; nothing is
+/// left running.
+pub fn start_loopback_etcd(
+    program: &Path,
+    is_tls: bool,
+    directory: &Path,
+) -> anyhow::Result<LoopbackEtcd> {
     let tcp = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let base = free_base_port(3, &tcp)?;
-    let url = |port: u16| format!("http://127.0.0.1:{port}");
-    let member = |number: u16| (url(base + 10 * number + 1), url(base + 10 * number + 2));
+    let directory = directory.join(if is_tls { "etcd-tls" } else { "etcd" });
+    fs::create_dir(&directory).with_context(|| directory.display().to_string())?;
+    let certificates = match is_tls {
+        true => Some(EtcdCertificates::generate(&directory)?),
+        false => None,
+    };
+    let scheme = if is_tls { "https" } else { "http" };
+    let url = |scheme: &str, number: u16, which: u16| {
+        format!("{scheme}://127.0.0.1:{}", base + 10 * number + which)
+    };
+    let peer = |number: u16| url(scheme, number, 2);
     let cluster: Vec<String> = (1..=3)
-        .map(|number| format!("m{number}={}", member(number).1))
+        .map(|number| format!("m{number}={}", peer(number)))
         .collect();
     let mut etcd = LoopbackEtcd {
         processes: Processes::default(),
         members: Vec::new(),
+        certificates,
     };
     for number in 1..=3 {
-        let (client, peer) = member(number);
+        let (client, peer) = (url(scheme, number, 1), peer(number));
+        let status = match is_tls {
+            true => url("http", number, 3),
+            false => client.clone(),
+        };
+        let mut listens = vec![client.clone(), status.clone()];
+        listens.dedup();
         let name = format!("m{number}");
         let mut command = ends_with_this(program);
         command
             .args(["--name", &name])
             .arg("--data-dir")
-            .arg(directory.join(format!("etcd-{name}")))
+            .arg(directory.join(&name))
             .args(["--listen-peer-urls", &peer])
             .args(["--initial-advertise-peer-urls", &peer])
-            .args(["--listen-client-urls", &client])
+            .args(["--listen-client-urls", &listens.join(",")])
             .args(["--advertise-client-urls", &client])
             .args(["--initial-cluster", &cluster.join(",")])
             .args(["--initial-cluster-state", "new"])
             .args(["--heartbeat-interval", HEARTBEAT_MS])
             .args(["--election-timeout", ELECTION_MS])
             .args(["--logger", "zap", "--log-level", "error"]);
+        if let Some(certificates) = &etcd.certificates {
+            command.args(certificates.arguments());
+        }
         etcd.processes
-            .start(&format!("etcd-{name}"), &mut command, directory)?;
-        etcd.members.push(client);
+            .start(&format!("etcd-{name}"), &mut command, &directory)?;
+        etcd.members.push(EtcdMember { client, status });
     }
     Ok(etcd)
 }

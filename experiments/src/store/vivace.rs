@@ -31,9 +31,9 @@ const VALID_FOR: Duration = Duration::from_secs(24 * 3600);
 const POLICED_BURSTS_A_SECOND: f64 = 20.0;
 
 /// Of what is policed, a node that is no replica has so much, but so many bytes a second at
-/// least: more than it has to say.
-const NO_REPLICA_SHARE: f64 = 0.02;
-const NO_REPLICA_BYTES_PER_S: f64 = 1_100.0;
+/// least: more than its probes and answers take, 400.
+const NO_REPLICA_SHARE: f64 = 0.01;
+const NO_REPLICA_BYTES_PER_S: f64 = 700.0;
 
 /// The nodes that are replicas.
 const REPLICAS: [u16; 3] = [1, 2, 3];
