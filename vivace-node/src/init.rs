@@ -241,7 +241,7 @@ impl Layout {
              [storage]\n\
              kind = \"disk\"  # or \"memory\", which forgets all when the process ends\n\
              directory = \"data\"  # made by init: a start never makes one (docs/operations.md)\n\
-             cache_bytes = 67108864     # memory for values stored or read lately; more saves disk reads\n\
+             cache_bytes = 67108864     # memory for values read lately or to be sent; more saves disk reads\n\
              reserve_bytes = 536870912  # of the disk; when less is free, writes hear Busy\n\
              \n\
              [clock]\n\

@@ -1,5 +1,9 @@
 //! Values that were stored or loaded lately, so that a read of a hot key and the send
 //! right after a store never wait for the disk.
+//!
+//! A value that nobody has to send any more ([`ValueCache::renew`]) comes in only where its
+//! object's was asked for: where three nodes shared two processors, keeping all of them took a
+//! tenth of a write.
 
 use std::num::NonZeroUsize;
 use std::{iter, mem};
@@ -107,25 +111,36 @@ impl ValueCache {
         }
     }
 
-    /// Puts a value in, and others out. One that alone is too long stays out.
+    /// Puts a value in, and others out; its object counts as used. One that alone is too long
+    /// stays out.
     pub fn insert(&mut self, id: &ValueId, value: &Value) {
-        let bytes = weight(value);
-        if bytes > self.bytes_max {
+        if weight(value) > self.bytes_max {
             return self.remove(id);
         }
-        let gone = match self.objects.get_mut(&id.key) {
-            Some(versions) => {
-                let earlier = versions.insert(id.tag, value.clone());
-                earlier.as_ref().map_or(0, weight)
-            }
-            None => {
-                let versions = Versions::of(id.tag, value.clone());
-                // The least lately used object, where there are too many.
-                let oldest = self.objects.push(id.key.clone(), versions);
-                oldest.map_or(0, |(_, oldest)| oldest.weight())
-            }
-        };
-        self.bytes += bytes;
+        if let Some(versions) = self.objects.get_mut(&id.key) {
+            let earlier = versions.insert(id.tag, value.clone());
+            return self.took_in(value, earlier.as_ref().map_or(0, weight));
+        }
+        let versions = Versions::of(id.tag, value.clone());
+        // The least lately used object, where there are too many.
+        let oldest = self.objects.push(id.key.clone(), versions);
+        self.took_in(value, oldest.map_or(0, |(_, oldest)| oldest.weight()));
+    }
+
+    /// Puts a value in where others of its object are, which does not count as used for that.
+    pub fn renew(&mut self, id: &ValueId, value: &Value) {
+        if weight(value) > self.bytes_max {
+            return self.remove(id);
+        }
+        if let Some(versions) = self.objects.peek_mut(&id.key) {
+            let earlier = versions.insert(id.tag, value.clone());
+            self.took_in(value, earlier.as_ref().map_or(0, weight));
+        }
+    }
+
+    /// Counts a value that was put in, and `gone` bytes that went for it.
+    fn took_in(&mut self, value: &Value, gone: u64) {
+        self.bytes += weight(value);
         self.bytes -= gone;
         while self.bytes > self.bytes_max {
             self.bytes -= self.remove_oldest();
@@ -188,6 +203,35 @@ mod tests {
         cache.insert(&id("e", 1), &long_value(5, 1000));
         assert_eq!(kept(&mut cache), [false, true, false, true, true]);
         assert_eq!(cache.bytes, 4 * (1000 + ENTRY_BYTES));
+    }
+
+    #[test]
+    fn a_value_that_nobody_sends_comes_in_where_its_object_is_read() {
+        let mut cache = ValueCache::new(3 * (1000 + ENTRY_BYTES));
+        let ids = [("a", 1), ("b", 1), ("a", 2), ("b", 2), ("c", 1)].map(|(k, time)| id(k, time));
+        cache.renew(&ids[0], &long_value(1, 1000));
+        assert_eq!((cache.get(&ids[0]), cache.bytes), (None, 0));
+
+        cache.insert(&ids[0], &long_value(1, 1000));
+        cache.insert(&ids[1], &long_value(1, 1000));
+        cache.renew(&ids[2], &long_value(2, 1000));
+        let kept = |cache: &mut ValueCache| {
+            ids.clone().map(|id| {
+                cache
+                    .objects
+                    .peek(&id.key)
+                    .is_some_and(|of| of.get(id.tag).is_some())
+            })
+        };
+        assert_eq!(kept(&mut cache), [true, true, true, false, false]);
+        // The first object was written last, and read least lately.
+        cache.insert(&ids[4], &long_value(1, 1000));
+        assert_eq!(kept(&mut cache), [false, true, true, false, true]);
+        cache.renew(&ids[3], &long_value(2, 1000));
+        assert_eq!(kept(&mut cache), [false, true, false, true, true]);
+        assert_eq!(cache.bytes, 3 * (1000 + ENTRY_BYTES));
+        cache.renew(&ids[3], &long_value(2, 10_000));
+        assert_eq!(kept(&mut cache), [false, true, false, false, true]);
     }
 
     #[test]

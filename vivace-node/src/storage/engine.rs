@@ -296,7 +296,11 @@ impl<T> Engine<T> {
     pub fn store(&mut self, lsn: Lsn, id: ValueId, value: Value, is_record: bool) {
         self.last = lsn;
         self.forgotten.remove(&id);
-        self.cache.insert(&id, &value);
+        // One that is a record of itself came to all who need it with that.
+        match is_record {
+            true => self.cache.renew(&id, &value),
+            false => self.cache.insert(&id, &value),
+        }
         let bytes = value.len() as u64;
         self.pending_bytes += bytes;
         self.in_flight_order.push_back((lsn, id.clone(), bytes));
