@@ -74,7 +74,7 @@ struct LocalCopy {
     propagator: NodeId,
     check_at: Duration,
     /// Copying to the siblings, because nobody else seems to look after it.
-    takeover: Option<(Call, Votes<()>)>,
+    takeover: Option<Box<(Call, Votes<()>)>>,
 }
 
 #[derive(Clone, Debug)]
@@ -382,6 +382,20 @@ impl LocalSet {
         self.wake_at(env.now.monotonic + SWEEP_INTERVAL);
     }
 
+    /// A replica durably holds `ts` or, for RW objects, a newer version.
+    pub fn on_write_remote_ack(
+        &mut self,
+        env: &mut Env,
+        container: &Container,
+        from: NodeId,
+        key: &Key,
+        ts: Timestamp,
+    ) {
+        if let Some(stable) = self.propagator.on_ack(env, container, from, key, ts) {
+            self.settle(env, container, key, stable);
+        }
+    }
+
     /// STABLE: a majority of replicas holds `ts`. RW: copies up to it may go.
     /// RMW: exactly it may, for an older one may be what was chosen. The member that
     /// carries it keeps its own until all have it: a restart must not end its way.
@@ -389,17 +403,26 @@ impl LocalSet {
         if container.kind == Kind::Rw {
             self.propagator.stable.remember(key, ts);
         }
+        self.settle(env, container, key, ts);
+    }
+
+    fn settle(&mut self, env: &mut Env, container: &Container, key: &Key, ts: Timestamp) {
+        let Some(versions) = self.copies.get_mut(key) else {
+            return;
+        };
         let kept = self.propagator.is_carrying(key, ts);
-        let copy = self.copies.get_mut(key).and_then(|v| v.get_mut(&ts));
-        if let Some(copy) = copy.filter(|_| kept) {
+        if let Some(copy) = versions.get_mut(&ts).filter(|_| kept) {
             self.copy_bytes -= copy.counted_bytes();
             copy.stable = true;
             copy.takeover = None;
         }
-        self.drop_copies(env, key, |version| match container.kind {
+        let drops = |version| match container.kind {
             Kind::Rw | Kind::Abd => version < ts || (version == ts && !kept),
             Kind::Rmw | Kind::LanRmw => version == ts && !kept,
-        });
+        };
+        if versions.keys().any(|&version| drops(version)) {
+            self.drop_copies(env, key, drops);
+        }
     }
 
     /// Drops the copies of what has come to the end of its way.

@@ -231,7 +231,7 @@ impl Propagator {
                 is_direct: false,
                 acked: BTreeSet::new(),
                 lacking_sites: replicas.filter_map(|&r| env.cluster.site_of(r)).collect(),
-                in_flight: Row::default(),
+                in_flight: Row::with_room(container.replicas.len()),
                 need_value: BTreeSet::new(),
                 started: env.now.monotonic,
             };
@@ -242,7 +242,10 @@ impl Propagator {
         transfer
     }
 
-    /// A replica durably holds `ts` or, for RW objects, a newer version.
+    /// A replica durably holds `ts` or, for RW objects, a newer version. The local set's
+    /// other members hear of what is stable now; returned is what this node's own copy alone is
+    /// to hear of, for a direct write has no others.
+    #[must_use]
     pub fn on_ack(
         &mut self,
         env: &mut Env,
@@ -250,11 +253,10 @@ impl Propagator {
         from: NodeId,
         key: &Key,
         ts: Timestamp,
-    ) {
+    ) -> Option<Timestamp> {
         self.lineage.on_ack(key, from, ts);
-        let Some(versions) = self.transfers.get_mut(key) else {
-            return;
-        };
+        let versions = self.transfers.get_mut(key)?;
+        let site = env.cluster.site_of(from);
         let all_older = container.kind.is_read_write();
         let (mut newly_stable, mut copied) = (None, false);
         for (&version, transfer) in versions.range_mut(..=ts) {
@@ -263,7 +265,7 @@ impl Propagator {
             }
             let flight = transfer.in_flight.remove(&from);
             transfer.expect_those_behind(from, env.now.monotonic);
-            if let (Some(flight), Some(site)) = (&flight, env.cluster.site_of(from))
+            if let (Some(flight), Some(site)) = (&flight, site)
                 && !flight.only_asked
             {
                 let took = env.now.monotonic - flight.sent_at;
@@ -272,7 +274,7 @@ impl Propagator {
             }
             release(&mut self.in_flight_bytes, &env.cluster, flight);
             transfer.acked.insert(from);
-            if let Some(site) = env.cluster.site_of(from)
+            if let Some(site) = site
                 && transfer.is_everywhere_in(site, container, &env.cluster)
                 && transfer.lacking_sites.remove(&site)
             {
@@ -284,18 +286,19 @@ impl Propagator {
                 && (acked >= majority(container.replicas.len()) || mutant!(env, DropAtFirstAck))
             {
                 transfer.stable = true;
-                // No sibling has a copy of what was sent to the replicas at once.
                 copied |= !transfer.is_direct;
                 newly_stable = Some((version, transfer.settled));
             }
         }
-        if let Some((ts, settled)) = newly_stable {
+        // Of a direct write's three acknowledgments two change nothing else.
+        let is_alone = versions.len() == 1;
+        let has_ended = versions.values().any(|t| t.is_everywhere(container));
+        let has_room = !is_alone || versions.values().any(|t| t.is_lacking(container));
+        if let Some((ts, settled)) = newly_stable.filter(|_| copied) {
             if settled {
                 self.stable.remember(key, ts);
             }
-            let members = container.local_set(env.site).iter();
-            let me = env.me;
-            for &node in members.filter(|&&node| copied || node == me) {
+            for &node in container.local_set(env.site) {
                 let body = PriorityBody::Stable {
                     key: key.clone(),
                     ts,
@@ -303,11 +306,16 @@ impl Propagator {
                 env.send_priority(node, RpcId::NONE, container.epoch, body);
             }
         }
-        self.remove_finished(env, container, key);
-        self.pump(env, container, key, None);
-        if let Some(site) = env.cluster.site_of(from) {
+        if has_ended || !is_alone {
+            self.remove_finished(env, container, key);
+        }
+        if has_room {
+            self.pump(env, container, key, None);
+        }
+        if let Some(site) = site {
             self.pump_waiting(env, site);
         }
+        newly_stable.filter(|_| !copied).map(|(ts, _)| ts)
     }
 
     /// A replica has no space for `ts`: it comes again in a while.
@@ -421,7 +429,7 @@ impl Propagator {
         let mut delivered = Timestamp::ZERO;
         versions.retain(|&ts, transfer| {
             let superseded = ts < newest_settled && !transfer.is_half_paid();
-            let everywhere = transfer.acked.len() == container.replicas.len();
+            let everywhere = transfer.is_everywhere(container);
             if superseded && !everywhere {
                 env.counters.count("superseded: a value by a newer one");
             }

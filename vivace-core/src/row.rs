@@ -24,6 +24,11 @@ impl<K, V> Default for Row<K, V> {
 }
 
 impl<K: Ord, V> Row<K, V> {
+    /// An empty one that takes in so many at no cost of growing.
+    pub fn with_room(entries: usize) -> Self {
+        Self(VecDeque::with_capacity(entries))
+    }
+
     /// Where `key` is, or would be.
     fn find(&self, key: &K) -> Result<usize, usize> {
         // The largest is asked for most.

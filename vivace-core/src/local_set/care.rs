@@ -82,7 +82,7 @@ impl LocalSet {
         copy.propagator = env.me;
         let message = Message::stored(rpc, container.epoch, body, id, copy.value);
         let call = Call::start(env, rpc, members, message, Lsn::default());
-        copy.takeover = Some((call, Votes::new(members.len())));
+        copy.takeover = Some(Box::new((call, Votes::new(members.len()))));
         self.takeovers.insert(rpc.call, (key.clone(), ts));
     }
 
@@ -102,9 +102,12 @@ impl LocalSet {
         };
         let copy = self.copies.get_mut(&key).and_then(|v| v.get_mut(&ts));
         let Some(copy) = copy else { return };
-        let Some((call, votes)) = copy.takeover.as_mut().filter(|(call, _)| call.rpc == rpc) else {
+        let Some((call, votes)) = copy.takeover.as_deref_mut() else {
             return;
         };
+        if call.rpc != rpc {
+            return;
+        }
         call.answered(from);
         votes.yes(from, ());
         if votes.tally() != Tally::Reached {
@@ -127,7 +130,7 @@ impl LocalSet {
         self.takeovers.retain(|&call, (key, ts)| {
             let copy = copies.get(key).and_then(|versions| versions.get(ts));
             let under_way = copy.and_then(|copy| copy.takeover.as_ref());
-            under_way.is_some_and(|(takeover, _)| takeover.rpc.call == call)
+            under_way.is_some_and(|takeover| takeover.0.rpc.call == call)
         });
     }
 
@@ -244,5 +247,5 @@ fn takeovers(
     copies: &mut BTreeMap<Key, Row<Timestamp, LocalCopy>>,
 ) -> impl Iterator<Item = &mut (Call, Votes<()>)> {
     let copies = copies.values_mut().flat_map(Row::values_mut);
-    copies.filter_map(|copy| copy.takeover.as_mut())
+    copies.filter_map(|copy| copy.takeover.as_deref_mut())
 }

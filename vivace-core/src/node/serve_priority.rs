@@ -181,8 +181,7 @@ impl Node {
             PriorityBody::WriteRemoteAck { key, ts } => {
                 if VIVACE.contains(&container.kind) && container.replicas.contains(&from) {
                     self.local
-                        .propagator
-                        .on_ack(&mut self.env, container, from, &key, ts);
+                        .on_write_remote_ack(&mut self.env, container, from, &key, ts);
                     if rpc != RpcId::NONE {
                         let body = PriorityBody::WriteRemoteAck { key, ts };
                         let input = Input::Priority { from, rpc, body };

@@ -62,6 +62,10 @@ impl Transfer {
         }
     }
 
+    pub fn is_everywhere(&self, container: &Container) -> bool {
+        self.acked.len() == container.replicas.len()
+    }
+
     pub fn is_everywhere_in(&self, site: SiteId, container: &Container, cluster: &Cluster) -> bool {
         let mut replicas = container.replicas.iter();
         replicas.all(|node| self.acked.contains(node) || cluster.site_of(*node) != Some(site))
