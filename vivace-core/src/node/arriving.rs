@@ -8,7 +8,7 @@
 //! start that finds the value without it takes the value's word ([`Node::recover_stored`]). One
 //! sync, not two.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::Node;
 use crate::cluster::{Container, Kind};
@@ -41,8 +41,8 @@ struct Arriving {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Arrivals {
     values: BTreeMap<Key, Row<Timestamp, Arriving>>,
-    /// When the log is durable up to here, these are.
-    due: BTreeMap<Lsn, Vec<(Key, Timestamp)>>,
+    /// When the log is durable up to here, this is; in that order.
+    due: VecDeque<(Lsn, Key, Timestamp)>,
     count: usize,
 }
 
@@ -62,7 +62,10 @@ impl Arrivals {
     fn add(&mut self, lsn: Lsn, (key, ts): (&Key, Timestamp), arriving: Arriving) {
         let versions = self.values.entry(key.clone()).or_default();
         versions.insert(ts, arriving);
-        self.due.entry(lsn).or_default().push((key.clone(), ts));
+        // Mostly the last; the local set's copy may have been stored before others came.
+        let behind = self.due.iter().rev().take_while(|due| due.0 > lsn).count();
+        let at = self.due.len() - behind;
+        self.due.insert(at, (lsn, key.clone(), ts));
         self.count += 1;
     }
 
@@ -199,12 +202,9 @@ impl Node {
 
     /// The log is durable up to `through`: replicas learn of the values stored by then.
     pub(super) fn on_stored(&mut self, through: Lsn) {
-        while let Some(due) = self.arrivals.due.first_entry()
-            && *due.key() <= through
-        {
-            for (key, ts) in due.remove() {
-                self.learn_arrived(&key, ts);
-            }
+        let is_stored = |due: &mut (Lsn, Key, Timestamp)| due.0 <= through;
+        while let Some((_, key, ts)) = self.arrivals.due.pop_front_if(is_stored) {
+            self.learn_arrived(&key, ts);
         }
     }
 
