@@ -30,10 +30,8 @@ const VALID_FOR: Duration = Duration::from_secs(24 * 3600);
 /// the WAN is slower.
 const POLICED_BURSTS_A_SECOND: f64 = 20.0;
 
-/// Of what is policed, a node that is no replica has so much, but so many bytes a second at
-/// least: more than its probes and answers take, 400.
+/// Of what is policed, a node that is no replica has so much, or the least that a node takes.
 const NO_REPLICA_SHARE: f64 = 0.01;
-const NO_REPLICA_BYTES_PER_S: f64 = 700.0;
 
 /// The nodes that are replicas.
 const REPLICAS: [u16; 3] = [1, 2, 3];
@@ -230,7 +228,7 @@ fn cluster_file(sites: Sites, nodes: &[Node], containers: Containers) -> String 
 
 /// Where the class is policed, what a node may send of it on each path: the replicas of a site
 /// share what its other nodes leave, of the rate and of what may pass at once.
-fn priority_share(spec: &WanSpec, node: u16) -> Option<PriorityShare> {
+fn priority_share(spec: &WanSpec, node: u16) -> Option<PriorityBound> {
     let passes = spec.police_percent? / 100.0 * spec.bits_per_second() / 8.0;
     let at_once = passes * f64::from(spec.times_slower) / POLICED_BURSTS_A_SECOND;
     let mut sites = spec.sites.hosts().iter().map(|(_, nodes)| nodes);
@@ -243,24 +241,20 @@ fn priority_share(spec: &WanSpec, node: u16) -> Option<PriorityShare> {
         true => (all - others * other) / replicas as f64,
         false => other,
     };
-    let other = (passes * NO_REPLICA_SHARE).max(NO_REPLICA_BYTES_PER_S);
-    Some(PriorityShare {
-        bytes_per_s: share(passes, other) as u64,
+    let other = (passes * NO_REPLICA_SHARE).max(PriorityBound::BYTES_PER_S_MIN as f64);
+    Some(PriorityBound {
         burst_bytes: share(at_once, least).max(least) as u64,
+        ..PriorityBound::new(share(passes, other) as u64)
     })
-}
-
-struct PriorityShare {
-    bytes_per_s: u64,
-    burst_bytes: u64,
 }
 
 /// All nodes share one machine's clock, so a fixed bound is true.
 fn node_file(node: u16, spec: &WanSpec, is_realtime: bool) -> String {
     let priority = priority_share(spec, node).map_or(String::new(), |share| {
-        let PriorityShare {
+        let PriorityBound {
             bytes_per_s,
             burst_bytes,
+            ..
         } = share;
         format!("[priority]\nbytes_per_s = {bytes_per_s}\nburst_bytes = {burst_bytes}\n")
     });
@@ -296,4 +290,46 @@ fn write_pair(directory: &Path, name: &str, pair: &PemPair) -> anyhow::Result<()
 /// The directory is this user's alone, and with it the keys.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::made_up::SCALE;
+    use crate::figures::{rivals, slow_motion};
+    use crate::step::Work;
+
+    #[test]
+    fn the_shares_of_a_policed_class_are_what_nodes_take_and_no_more_than_it() {
+        let steps = [rivals::steps_rival(&SCALE), slow_motion::steps(&SCALE)].concat();
+        let stores = steps.iter().filter_map(|step| match &step.work {
+            Work::Store(work) => Some(&work.wan),
+            _ => None,
+        });
+        let mut policed = 0;
+        for wan in stores {
+            for (_, nodes) in wan.sites.hosts() {
+                let shares = nodes.iter().filter_map(|&node| priority_share(wan, node));
+                let shares: Vec<_> = shares.collect();
+                for share in &shares {
+                    share.validate().expect("a node starts with it");
+                }
+                let Some(percent) = wan.police_percent else {
+                    continue;
+                };
+                policed += 1;
+                let passes = percent / 100.0 * wan.bits_per_second() / 8.0;
+                let all: u64 = shares.iter().map(|share| share.bytes_per_s).sum();
+                assert!(
+                    all as f64 <= passes,
+                    "{all} of {passes} bytes/s at {nodes:?}"
+                );
+                assert!(
+                    all as f64 >= 0.9 * passes,
+                    "{all} of {passes} bytes/s at {nodes:?}"
+                );
+            }
+        }
+        assert!(policed >= 6, "{policed} sites");
+    }
 }

@@ -56,6 +56,9 @@ pub enum BoundScope {
 }
 
 impl PriorityBound {
+    /// The least that `bytes_per_s` may be: a node's probes and their answers take 400.
+    pub const BYTES_PER_S_MIN: u64 = 1_000;
+
     /// The least that `burst_bytes` may be: a full packet.
     pub const BURST_BYTES_MIN: u64 = 1_300;
 
@@ -76,7 +79,7 @@ impl PriorityBound {
         in_range(
             "priority_bound.bytes_per_s",
             self.bytes_per_s,
-            1_000,
+            Self::BYTES_PER_S_MIN,
             u64::from(u32::MAX),
         )?;
         in_range(
