@@ -392,7 +392,7 @@ impl LocalSet {
         ts: Timestamp,
     ) {
         if let Some(stable) = self.propagator.on_ack(env, container, from, key, ts) {
-            self.settle(env, container, key, stable);
+            self.on_stable(env, container, key, stable);
         }
     }
 
@@ -403,10 +403,6 @@ impl LocalSet {
         if container.kind == Kind::Rw {
             self.propagator.stable.remember(key, ts);
         }
-        self.settle(env, container, key, ts);
-    }
-
-    fn settle(&mut self, env: &mut Env, container: &Container, key: &Key, ts: Timestamp) {
         let Some(versions) = self.copies.get_mut(key) else {
             return;
         };

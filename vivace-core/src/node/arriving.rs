@@ -63,8 +63,10 @@ impl Arrivals {
         let versions = self.values.entry(key.clone()).or_default();
         versions.insert(ts, arriving);
         // Mostly the last; the local set's copy may have been stored before others came.
-        let behind = self.due.iter().rev().take_while(|due| due.0 > lsn).count();
-        let at = self.due.len() - behind;
+        let at = match self.due.back() {
+            Some((last, ..)) if *last > lsn => self.due.partition_point(|due| due.0 <= lsn),
+            _ => self.due.len(),
+        };
         self.due.insert(at, (lsn, key.clone(), ts));
         self.count += 1;
     }

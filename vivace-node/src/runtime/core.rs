@@ -4,7 +4,7 @@ mod drive;
 mod status;
 mod unawaited;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,8 @@ pub(super) struct Core {
     busy_full: u64,
     urgency: Urgency,
     bulk_packet_bytes_max: u16,
+    /// The other nodes that no bulk can be sent to now.
+    away: BTreeSet<NodeId>,
 }
 
 impl Core {
@@ -95,8 +97,10 @@ impl Core {
             );
         }
         engine.list().map_err(OpenError::from)?;
+        let nodes = options.cluster.cluster.spec().nodes.keys().copied();
         let core = Self {
             node,
+            away: nodes.filter(|&node| node != options.node).collect(),
             me: options.node,
             incarnation,
             cluster: options.cluster.clone(),
@@ -209,8 +213,24 @@ impl Core {
         if matches!(event, Event::PeerUp { .. } | Event::PeerDown { .. }) {
             // What a peer said in one life is not heard in the next.
             self.take_unawaited_while(transport, |_| true);
+            self.note_whereabouts(&event);
         }
         self.handle(transport, event);
+    }
+
+    fn note_whereabouts(&mut self, event: &Event) {
+        match event {
+            Event::PeerUp {
+                node,
+                class: Class::Bulk,
+            } => self.away.remove(node),
+            Event::PeerDown {
+                node,
+                class: Class::Bulk,
+            } => self.away.insert(*node),
+            _ => return,
+        };
+        self.storage.expect_sends(!self.away.is_empty());
     }
 
     fn take_unawaited_while(&mut self, transport: &Transport, more: impl Fn(&Unawaited) -> bool) {

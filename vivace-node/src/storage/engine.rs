@@ -194,6 +194,8 @@ pub struct Engine<T> {
     /// The number of the last for each id that was not stored again since.
     forgotten: ById<u64>,
     cache: ValueCache,
+    /// See [`Engine::expect_sends`].
+    sends_expected: bool,
     loading: ById<Vec<T>>,
     waiters: usize,
     counts: Counts,
@@ -245,6 +247,7 @@ impl<T> Engine<T> {
             forgets_made: 0,
             forgotten: ById::default(),
             cache: ValueCache::new(cache_bytes),
+            sends_expected: true,
             loading: ById::default(),
             waiters: 0,
             counts: Counts::default(),
@@ -296,8 +299,8 @@ impl<T> Engine<T> {
     pub fn store(&mut self, lsn: Lsn, id: ValueId, value: Value, is_record: bool) {
         self.last = lsn;
         self.forgotten.remove(&id);
-        // One that is a record of itself came to all who need it with that.
-        match is_record {
+        // One that is a record of itself went to all replicas at once.
+        match is_record && !self.sends_expected {
             true => self.cache.renew(&id, &value),
             false => self.cache.insert(&id, &value),
         }
@@ -343,9 +346,16 @@ impl<T> Engine<T> {
         });
     }
 
+    /// Whether all that is written may soon have to be sent, and is kept in memory for that: some
+    /// peer is away, and will lack it. So it is at the start.
+    pub fn expect_sends(&mut self, expected: bool) {
+        self.sends_expected = expected;
+    }
+
     /// Asks for a value.
     pub fn load(&mut self, id: &ValueId, asker: T) -> Load<T> {
         if let Some(flying) = self.in_flight.get(id) {
+            self.cache.insert(id, &flying.value);
             return Load::Now(asker, flying.value.clone());
         }
         if let Some(value) = self.cache.get(id) {

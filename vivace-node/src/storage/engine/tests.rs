@@ -250,6 +250,38 @@ fn a_cached_value_never_touches_the_disk() {
 }
 
 #[test]
+fn a_direct_writes_value_is_in_memory_where_it_was_read_or_a_peer_is_away() {
+    let (mut life, store) = Life::gated(1 << 20);
+    let is_here = |life: &mut Life, key| {
+        store.shut(true);
+        let load = life.engine.load(&id(key, 1), 7);
+        store.shut(false);
+        life.until(|life, _| life.engine.waiters == 0);
+        matches!(load, Load::Now(..))
+    };
+    let write = |life: &mut Life, at, key| {
+        life.engine.store(Lsn(at), id(key, 1), value(b"v"), true);
+        life.until(|life, _| life.engine.pending_bytes == 0);
+    };
+    write(&mut life, 1, "while a peer is away");
+    assert!(is_here(&mut life, "while a peer is away"));
+    life.engine.expect_sends(false);
+    write(&mut life, 2, "when all are here");
+    assert!(
+        !is_here(&mut life, "when all are here"),
+        "it is on the disk"
+    );
+    assert!(is_here(&mut life, "when all are here"), "it was read");
+
+    let read_early = id("read on its way", 1);
+    life.engine
+        .store(Lsn(3), read_early.clone(), value(b"v"), true);
+    assert!(matches!(life.engine.load(&read_early, 7), Load::Now(..)));
+    life.until(|life, _| life.engine.pending_bytes == 0);
+    assert!(is_here(&mut life, "read on its way"));
+}
+
+#[test]
 fn while_one_group_is_written_the_next_gathers() {
     let (mut life, store) = Life::gated(0);
     store.shut(true);
