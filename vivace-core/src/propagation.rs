@@ -293,7 +293,7 @@ impl Propagator {
         // Of a direct write's three acknowledgments two change nothing else.
         let is_alone = versions.len() == 1;
         let has_ended = versions.values().any(|t| t.is_everywhere(container));
-        let has_room = !is_alone || versions.values().any(|t| t.is_lacking(container));
+        let may_send = !is_alone || versions.values().any(|t| t.is_lacking(container));
         if let Some((ts, settled)) = newly_stable.filter(|_| copied) {
             if settled {
                 self.stable.remember(key, ts);
@@ -309,7 +309,7 @@ impl Propagator {
         if has_ended || !is_alone {
             self.remove_finished(env, container, key);
         }
-        if has_room {
+        if may_send {
             self.pump(env, container, key, None);
         }
         if let Some(site) = site {

@@ -82,7 +82,10 @@ impl Core {
             now,
             rand::random(),
         )?;
-        let Opened { engine, reports } = match claimed {
+        let Opened {
+            mut engine,
+            reports,
+        } = match claimed {
             Some(claimed) => {
                 claimed.open(options.scheduling, &mut |record| node.recover(record))?
             }
@@ -98,9 +101,11 @@ impl Core {
         }
         engine.list().map_err(OpenError::from)?;
         let nodes = options.cluster.cluster.spec().nodes.keys().copied();
+        let away: BTreeSet<_> = nodes.filter(|&node| node != options.node).collect();
+        engine.expect_sends(!away.is_empty());
         let core = Self {
             node,
-            away: nodes.filter(|&node| node != options.node).collect(),
+            away,
             me: options.node,
             incarnation,
             cluster: options.cluster.clone(),

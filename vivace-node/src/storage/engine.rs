@@ -355,6 +355,7 @@ impl<T> Engine<T> {
     /// Asks for a value.
     pub fn load(&mut self, id: &ValueId, asker: T) -> Load<T> {
         if let Some(flying) = self.in_flight.get(id) {
+            // It counts as read, though its write may have left it out.
             self.cache.insert(id, &flying.value);
             return Load::Now(asker, flying.value.clone());
         }
